@@ -1,0 +1,18 @@
+//! The words every other room uses: time, places on the network, sides of a call, identifiers, and text about people.
+//!
+//! Nothing here does anything; it only names things. In: nothing. Out: small, copyable values.
+
+mod endpoint;
+mod id;
+mod redacted;
+mod side;
+mod time;
+
+pub use endpoint::{Endpoint, Flow, Vantage};
+pub use id::{InteractionId, RecordingId, SYSTEM_TENANT, TenantId, time_ordered};
+pub use redacted::{Redacted, reveal_people};
+pub use side::{PerSide, Side};
+pub use time::{Timestamp, UtcParts};
+
+/// A map whose keys came from the wire: fast, and seeded at random so that nobody can choose keys that collide.
+pub type WireMap<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;

@@ -1,0 +1,349 @@
+//! The place of a stream's packets on a recording's timeline (DESIGN section 4).
+//!
+//! The first packet is anchored by its capture time. After it RTP timestamps decide, so that jitter does not move audio.
+//! Two things move the anchor:
+//!
+//! - A timestamp that disagrees with the capture clock by more than [`TOLERANCE_MS`]. One such packet may be a late one
+//!   or a broken one, so it waits until its followers agree with it; then the anchor is set anew.
+//! - Drift. The smallest delay of a few seconds of packets is compared with the anchor; what differs by more than
+//!   [`DRIFT_MS`] is repaired one sample a packet, which nobody hears.
+
+use std::time::Duration;
+
+use crate::base::Timestamp;
+
+/// Disagreement with the capture clock above which a timestamp is not jitter.
+const TOLERANCE_MS: i64 = 200;
+/// How long disagreeing packets must agree with each other before they are believed.
+const CONFIRM: Duration = Duration::from_millis(35);
+/// Disagreeing packets held back for confirmation.
+const MAX_WAITING: u8 = 32;
+/// Offset of the smallest delay above which drift is repaired.
+const DRIFT_MS: i64 = 4;
+/// Span over which the smallest delay is taken.
+const DRIFT_WINDOW: Duration = Duration::from_secs(4);
+
+/// What to do with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// It starts at this sample of the timeline, maybe before its beginning.
+    At { position: i64 },
+    /// The same, and the anchor was set anew: what was placed before it says nothing about the gap.
+    Anchored { position: i64 },
+    /// It disagrees with the clock. Keep it, and ask again with the packets that follow: at the next `At` or `Anchored`
+    /// everything kept is placed by [`StreamClock::place_kept`].
+    Wait,
+}
+
+/// Maps the RTP timestamps of one stream to samples of a timeline.
+#[derive(Clone, Debug)]
+pub struct StreamClock {
+    clock_rate_hz: u32,
+    sample_rate_hz: u32,
+    anchor_timestamp: u32,
+    /// Samples from the start of the timeline.
+    anchor_position: i64,
+    anchored: bool,
+    waiting: u8,
+    waiting_since: Timestamp,
+    waiting_offset: i64,
+    /// Samples still to be shifted, one a packet.
+    repair: i64,
+    smallest_skew: i64,
+    window_end: Timestamp,
+    /// Sum of all repairs, in samples.
+    drift: i64,
+}
+
+/// Samples at `rate_hz` from `start` to `time`, negative when `time` is earlier. Rounds towards minus infinity.
+#[inline]
+pub fn samples_between(start: Timestamp, time: Timestamp, rate_hz: u32) -> i64 {
+    let nanos = time.nanos_since(start);
+    let (seconds, rest) = (
+        nanos.div_euclid(1_000_000_000),
+        nanos.rem_euclid(1_000_000_000),
+    );
+    seconds * i64::from(rate_hz) + rest * i64::from(rate_hz) / 1_000_000_000
+}
+
+impl StreamClock {
+    /// A clock for a stream of `clock_rate_hz` on a timeline of `sample_rate_hz`.
+    pub fn new(clock_rate_hz: u32, sample_rate_hz: u32) -> Self {
+        StreamClock {
+            clock_rate_hz: clock_rate_hz.max(1),
+            sample_rate_hz,
+            anchor_timestamp: 0,
+            anchor_position: 0,
+            anchored: false,
+            waiting: 0,
+            waiting_since: Timestamp::MIN,
+            waiting_offset: 0,
+            repair: 0,
+            smallest_skew: i64::MAX,
+            window_end: Timestamp::MIN,
+            drift: 0,
+        }
+    }
+
+    pub fn clock_rate_hz(&self) -> u32 {
+        self.clock_rate_hz
+    }
+
+    /// Samples by which this stream was shifted to follow the capture clock; positive when the sender is slow.
+    pub fn drift_samples(&self) -> i64 {
+        self.drift
+    }
+
+    /// Changes the rate of the RTP clock: the next packet is an anchor.
+    pub fn set_clock_rate(&mut self, clock_rate_hz: u32) {
+        self.clock_rate_hz = clock_rate_hz.max(1);
+        self.anchored = false;
+    }
+
+    /// Where a packet with `timestamp`, captured at `time`, starts on the timeline that began at `start`.
+    #[inline]
+    pub fn place(&mut self, start: Timestamp, time: Timestamp, timestamp: u32) -> Placement {
+        let arrival = samples_between(start, time, self.sample_rate_hz);
+        if !self.anchored {
+            self.anchor(timestamp, arrival, time);
+            return Placement::Anchored { position: arrival };
+        }
+        let position = self.position_of(timestamp);
+        let skew = arrival - position;
+        let tolerance = TOLERANCE_MS * i64::from(self.sample_rate_hz) / 1000;
+        if skew.abs() > tolerance {
+            return self.disagree(timestamp, time, arrival, skew);
+        }
+        self.waiting = 0;
+        self.move_anchor(timestamp);
+        self.follow_drift(time, skew);
+        Placement::At { position }
+    }
+
+    /// The place of `timestamp` by the present anchor.
+    #[inline]
+    pub fn position_of(&self, timestamp: u32) -> i64 {
+        let ticks = i64::from(timestamp.wrapping_sub(self.anchor_timestamp) as i32);
+        let samples = if self.clock_rate_hz == self.sample_rate_hz {
+            ticks
+        } else {
+            (ticks * i64::from(self.sample_rate_hz)).div_euclid(i64::from(self.clock_rate_hz))
+        };
+        self.anchor_position.saturating_add(samples)
+    }
+
+    /// The place of a packet that had to wait, by the anchor that was found since; `None` when it agrees with no clock: a
+    /// broken timestamp. Late by less than two seconds is late.
+    pub fn place_kept(&self, start: Timestamp, time: Timestamp, timestamp: u32) -> Option<i64> {
+        let rate = i64::from(self.sample_rate_hz);
+        let position = self.position_of(timestamp);
+        let skew = samples_between(start, time, self.sample_rate_hz) - position;
+        (-TOLERANCE_MS * rate / 1000..=2 * rate)
+            .contains(&skew)
+            .then_some(position)
+    }
+
+    /// Keeps the anchor within half a wrap of the timestamps. Only by whole minutes of the clock, so that no fraction of a
+    /// sample is ever rounded away.
+    #[inline]
+    fn move_anchor(&mut self, timestamp: u32) {
+        let ticks = timestamp.wrapping_sub(self.anchor_timestamp) as i32;
+        let minute = i64::from(self.clock_rate_hz) * 60;
+        if i64::from(ticks) > minute {
+            self.anchor_timestamp = self.anchor_timestamp.wrapping_add(minute as u32);
+            self.anchor_position += i64::from(self.sample_rate_hz) * 60;
+        }
+    }
+
+    fn anchor(&mut self, timestamp: u32, position: i64, time: Timestamp) {
+        self.anchored = true;
+        self.anchor_timestamp = timestamp;
+        self.anchor_position = position;
+        self.waiting = 0;
+        self.repair = 0;
+        self.smallest_skew = i64::MAX;
+        self.window_end = time + DRIFT_WINDOW;
+    }
+
+    /// A packet more than the tolerance off. Followers that are off by as much confirm it; a burst after a stall of the
+    /// network is off by less with each packet, and is not confirmed.
+    #[cold]
+    fn disagree(&mut self, timestamp: u32, time: Timestamp, arrival: i64, skew: i64) -> Placement {
+        let agreement = i64::from(self.sample_rate_hz) / 50;
+        if self.waiting == 0 || (skew - self.waiting_offset).abs() > agreement {
+            // A packet that agrees with no other: those kept so far stay kept, confirmation starts again with this one.
+            self.waiting_since = time;
+            self.waiting_offset = skew;
+        }
+        self.waiting = self.waiting.saturating_add(1);
+        let confirmed = time.since(self.waiting_since) >= CONFIRM
+            && (skew - self.waiting_offset).abs() <= agreement;
+        if !confirmed && self.waiting < MAX_WAITING {
+            return Placement::Wait;
+        }
+        let position = if confirmed {
+            arrival - (skew - self.waiting_offset).max(0)
+        } else {
+            arrival
+        };
+        self.anchor(timestamp, position, time);
+        Placement::Anchored { position }
+    }
+
+    #[inline]
+    fn follow_drift(&mut self, time: Timestamp, skew: i64) {
+        self.smallest_skew = self.smallest_skew.min(skew);
+        if self.repair != 0 {
+            let step = self.repair.signum();
+            self.anchor_position += step;
+            self.repair -= step;
+            self.drift += step;
+        }
+        if time >= self.window_end {
+            let offset = self.smallest_skew;
+            let threshold = DRIFT_MS * i64::from(self.sample_rate_hz) / 1000;
+            self.repair = if offset.abs() > threshold { offset } else { 0 };
+            self.smallest_skew = i64::MAX;
+            self.window_end = time + DRIFT_WINDOW;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_secs_nanos(1_700_000_000, 0);
+
+    fn ms(at: i64) -> Timestamp {
+        Timestamp::from_nanos(START.as_nanos() + at * 1_000_000)
+    }
+
+    fn position(placement: Placement) -> i64 {
+        match placement {
+            Placement::At { position } | Placement::Anchored { position } => position,
+            Placement::Wait => panic!("not placed"),
+        }
+    }
+
+    #[test]
+    fn jitter_and_reordering_do_not_move_audio() {
+        let mut clock = StreamClock::new(8000, 8000);
+        assert_eq!(
+            clock.place(START, ms(100), 5000),
+            Placement::Anchored { position: 800 }
+        );
+        assert_eq!(
+            clock.place(START, ms(175), 5320),
+            Placement::At { position: 1120 }
+        );
+        assert_eq!(
+            clock.place(START, ms(176), 5160),
+            Placement::At { position: 960 }
+        );
+    }
+
+    #[test]
+    fn other_clock_rates_are_scaled() {
+        let mut clock = StreamClock::new(48_000, 16_000);
+        clock.place(START, ms(0), u32::MAX - 100);
+        assert_eq!(
+            position(clock.place(START, ms(20), (u32::MAX - 100).wrapping_add(960))),
+            320
+        );
+        let mut odd = StreamClock::new(11_025, 16_000);
+        odd.place(START, ms(0), 0);
+        assert_eq!(position(odd.place(START, ms(1000), 11_025)), 16_000);
+    }
+
+    #[test]
+    fn a_sender_that_paused_without_counting_is_anchored_anew() {
+        let mut clock = StreamClock::new(8000, 8000);
+        clock.place(START, ms(0), 0);
+        assert_eq!(clock.place(START, ms(10_000), 160), Placement::Wait);
+        assert_eq!(clock.place(START, ms(10_020), 320), Placement::Wait);
+        assert_eq!(
+            clock.place(START, ms(10_040), 480),
+            Placement::Anchored { position: 80_320 }
+        );
+        assert_eq!(clock.place_kept(START, ms(10_000), 160), Some(80_000));
+    }
+
+    #[test]
+    fn a_stalled_network_moves_nothing() {
+        let mut clock = StreamClock::new(8000, 8000);
+        clock.place(START, ms(0), 0);
+        // 600 ms of packets arrive at once, then life goes on.
+        let mut waited = 0;
+        for n in 1..=30u32 {
+            waited += u32::from(clock.place(START, ms(600), n * 160) == Placement::Wait);
+        }
+        assert_eq!(waited, 19);
+        assert_eq!(
+            clock.place(START, ms(620), 31 * 160),
+            Placement::At { position: 4960 }
+        );
+        assert_eq!(clock.place_kept(START, ms(600), 160), Some(160));
+    }
+
+    #[test]
+    fn one_broken_timestamp_is_placed_nowhere() {
+        let mut clock = StreamClock::new(8000, 8000);
+        clock.place(START, ms(0), 0);
+        assert_eq!(clock.place(START, ms(20), 0x8000_0000), Placement::Wait);
+        assert_eq!(
+            clock.place(START, ms(40), 320),
+            Placement::At { position: 320 }
+        );
+        assert_eq!(clock.place_kept(START, ms(20), 0x8000_0000), None);
+    }
+
+    #[test]
+    fn an_hour_of_drift_stays_within_twenty_milliseconds() {
+        for ppm in [-300i64, -50, 120, 300] {
+            let mut clock = StreamClock::new(8000, 8000);
+            for n in 0..180_000i64 {
+                let sent = n * 20_000_000;
+                let arrival =
+                    Timestamp::from_nanos(START.as_nanos() + sent + sent / 1_000_000 * ppm);
+                let at = position(clock.place(
+                    START,
+                    arrival,
+                    (n as u32).wrapping_mul(160).wrapping_add(0xffff_0000),
+                ));
+                let off = at - samples_between(START, arrival, 8000);
+                assert!(
+                    off.abs() <= 160,
+                    "{ppm} ppm: packet {n} is {off} samples off"
+                );
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_packets_never_panic(
+            rates in (any::<u32>(), 8000u32..48_000),
+            packets in proptest::collection::vec((any::<i64>(), any::<u32>()), 0..50),
+        ) {
+            let mut clock = StreamClock::new(rates.0, rates.1);
+            for (time, timestamp) in packets {
+                clock.place(START, Timestamp::from_nanos(time), timestamp);
+                clock.place_kept(START, Timestamp::from_nanos(time), timestamp);
+            }
+        }
+
+        /// Without drift, jitter below the tolerance leaves every packet where its timestamp says.
+        #[test]
+        fn jitter_never_moves_a_sample(jitters in proptest::collection::vec(0i64..4, 1..600)) {
+            let mut clock = StreamClock::new(8000, 8000);
+            clock.place(START, ms(0), 0);
+            for (n, jitter) in jitters.iter().enumerate() {
+                let n = n as i64 + 1;
+                prop_assert_eq!(position(clock.place(START, ms(n * 20 + jitter), n as u32 * 160)), n * 160);
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Order, loss and duplicates of one stream, from its sequence numbers (RFC 3550 appendix A.1 and A.3).
+
+/// Packets behind the newest that can still be told from duplicates: ten seconds at 20 ms.
+const WINDOW: u64 = 512;
+/// A step forward larger than this is a new start of the numbering, not loss (RFC 3550 appendix A.1, MAX_DROPOUT).
+const MAX_DROPOUT: u16 = 3000;
+
+/// What one packet was to its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// Next in order, or ahead of it; `number` is the extended sequence number.
+    InOrder { number: u64 },
+    /// Behind the newest and not seen before.
+    Late { number: u64 },
+    /// Seen before: a copy from a mirror, or from the network.
+    Duplicate,
+    /// So far behind that it cannot be told from a duplicate.
+    TooOld,
+    /// The numbering starts again, in the same stream.
+    Restarted { number: u64 },
+}
+
+/// Follows the 16-bit sequence numbers of one stream. 104 bytes, no allocation.
+#[derive(Clone, Debug)]
+pub struct SequenceTracker {
+    /// Extended number of the newest packet. Starts a wrap above zero, so that what came just before the first packet
+    /// has a number too.
+    newest: u64,
+    first: u64,
+    /// Bit `n % WINDOW` is set when number `n` was seen, for the last WINDOW numbers.
+    seen: [u64; (WINDOW / 64) as usize],
+    received: u64,
+    /// Packets that were expected in numberings that ended with a restart.
+    expected_before: u64,
+    /// A number far from the order, and waiting for its successor to confirm a restart.
+    restart_at: Option<u16>,
+    started: bool,
+}
+
+impl Default for SequenceTracker {
+    fn default() -> Self {
+        SequenceTracker {
+            newest: 0,
+            first: 0,
+            seen: [0; (WINDOW / 64) as usize],
+            received: 0,
+            expected_before: 0,
+            restart_at: None,
+            started: false,
+        }
+    }
+}
+
+impl SequenceTracker {
+    /// Counts one packet.
+    #[inline]
+    pub fn arrive(&mut self, sequence: u16) -> Arrival {
+        let ahead = sequence.wrapping_sub(self.newest as u16);
+        if self.started && ahead == 1 {
+            self.newest += 1;
+            self.mark_newest();
+            return Arrival::InOrder {
+                number: self.newest,
+            };
+        }
+        self.arrive_out_of_order(sequence, ahead)
+    }
+
+    fn arrive_out_of_order(&mut self, sequence: u16, ahead: u16) -> Arrival {
+        if !self.started {
+            self.started = true;
+            self.start_at(0x1_0000 + u64::from(sequence));
+            return Arrival::InOrder {
+                number: self.newest,
+            };
+        }
+        if ahead == 0 {
+            return Arrival::Duplicate;
+        }
+        if ahead <= MAX_DROPOUT {
+            self.skip_to(self.newest + u64::from(ahead));
+            return Arrival::InOrder {
+                number: self.newest,
+            };
+        }
+        let behind = u64::from(0u16.wrapping_sub(ahead));
+        if behind < WINDOW {
+            return self.arrive_behind(self.newest - behind);
+        }
+        if self.restart_at == Some(sequence) {
+            let number = (self.newest | 0xffff) + 1 + u64::from(sequence);
+            self.expected_before += self.newest - self.first + 1;
+            self.start_at(number);
+            return Arrival::Restarted { number };
+        }
+        self.restart_at = Some(sequence.wrapping_add(1));
+        Arrival::TooOld
+    }
+
+    fn arrive_behind(&mut self, number: u64) -> Arrival {
+        let (word, bit) = place(number);
+        if self.seen[word] & bit != 0 {
+            return Arrival::Duplicate;
+        }
+        self.seen[word] |= bit;
+        self.received += 1;
+        self.first = self.first.min(number);
+        Arrival::Late { number }
+    }
+
+    fn start_at(&mut self, number: u64) {
+        self.seen = [0; (WINDOW / 64) as usize];
+        self.first = number;
+        self.newest = number;
+        self.restart_at = None;
+        self.mark_newest();
+    }
+
+    /// Moves the window to `number`, forgetting what falls out of it.
+    fn skip_to(&mut self, number: u64) {
+        if number - self.newest >= WINDOW {
+            self.seen = [0; (WINDOW / 64) as usize];
+        } else {
+            for skipped in self.newest + 1..number {
+                let (word, bit) = place(skipped);
+                self.seen[word] &= !bit;
+            }
+        }
+        self.newest = number;
+        self.mark_newest();
+    }
+
+    #[inline]
+    fn mark_newest(&mut self) {
+        let (word, bit) = place(self.newest);
+        self.seen[word] |= bit;
+        self.received += 1;
+    }
+
+    /// Packets counted, duplicates left out.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Packets that the numbers say were sent, from the first to the newest.
+    pub fn expected(&self) -> u64 {
+        if self.started {
+            self.expected_before + self.newest - self.first + 1
+        } else {
+            0
+        }
+    }
+
+    /// Packets that were sent and not seen.
+    pub fn lost(&self) -> u64 {
+        self.expected().saturating_sub(self.received)
+    }
+}
+
+#[inline]
+fn place(number: u64) -> (usize, u64) {
+    (((number % WINDOW) / 64) as usize, 1 << (number % 64))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn wraps_without_loss() {
+        let mut tracker = SequenceTracker::default();
+        for n in 65_000u32..200_000 {
+            assert!(matches!(tracker.arrive(n as u16), Arrival::InOrder { .. }));
+        }
+        assert_eq!((tracker.received(), tracker.lost()), (135_000, 0));
+    }
+
+    #[test]
+    fn a_packet_before_the_first_is_late_not_lost() {
+        let mut tracker = SequenceTracker::default();
+        assert_eq!(tracker.arrive(0), Arrival::InOrder { number: 0x1_0000 });
+        assert_eq!(tracker.arrive(0xffff), Arrival::Late { number: 0xffff });
+        assert_eq!(tracker.arrive(0xffff), Arrival::Duplicate);
+        assert_eq!((tracker.expected(), tracker.lost()), (2, 0));
+    }
+
+    #[test]
+    fn a_restart_needs_two_packets() {
+        let mut tracker = SequenceTracker::default();
+        (100..200).for_each(|n| _ = tracker.arrive(n));
+        assert_eq!(tracker.arrive(40_000), Arrival::TooOld);
+        assert_eq!(
+            tracker.arrive(200),
+            Arrival::InOrder {
+                number: 0x1_0000 + 200
+            }
+        );
+        assert_eq!(tracker.arrive(30_000), Arrival::TooOld);
+        assert_eq!(
+            tracker.arrive(30_001),
+            Arrival::Restarted {
+                number: 0x2_0000 + 30_001
+            }
+        );
+        assert_eq!((tracker.expected(), tracker.received()), (102, 102));
+    }
+
+    proptest! {
+        /// Whatever is lost, swapped and doubled within the window, the sums are right.
+        #[test]
+        fn sent_is_received_plus_lost(
+            start in any::<u16>(),
+            fates in proptest::collection::vec((0..10u8, 0..200usize), 2..2000),
+        ) {
+            let mut order: Vec<(usize, u16)> = Vec::new();
+            for (n, (fate, delay)) in fates.iter().enumerate() {
+                let number = start.wrapping_add(n as u16);
+                match fate {
+                    0 => {}
+                    1 => order.push((n + delay, number)),
+                    2 => order.extend([(n, number), (n + delay, number)]),
+                    _ => order.push((n, number)),
+                }
+            }
+            order.sort_by_key(|&(at, _)| at);
+            let mut tracker = SequenceTracker::default();
+            let mut duplicates = 0;
+            for &(_, number) in &order {
+                duplicates += u64::from(tracker.arrive(number) == Arrival::Duplicate);
+            }
+            let unique: std::collections::HashSet<u16> = order.iter().map(|&(_, n)| n).collect();
+            prop_assert_eq!(tracker.received(), unique.len() as u64);
+            prop_assert_eq!(tracker.received() + duplicates, order.len() as u64);
+            if !order.is_empty() {
+                let offset = |n: &u16| n.wrapping_sub(start);
+                let span = unique.iter().map(offset).max().unwrap() - unique.iter().map(offset).min().unwrap();
+                prop_assert_eq!(tracker.expected(), u64::from(span) + 1);
+            }
+        }
+    }
+}
