@@ -1,4 +1,26 @@
-//! Callreel: a multi-tenant call recorder.
+//! Callreel records telephone calls that it hears on a wire.
+//!
+//! Rooms, from the ground up; each may use what stands before it. `ARCHITECTURE.md` has the whole plan.
+
 pub mod base;
+
 pub mod codec;
+pub mod directory;
 pub mod rtp;
+pub mod sip;
+pub mod wire;
+
+pub mod engine;
+
+pub mod capture;
+pub mod simulate;
+pub mod storage;
+
+pub mod access;
+pub mod catalog;
+pub mod recorder;
+
+pub mod config;
+pub mod daemon;
+
+pub mod cli;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::resample::INPUT_RATES_HZ;
+
 /// A payload format of RTP, as far as this program tells them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Codec {
@@ -28,7 +30,7 @@ impl Codec {
         } else if is("PCMA") && channels <= 1 && clock_rate_hz == 8000 {
             Codec::Pcma
         } else if is("L16")
-            && (4000..=192_000).contains(&clock_rate_hz)
+            && INPUT_RATES_HZ.contains(&clock_rate_hz)
             && (1..=8).contains(&channels.max(1))
         {
             Codec::L16 {

@@ -7,11 +7,13 @@
 mod format;
 mod g711;
 mod l16;
+mod resample;
 
 pub use format::{Codec, CodecName, PayloadFormat};
 pub use g711::{
     ALAW_SILENCE, ALAW_TO_LINEAR, ULAW_SILENCE, ULAW_TO_LINEAR, linear_to_alaw, linear_to_ulaw,
 };
+pub use resample::{INPUT_RATES_HZ, Resampler};
 
 /// Decodes the payloads of one stream, in order.
 ///

@@ -1,0 +1,120 @@
+//! Why there is a recording, or why there is none.
+
+use std::fmt;
+
+/// The one outcome of a call. Its [`code`](Disposition::code) is stored, shown and filtered by, and never changes its
+/// meaning; codes of other versions are kept as they are.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Disposition {
+    /// There is a recording.
+    Recorded,
+    /// Answered, but no media was seen.
+    NoMedia,
+    /// Rejected, cancelled or timed out before an answer, and nothing was heard.
+    NotAnswered,
+    /// The tenant's policy is to record nothing.
+    PolicyNone,
+    /// The tenant records on demand, and nobody asked.
+    PolicyOnDemand,
+    /// The tenant records a sample, and the call was not in it.
+    PolicySample,
+    /// Nobody's call, and such calls are discarded.
+    UnattributedDiscarded,
+    /// Media in codecs that cannot be decoded here.
+    UnsupportedCodec,
+    /// SRTP without its keys.
+    Encrypted,
+    /// The storage had no room.
+    DiskFull,
+    /// The storage failed in another way.
+    DiskError,
+    /// More calls at once than the limits allow.
+    Overload,
+    /// A code that this version does not know.
+    Other(String),
+}
+
+/// All that this version knows, in the order help texts show them.
+static KNOWN: [Disposition; 12] = [
+    Disposition::Recorded,
+    Disposition::NoMedia,
+    Disposition::NotAnswered,
+    Disposition::PolicyNone,
+    Disposition::PolicyOnDemand,
+    Disposition::PolicySample,
+    Disposition::UnattributedDiscarded,
+    Disposition::UnsupportedCodec,
+    Disposition::Encrypted,
+    Disposition::DiskFull,
+    Disposition::DiskError,
+    Disposition::Overload,
+];
+
+impl Disposition {
+    /// All that this version knows, for help texts and completions.
+    pub fn known() -> &'static [Disposition] {
+        &KNOWN
+    }
+
+    /// The code, in snake_case.
+    pub fn code(&self) -> &str {
+        match self {
+            Disposition::Recorded => "recorded",
+            Disposition::NoMedia => "no_media",
+            Disposition::NotAnswered => "not_answered",
+            Disposition::PolicyNone => "policy_none",
+            Disposition::PolicyOnDemand => "policy_on_demand",
+            Disposition::PolicySample => "policy_sample",
+            Disposition::UnattributedDiscarded => "unattributed_discarded",
+            Disposition::UnsupportedCodec => "unsupported_codec",
+            Disposition::Encrypted => "encrypted",
+            Disposition::DiskFull => "disk_full",
+            Disposition::DiskError => "disk_error",
+            Disposition::Overload => "overload",
+            Disposition::Other(code) => code,
+        }
+    }
+}
+
+impl From<&str> for Disposition {
+    fn from(code: &str) -> Disposition {
+        match KNOWN.iter().find(|known| known.code() == code) {
+            Some(known) => known.clone(),
+            None => Disposition::Other(code.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Disposition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_distinct_snake_case_and_reads_back() {
+        for known in Disposition::known() {
+            let code = known.code();
+            assert!(
+                code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "{code}"
+            );
+            assert_eq!(Disposition::from(code), *known);
+        }
+        let codes: std::collections::HashSet<&str> = KNOWN.iter().map(Disposition::code).collect();
+        assert_eq!(codes.len(), KNOWN.len());
+    }
+
+    #[test]
+    fn a_code_of_another_version_is_kept() {
+        assert_eq!(
+            Disposition::from("eaten_by_dog").to_string(),
+            "eaten_by_dog"
+        );
+    }
+}

@@ -1,0 +1,79 @@
+//! What was recorded, what was not and why, and who may see it.
+//!
+//! In: finished calls, one [`CallRecord`] for each leg and each tenant that owns it. Out: pages of them, newest first, and
+//! what else can be asked about them.
+//!
+//! Every question takes a [`Scope`](crate::access::Scope), and its answer holds nothing from outside it: what lies
+//! outside does not exist. A question without a scope does not compile:
+//!
+//! ```compile_fail,E0061
+//! async fn ask(catalog: &callreel::catalog::Catalog) {
+//!     let _ = catalog.calls(&callreel::catalog::CallQuery::default()).await;
+//! }
+//! ```
+//!
+//! ```
+//! use callreel::{access::Scope, catalog};
+//!
+//! async fn ask(catalog: &catalog::Catalog, scope: &Scope) -> catalog::Result<catalog::Page> {
+//!     catalog.calls(scope, &catalog::CallQuery::default()).await
+//! }
+//! ```
+//!
+//! The catalog knows nothing that cannot be found again: recordings have their sidecars, from which [`Rebuild`] makes a
+//! new catalog. Only calls without a recording have no other place; a rebuild takes them over from the old catalog.
+//!
+//! It is an SQLite file in WAL mode, with one connection that writes and several that read.
+
+mod disposition;
+mod error;
+mod open;
+mod plan;
+mod query;
+mod reach;
+mod read;
+mod rebuild;
+mod record;
+mod row;
+#[cfg(test)]
+mod testing;
+pub mod text;
+mod write;
+
+pub use disposition::Disposition;
+pub use error::{Error, Result};
+pub use open::Catalog;
+pub use query::{CallQuery, MAX_PAGE, NumberFilter, Page};
+pub use rebuild::{Rebuild, Rebuilt};
+pub use record::{
+    CallRecord, FileRecord, FileRow, InteractionRow, ParticipantRecord, PartyRecord, TenantRow,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::testing::call;
+    use super::*;
+    use crate::access::Scope;
+
+    /// The daemon and the API run these on threads of a pool.
+    #[test]
+    fn every_future_can_move_between_threads() {
+        fn send<T: Send>(_: T) {}
+        #[allow(dead_code)]
+        async fn opened(catalog: &Catalog, rebuild: &mut Rebuild, scope: &Scope) {
+            send(Catalog::open(""));
+            send(catalog.check());
+            send(catalog.record(&[call(1, 1)]));
+            send(catalog.remove_missing(scope, &[]));
+            send(catalog.calls(scope, &CallQuery::default()));
+            send(catalog.call(scope, call(1, 1).id));
+            send(catalog.files(scope, None, 1));
+            send(catalog.dispositions(scope, None, None));
+            send(catalog.tenants(scope));
+            send(catalog.interaction(scope, crate::base::InteractionId(uuid::Uuid::nil())));
+            send(Rebuild::begin(""));
+            send(rebuild.record(&[]));
+            send(rebuild.finish());
+        }
+    }
+}

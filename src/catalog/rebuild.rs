@@ -1,0 +1,529 @@
+//! A new catalog in place of an old one.
+//!
+//! The new one grows in a file of its own beside the old, and takes its name in one step when it is complete and synced:
+//! whoever opens the catalog finds either the old or the new one, never a part. The old one is locked against everybody
+//! from before the last look at it until it is replaced, so no call is written into a file that is about to go.
+
+use std::ffi::OsString;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Row, SqliteConnection};
+
+use super::error::is_busy;
+use super::open::{BUSY_TIMEOUT, Place};
+use super::write::Existing;
+use super::{CallRecord, Catalog, Error, Result, read};
+
+/// Calls taken over from the old catalog at a time.
+const PAGE: i64 = 1000;
+
+/// A catalog that is being built. Dropped before [`finish`](Rebuild::finish) has succeeded, it leaves nothing.
+#[derive(Debug)]
+pub struct Rebuild {
+    files: Files,
+    new: Catalog,
+    recorded: u64,
+    /// Why nothing can be taken over from the old catalog.
+    unreadable: Option<Error>,
+    busy_timeout: Duration,
+}
+
+/// What a rebuild did.
+#[derive(Debug)]
+pub struct Rebuilt {
+    /// Calls given to [`Rebuild::record`].
+    pub recorded: u64,
+    /// Calls without a recording that were taken over from the old catalog.
+    pub kept: u64,
+    /// Why not all of the old catalog could be read. Its file is still there then, its name ending in `.damaged`.
+    pub unreadable: Option<Error>,
+}
+
+/// The files of a rebuild, which it alone holds.
+#[derive(Debug)]
+struct Files {
+    target: PathBuf,
+    new: PathBuf,
+    lock_path: PathBuf,
+    _lock: File,
+}
+
+impl Rebuild {
+    /// Starts a new catalog to replace the one at `url`, whatever state that one is in, even if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// As [`Catalog::open`], but for a damaged catalog. [`Error::Busy`] also when another rebuild is under way.
+    /// A catalog in memory cannot be rebuilt.
+    pub async fn begin(url: &str) -> Result<Rebuild> {
+        Rebuild::begin_at(&Place::parse(url)?, BUSY_TIMEOUT).await
+    }
+
+    pub(super) async fn begin_at(place: &Place, busy_timeout: Duration) -> Result<Rebuild> {
+        let Place::File(target) = place else {
+            let why = "a catalog in memory cannot be rebuilt".to_owned();
+            return Err(Error::Open {
+                place: place.name(),
+                why,
+            });
+        };
+        let unreadable = look_at_old(place, busy_timeout).await?;
+        let files = Files::take(target, place)?;
+        let new = Catalog::create_unsynced(&Place::File(files.new.clone())).await?;
+        Ok(Rebuild {
+            files,
+            new,
+            recorded: 0,
+            unreadable,
+            busy_timeout,
+        })
+    }
+
+    /// As [`Catalog::record`], into the new catalog.
+    pub async fn record(&mut self, batch: &[CallRecord]) -> Result<()> {
+        self.new.record(batch).await?;
+        self.recorded += batch.len() as u64;
+        Ok(())
+    }
+
+    /// Takes over the calls without a recording from the old catalog, as far as it is readable, and puts the new one in
+    /// its place.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`] when somebody, this program included, still has the old catalog open after five seconds. Nothing
+    /// has happened then, and `finish` may be called again.
+    pub async fn finish(&mut self) -> Result<Rebuilt> {
+        let mut old = self.lock_old().await?;
+        let kept = self.keep(&mut old).await?;
+        self.new.close().await;
+        self.files.put_in_place(self.unreadable.is_some()).await?;
+        // Only now may others open the file by its name: they find the new one.
+        drop(old);
+        Ok(Rebuilt {
+            recorded: self.recorded,
+            kept,
+            unreadable: self.unreadable.take(),
+        })
+    }
+
+    /// The old catalog, opened by us and by nobody else, its journal emptied and gone. None when there is no old
+    /// catalog, or none that can be read.
+    async fn lock_old(&mut self) -> Result<Option<SqliteConnection>> {
+        if self.unreadable.is_some() || !self.files.target.exists() {
+            return Ok(None);
+        }
+        match lock(&self.files.target, self.busy_timeout).await {
+            Ok(old) => Ok(Some(old)),
+            Err(error) => self.give_up_old(error).map(|()| None),
+        }
+    }
+
+    async fn keep(&mut self, old: &mut Option<SqliteConnection>) -> Result<u64> {
+        let (mut kept, mut behind) = (0, i64::MIN);
+        while let Some(connection) = old {
+            match unrecorded(connection, behind).await {
+                Ok((calls, last)) => {
+                    kept += self.new.write(&calls, Existing::Keep).await? as u64;
+                    let Some(last) = last else { break };
+                    behind = last;
+                }
+                Err(error) => {
+                    self.give_up_old(error)?;
+                    break;
+                }
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Goes on without the rest of the old catalog, unless somebody else is the reason.
+    fn give_up_old(&mut self, error: sqlx::Error) -> Result<()> {
+        let place = Place::File(self.files.target.clone()).name();
+        match Error::from_sqlx("take over its calls", &place, error) {
+            busy @ Error::Busy { .. } => Err(busy),
+            other => {
+                self.unreadable = Some(other);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Brings the old catalog's tables up to date, if it has any. Gives the reason when it is broken; fails when it is none
+/// of our business (another program's, a later version's) or in use.
+async fn look_at_old(place: &Place, busy_timeout: Duration) -> Result<Option<Error>> {
+    if let Place::File(path) = place
+        && !path.exists()
+    {
+        return Ok(None);
+    }
+    match Catalog::open_at(place, busy_timeout).await {
+        Ok(old) => {
+            old.close().await;
+            Ok(None)
+        }
+        Err(broken @ (Error::Damaged { .. } | Error::Migrate { .. } | Error::Query { .. })) => {
+            Ok(Some(broken))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Leaving WAL mode takes a lock that nobody else's open connection allows, and removes the journal, which would
+/// otherwise be taken for the new catalog's. SQLite does not wait for that lock.
+async fn lock(path: &Path, busy_timeout: Duration) -> sqlx::Result<SqliteConnection> {
+    let since = Instant::now();
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(busy_timeout)
+        .disable_statement_logging();
+    let mut connection = options.connect().await?;
+    while let Err(error) = sqlx::query("PRAGMA journal_mode = DELETE")
+        .execute(&mut connection)
+        .await
+    {
+        if !is_busy(&error) || since.elapsed() > busy_timeout {
+            return Err(error);
+        }
+        tokio::time::sleep(busy_timeout / 50).await;
+    }
+    sqlx::query("BEGIN EXCLUSIVE")
+        .execute(&mut connection)
+        .await?;
+    Ok(connection)
+}
+
+/// A page of calls without a recording, and where it ended.
+async fn unrecorded(
+    old: &mut SqliteConnection,
+    behind: i64,
+) -> sqlx::Result<(Vec<CallRecord>, Option<i64>)> {
+    let rows = sqlx::query(
+        "SELECT c.*, t.name AS tenant_name FROM calls c JOIN tenants t ON t.id = c.tenant_id \
+         WHERE c.file_path IS NULL AND c.call_row > $1 ORDER BY c.call_row LIMIT $2",
+    )
+    .bind(behind)
+    .bind(PAGE)
+    .fetch_all(&mut *old)
+    .await?;
+    let last = rows.last().map(|row| row.try_get("call_row")).transpose()?;
+    Ok((read::calls_of(old, &rows).await?, last))
+}
+
+impl Files {
+    fn take(target: &Path, place: &Place) -> Result<Files> {
+        let lock_path = with_suffix(target, ".rebuild.lock");
+        let failed = |source| Error::File {
+            what: "create",
+            path: lock_path.display().to_string(),
+            source,
+        };
+        let busy = || Error::Busy {
+            what: "rebuild it",
+            place: place.name(),
+        };
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(busy()),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        // Who held the lock before may have removed the file between our opening and our locking it.
+        let same =
+            |path: &Path| io::Result::Ok(fs::metadata(path)?.ino() == lock.metadata()?.ino());
+        if !same(&lock_path).unwrap_or(false) {
+            return Err(busy());
+        }
+        let files = Files {
+            target: target.to_owned(),
+            new: with_suffix(target, ".rebuild"),
+            lock_path,
+            _lock: lock,
+        };
+        files.remove_new();
+        Ok(files)
+    }
+
+    async fn put_in_place(&self, keep_damaged: bool) -> Result<()> {
+        let (new, target) = (self.new.clone(), self.target.clone());
+        let failed = |source| Error::File {
+            what: "put the new catalog in the place of",
+            path: self.target.display().to_string(),
+            source,
+        };
+        // Syncing a large file takes seconds.
+        let moved = tokio::task::spawn_blocking(move || replace(&new, &target, keep_damaged)).await;
+        moved.map_err(io::Error::other).flatten().map_err(failed)
+    }
+
+    /// What an earlier rebuild or this one left.
+    fn remove_new(&self) {
+        for suffix in ["", "-wal", "-shm", "-journal"] {
+            // Mostly there is none.
+            let _ = fs::remove_file(with_suffix(&self.new, suffix));
+        }
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        self.remove_new();
+        let _ = fs::remove_file(&self.lock_path);
+    }
+}
+
+fn replace(new: &Path, target: &Path, keep_damaged: bool) -> io::Result<()> {
+    if with_suffix(new, "-wal").exists() {
+        return Err(io::Error::other("the new catalog could not be closed"));
+    }
+    File::open(new)?.sync_all()?;
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let journal = with_suffix(target, suffix);
+        match keep_damaged {
+            true if journal.exists() => {
+                fs::rename(&journal, with_suffix(target, &format!(".damaged{suffix}")))?
+            }
+            true => {}
+            // Of a catalog that is gone: mostly there is none.
+            false => drop(fs::remove_file(&journal)),
+        }
+    }
+    if keep_damaged && target.exists() {
+        let damaged = with_suffix(target, ".damaged");
+        let _ = fs::remove_file(&damaged);
+        fs::hard_link(target, &damaged)?;
+    }
+    fs::rename(new, target)?;
+    let folder = target
+        .parent()
+        .filter(|folder| *folder != Path::new(""))
+        .unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{call, tenant, unrecorded};
+    use super::super::{CallQuery, Disposition};
+    use super::*;
+    use crate::access::Scope;
+
+    struct Old {
+        folder: tempfile::TempDir,
+        place: Place,
+    }
+
+    impl Old {
+        fn new() -> Old {
+            let folder = tempfile::tempdir().unwrap();
+            Old {
+                place: Place::File(folder.path().join("c.db")),
+                folder,
+            }
+        }
+
+        async fn with(calls: &[CallRecord]) -> Old {
+            let old = Old::new();
+            let catalog = old.open().await.unwrap();
+            catalog.record(calls).await.unwrap();
+            catalog.close().await;
+            old
+        }
+
+        fn path(&self) -> PathBuf {
+            self.folder.path().join("c.db")
+        }
+
+        async fn open(&self) -> Result<Catalog> {
+            Catalog::open_at(&self.place, Duration::from_millis(300)).await
+        }
+
+        async fn rebuild(&self) -> Result<Rebuild> {
+            Rebuild::begin_at(&self.place, Duration::from_millis(300)).await
+        }
+
+        async fn calls(&self) -> Vec<CallRecord> {
+            let catalog = self.open().await.unwrap();
+            let query = CallQuery {
+                limit: 1000,
+                ..CallQuery::default()
+            };
+            let calls = catalog.calls(&Scope::root(), &query).await.unwrap().calls;
+            catalog.close().await;
+            calls
+        }
+
+        fn files(&self) -> Vec<String> {
+            let entries = fs::read_dir(&self.folder).unwrap();
+            let mut names: Vec<_> = entries
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            names.sort();
+            names
+        }
+    }
+
+    #[tokio::test]
+    async fn a_rebuilt_catalog_has_the_new_recordings_and_the_old_calls_without_one() {
+        let lost = unrecorded(1, 2, Disposition::Encrypted);
+        let recovered = unrecorded(2, 3, Disposition::DiskFull);
+        let old = Old::with(&[call(1, 1), lost.clone(), recovered]).await;
+        let mut rebuild = old.rebuild().await.unwrap();
+        rebuild.record(&[call(2, 3), call(1, 4)]).await.unwrap();
+        assert_eq!(
+            old.calls().await.len(),
+            3,
+            "the old one answers until the new one is complete"
+        );
+        let rebuilt = rebuild.finish().await.unwrap();
+        assert_eq!((rebuilt.recorded, rebuilt.kept), (2, 1));
+        assert!(rebuilt.unreadable.is_none());
+        drop(rebuild);
+        assert_eq!(old.calls().await, [call(1, 4), call(2, 3), lost]);
+        assert_eq!(old.files(), ["c.db"]);
+    }
+
+    #[tokio::test]
+    async fn more_old_calls_than_a_page_are_all_kept() {
+        let calls: Vec<_> = (0..2 * PAGE as u64 + 5)
+            .map(|at| unrecorded(1, at, Disposition::NoMedia))
+            .collect();
+        let old = Old::with(&calls).await;
+        let mut rebuild = old.rebuild().await.unwrap();
+        assert_eq!(rebuild.finish().await.unwrap().kept, calls.len() as u64);
+        let counts = old
+            .open()
+            .await
+            .unwrap()
+            .dispositions(&Scope::tenant(tenant(1)), None, None)
+            .await
+            .unwrap();
+        assert_eq!(counts, [(Disposition::NoMedia, calls.len() as u64)]);
+    }
+
+    #[tokio::test]
+    async fn without_an_old_catalog_the_new_one_is_simply_there() {
+        let old = Old::new();
+        fs::write(with_suffix(&old.path(), "-wal"), "of a catalog long gone").unwrap();
+        let mut rebuild = old.rebuild().await.unwrap();
+        rebuild.record(&[call(1, 1)]).await.unwrap();
+        rebuild.finish().await.unwrap();
+        drop(rebuild);
+        assert_eq!(old.calls().await, [call(1, 1)]);
+        assert_eq!(old.files(), ["c.db"]);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_catalog_is_replaced_and_set_aside() {
+        let old = Old::new();
+        fs::write(old.path(), "no database at all ".repeat(500)).unwrap();
+        let mut rebuild = old.rebuild().await.unwrap();
+        rebuild.record(&[call(1, 1)]).await.unwrap();
+        let rebuilt = rebuild.finish().await.unwrap();
+        assert!(matches!(rebuilt.unreadable, Some(Error::Damaged { .. })));
+        drop(rebuild);
+        assert_eq!(old.calls().await, [call(1, 1)]);
+        assert_eq!(old.files(), ["c.db", "c.db.damaged"]);
+    }
+
+    #[tokio::test]
+    async fn a_catalog_broken_in_the_middle_gives_what_it_can() {
+        let calls: Vec<_> = (0..3000)
+            .map(|at| unrecorded(1, at, Disposition::NoMedia))
+            .collect();
+        let old = Old::with(&calls).await;
+        let mut bytes = fs::read(old.path()).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle..].fill(0xa5);
+        fs::write(old.path(), bytes).unwrap();
+        let mut rebuild = old.rebuild().await.unwrap();
+        rebuild.record(&[call(2, 1)]).await.unwrap();
+        let rebuilt = rebuild.finish().await.unwrap();
+        assert!(
+            matches!(rebuilt.unreadable, Some(Error::Damaged { .. })),
+            "{:?}",
+            rebuilt.unreadable
+        );
+        drop(rebuild);
+        assert_eq!(old.files(), ["c.db", "c.db.damaged"]);
+        let found = old.open().await.unwrap();
+        assert_eq!(
+            found.call(&Scope::root(), call(2, 1).id).await.unwrap(),
+            [call(2, 1)]
+        );
+        assert_eq!(found.check().await.unwrap(), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn a_catalog_in_use_is_not_replaced_under_its_users() {
+        let old = Old::with(&[unrecorded(1, 1, Disposition::NoMedia)]).await;
+        let mut rebuild = old.rebuild().await.unwrap();
+        let user = old.open().await.unwrap();
+        let error = rebuild.finish().await.unwrap_err();
+        assert!(matches!(error, Error::Busy { .. }), "{error}");
+        user.record(&[unrecorded(1, 2, Disposition::NoMedia)])
+            .await
+            .unwrap();
+        user.close().await;
+        assert_eq!(rebuild.finish().await.unwrap().kept, 2);
+        assert_eq!(old.calls().await.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn one_rebuild_at_a_time_and_a_dropped_one_leaves_nothing() {
+        let old = Old::with(&[call(1, 1)]).await;
+        let rebuild = old.rebuild().await.unwrap();
+        assert!(matches!(
+            old.rebuild().await.unwrap_err(),
+            Error::Busy { .. }
+        ));
+        drop(rebuild);
+        assert_eq!(old.calls().await, [call(1, 1)]);
+        assert_eq!(old.files(), ["c.db"]);
+        fs::write(
+            with_suffix(&old.path(), ".rebuild"),
+            "of one that was killed",
+        )
+        .unwrap();
+        old.rebuild().await.unwrap().finish().await.unwrap();
+        assert_eq!(old.calls().await, []);
+    }
+
+    #[tokio::test]
+    async fn nobody_elses_database_is_replaced() {
+        let old = Old::with(&[]).await;
+        let catalog = old.open().await.unwrap();
+        sqlx::query(
+            "INSERT INTO _sqlx_migrations VALUES (9, 'of tomorrow', '2030-01-01', TRUE, x'00', 0)",
+        )
+        .execute(&catalog.writer)
+        .await
+        .unwrap();
+        catalog.close().await;
+        assert!(matches!(
+            old.rebuild().await.unwrap_err(),
+            Error::Newer { .. }
+        ));
+        assert!(matches!(
+            Rebuild::begin("sqlite::memory:").await.unwrap_err(),
+            Error::Open { .. }
+        ));
+    }
+}

@@ -1,0 +1,113 @@
+//! The rows of the catalog.
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::Disposition;
+use crate::base::{InteractionId, PerSide, Side, TenantId, Timestamp};
+
+/// One leg of a call, for one tenant that owns it: what is written, and what is read.
+///
+/// Text is stored cut to [a length](super::text) and without NUL; counts above `i64::MAX` are stored as that. An empty
+/// text means that there was none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallRecord {
+    /// The recording's id where there is a recording. Recording a call with the same id and tenant replaces what is there.
+    pub id: Uuid,
+    pub tenant: TenantId,
+    /// Written: the name the tenant had at this call; empty when not known. Read: the one it had at its latest call.
+    pub tenant_name: String,
+    pub interaction: Option<InteractionId>,
+    /// The SIP Call-ID.
+    pub sip_call_id: String,
+    /// The daemon that saw the leg.
+    pub sensor: String,
+    /// Where it saw the leg, for people: interface, VLANs, tunnel.
+    pub vantage: String,
+    /// Of the first INVITE; of the first media where no INVITE was seen.
+    pub started_at: Timestamp,
+    pub answered_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    /// Why the call ended, a code in snake_case.
+    pub end_reason: String,
+    pub disposition: Disposition,
+    pub parties: PerSide<PartyRecord>,
+    /// The codecs of the media, for people.
+    pub codec: String,
+    /// Of the recording; 0 without one.
+    pub length_ms: u64,
+    pub packets_lost: u64,
+    pub packets_expected: u64,
+    pub file: Option<FileRecord>,
+    /// Whose call it is and for what reasons, for people. `Null` for none.
+    pub attribution: Value,
+    /// In an order that stays.
+    pub participants: Vec<ParticipantRecord>,
+}
+
+/// A side of a call as signalling named it.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct PartyRecord {
+    /// As it was seen.
+    pub number: String,
+    /// As the tenant's rules make it; the same as `number` where none applied.
+    pub normalised: String,
+    /// The name beside the number.
+    pub display: String,
+}
+
+/// The audio file of a recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileRecord {
+    /// Relative to the root of the storage, at most 1,024 bytes.
+    pub path: String,
+    pub size_bytes: u64,
+    /// `pcm16`, `g711`, …
+    pub format: String,
+    pub sample_rate_hz: u32,
+    /// BLAKE3 of the audio.
+    pub blake3: Option<[u8; 32]>,
+}
+
+/// Somebody of the tenant who took part in a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParticipantRecord {
+    pub side: Side,
+    /// To whom the extension was allocated at the time.
+    pub user: Option<String>,
+    pub extension: Option<String>,
+    pub number: String,
+    pub display: String,
+}
+
+/// A tenant as its calls named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantRow {
+    pub id: TenantId,
+    pub name: String,
+    /// Start of its earliest call.
+    pub first_seen: Timestamp,
+    /// Start of its latest call.
+    pub last_seen: Timestamp,
+}
+
+/// An interaction as one tenant sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InteractionRow {
+    pub id: InteractionId,
+    pub tenant: TenantId,
+    /// Start of the first of the tenant's calls in it.
+    pub first_at: Timestamp,
+    /// End of the last of the tenant's calls in it; its start while it has no end.
+    pub last_at: Timestamp,
+}
+
+/// A file that the catalog says is in the storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileRow {
+    pub tenant: TenantId,
+    pub id: Uuid,
+    /// Relative to the root of the storage.
+    pub path: String,
+    pub size_bytes: u64,
+}

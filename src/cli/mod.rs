@@ -1,0 +1,100 @@
+//! The command line: one file for each command.
+
+mod calls;
+mod catalog;
+mod check;
+mod completions;
+mod matching;
+mod output;
+mod replay;
+mod run;
+mod simulate;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Records telephone calls that it hears on a wire: SIP and RTP in, one WAV file per call and tenant out.
+#[derive(Debug, Parser)]
+#[command(
+    name = "callreel",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Record calls from live interfaces: the daemon.
+    Run(run::Args),
+    /// Record the calls in capture files.
+    Replay(replay::Args),
+    /// Check the configuration and print the compiled directory.
+    Check(check::Args),
+    /// Explain whose call a call would be.
+    Match(matching::Args),
+    /// Search, show and export calls.
+    Calls(calls::Args),
+    /// Rebuild or verify the catalog.
+    Catalog(catalog::Args),
+    /// Make calls with known audio, for trials and benchmarks.
+    Simulate(simulate::Args),
+    /// Print completions for a shell.
+    Completions(completions::Args),
+    /// Print the manual page.
+    #[command(hide = true)]
+    Man,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Success,
+    /// It did what it was asked to, and something is wrong with what it looked at.
+    Found,
+    /// Bad usage or configuration.
+    Usage,
+    /// A capture was damaged: what was readable is recorded.
+    Damaged,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(match exit {
+            Exit::Success => 0,
+            Exit::Found => 1,
+            Exit::Usage => 2,
+            Exit::Damaged => 3,
+        })
+    }
+}
+
+/// Where the daemon's configuration is when nobody says.
+const DEFAULT_CONFIG: &str = "/etc/callreel/callreel.toml";
+
+/// The file that was named, or the default one.
+fn config_path(given: Option<PathBuf>) -> PathBuf {
+    given.unwrap_or_else(|| DEFAULT_CONFIG.into())
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub fn execute(self) -> anyhow::Result<Exit> {
+        match self.command {
+            Command::Run(args) => run::run(args),
+            Command::Replay(args) => replay::run(args),
+            Command::Check(args) => check::run(&args),
+            Command::Match(args) => matching::run(args),
+            Command::Calls(args) => calls::run(args),
+            Command::Catalog(args) => catalog::run(args),
+            Command::Simulate(args) => simulate::run(&args),
+            Command::Completions(args) => completions::run(&args),
+            Command::Man => completions::man(),
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! `callreel replay`: capture files in, recordings out.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use super::output::{self, Table};
+use super::{Exit, output::print_json};
+use crate::base::{Side, Timestamp};
+use crate::capture::{CaptureFiles, Error as CaptureError};
+use crate::config::{self, Settings};
+use crate::daemon::cataloguing::{self, Cataloguer};
+use crate::daemon::pipeline;
+use crate::directory::Directory;
+use crate::engine::Engine;
+use crate::engine::event::EndReason;
+use crate::recorder::{CallOutcome, Recorder, RecorderCounters, WhenFull};
+use crate::storage::{Layout, StorageLock};
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit status: 0 all read, 2 bad usage or configuration, 3 a capture was damaged (what was readable is recorded)."
+)]
+pub struct Args {
+    /// Captures, pcap or pcapng, plain, gzip or zstd; `-` is standard input. Several are merged by time.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// The daemon's configuration, for its tenants and settings. Without it every call is the System tenant's.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where recordings go [default: as configured, or ./recordings].
+    #[arg(long, value_name = "DIR")]
+    storage: Option<PathBuf>,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Print no table and no progress: only what went wrong.
+    #[arg(long, short, conflicts_with = "json")]
+    quiet: bool,
+}
+
+pub fn run(args: Args) -> anyhow::Result<Exit> {
+    let (settings, directory) = match configuration(&args) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            eprint!("{}", error.render(output::is_watched()));
+            return Ok(Exit::Usage);
+        }
+    };
+    let mut files = match CaptureFiles::open(&args.files) {
+        Ok(files) => files,
+        Err(error @ CaptureError::Damaged { .. }) => {
+            eprintln!("callreel: {error}");
+            return Ok(Exit::Damaged);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let _lock = StorageLock::acquire(&settings.storage.root)?;
+    let interfaces: Vec<Arc<str>> = files
+        .interfaces()
+        .iter()
+        .map(|name| name.as_str().into())
+        .collect();
+    let mut engine = Engine::new(pipeline::engine_settings(&settings, &interfaces), directory);
+    let cataloguer = Cataloguer::start(settings.catalog.url.clone())?;
+    let (recorder, outcomes) = start_recorder(&settings, &interfaces, &cataloguer)?;
+    let counters = recorder.counters();
+
+    let progress = progress_bar(&args, &files);
+    let damaged = feed(&mut files, &mut engine, recorder, &progress);
+    progress.finish_and_clear();
+
+    let catalog = cataloguer.finish();
+    let mut outcomes: Vec<CallOutcome> = outcomes.iter().collect();
+    outcomes.sort_by_key(|outcome| (outcome.end.info.invite_at, outcome.end.call));
+    let summary = Summary::new(&files, &engine, &counters, &outcomes);
+    let layout = Layout::new(&settings.storage.root);
+    let calls: Vec<CallLine> = outcomes
+        .iter()
+        .flat_map(|outcome| call_lines(outcome, &layout))
+        .collect();
+    if args.json {
+        print_json(&Report {
+            calls: &calls,
+            summary: &summary,
+        })?;
+    } else if !args.quiet {
+        print_table(&calls, &summary);
+    }
+    let uncatalogued = catalog.dropped.load(std::sync::atomic::Ordering::Relaxed);
+    if uncatalogued > 0 {
+        eprintln!(
+            "callreel: {uncatalogued} calls are not in the catalog; `callreel catalog rebuild` finds the recorded ones"
+        );
+    }
+    Ok(
+        match (
+            damaged,
+            summary.recordings_failed + summary.packets_not_stored,
+        ) {
+            (true, _) => Exit::Damaged,
+            (false, 0) => Exit::Success,
+            (false, _) => Exit::Found,
+        },
+    )
+}
+
+/// Settings and directory as configured, or such as suit a trial.
+fn configuration(args: &Args) -> Result<(Settings, Arc<Directory>), config::Error> {
+    let (mut settings, directory) = match &args.config {
+        Some(path) => {
+            let loaded = config::load(path)?;
+            (loaded.settings, loaded.directory)
+        }
+        None => {
+            let mut settings = Settings::default();
+            settings.storage.root = "recordings".into();
+            (settings, Arc::new(Directory::empty()))
+        }
+    };
+    if let Some(root) = &args.storage {
+        settings.storage.root.clone_from(root);
+    }
+    // A storage of one's own has a catalog of its own.
+    if args.storage.is_some() || args.config.is_none() {
+        settings.catalog.url = format!(
+            "sqlite://{}",
+            settings.storage.root.join("catalog.db").display()
+        );
+    }
+    Ok((settings, directory))
+}
+
+fn start_recorder(
+    settings: &Settings,
+    interfaces: &[Arc<str>],
+    cataloguer: &Cataloguer,
+) -> anyhow::Result<(Recorder, Receiver<CallOutcome>)> {
+    let (sender, outcomes) = channel();
+    let (sensor, names) = (pipeline::sensor_name(settings), interfaces.to_vec());
+    let record = cataloguer.sender();
+    let tell = move |outcome: CallOutcome| {
+        record(cataloguing::rows_of(&outcome, &sensor, &names));
+        // The receiver lives until all threads have ended.
+        let _ = sender.send(outcome);
+    };
+    let recorder = Recorder::start(
+        pipeline::recorder_settings(settings, interfaces, WhenFull::Wait),
+        tell,
+    )?;
+    Ok((recorder, outcomes))
+}
+
+/// Reads everything; whether any capture was damaged.
+fn feed(
+    files: &mut CaptureFiles,
+    engine: &mut Engine,
+    mut recorder: Recorder,
+    progress: &ProgressBar,
+) -> bool {
+    let (mut damaged, mut packets) = (false, 0u64);
+    loop {
+        match files.next_packet() {
+            Ok(Some(packet)) => engine.handle_packet(&packet, &mut recorder),
+            Ok(None) => break,
+            Err(error) => {
+                damaged = true;
+                progress.suspend(|| eprintln!("callreel: {error}"));
+            }
+        }
+        packets += 1;
+        if packets.is_multiple_of(1 << 16) {
+            progress.set_position(files.bytes_read());
+        }
+    }
+    engine.finish(EndReason::EndOfCapture, &mut recorder);
+    recorder.finish();
+    damaged
+}
+
+fn progress_bar(args: &Args, files: &CaptureFiles) -> ProgressBar {
+    if args.quiet || !output::is_watched() {
+        return ProgressBar::hidden();
+    }
+    let style = |template: &str| {
+        ProgressStyle::with_template(template).expect("the template is a constant")
+    };
+    match files.bytes_total() {
+        Some(total) => ProgressBar::new(total).with_style(style(
+            "{wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}",
+        )),
+        None => {
+            ProgressBar::new_spinner().with_style(style("{spinner} {bytes} {binary_bytes_per_sec}"))
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    calls: &'a [CallLine],
+    summary: &'a Summary,
+}
+
+/// One tenant's part in one call.
+#[derive(Debug, Serialize)]
+struct CallLine {
+    call_id: String,
+    time: String,
+    answered_at: Option<String>,
+    caller: String,
+    callee: String,
+    tenant: String,
+    tenant_id: String,
+    users: Vec<String>,
+    codec: String,
+    /// Seconds of the recording.
+    length_s: f64,
+    packets_lost: u64,
+    packets_expected: u64,
+    disposition: &'static str,
+    end_reason: &'static str,
+    status: Option<u16>,
+    file: Option<PathBuf>,
+}
+
+fn call_lines(outcome: &CallOutcome, layout: &Layout) -> Vec<CallLine> {
+    let (end, info) = (&outcome.end, &outcome.end.info);
+    let line = |of: &crate::recorder::RecordingOutcome| {
+        let owner = info.owners.iter().find(|owner| owner.tenant == of.tenant);
+        let sides = Side::BOTH
+            .into_iter()
+            .filter(|&side| owner.is_some_and(|owner| owner.sides[side]));
+        let sidecar = of.recording.as_ref().map(|(sidecar, _)| sidecar);
+        CallLine {
+            call_id: info.call_id.clone(),
+            time: outcome.start.unwrap_or(info.invite_at).to_string(),
+            answered_at: info.answered_at.as_ref().map(Timestamp::to_string),
+            caller: info.parties.caller.number.clone(),
+            callee: info.parties.callee.number.clone(),
+            tenant: owner.map_or_else(String::new, |owner| owner.tenant_name.to_string()),
+            tenant_id: of.tenant.to_string(),
+            users: sides
+                .filter_map(|side| {
+                    info.parties[side]
+                        .user
+                        .as_ref()
+                        .map(|user| user.to_string())
+                })
+                .collect(),
+            codec: cataloguing::codecs(&end.streams),
+            length_s: sidecar.map_or(0.0, |s| s.samples as f64 / f64::from(s.sample_rate_hz)),
+            packets_lost: end.streams.iter().map(|stream| stream.lost).sum(),
+            packets_expected: end.streams.iter().map(|stream| stream.expected).sum(),
+            disposition: of.disposition.code(),
+            end_reason: end.reason.code(),
+            status: end.status,
+            file: of
+                .recording
+                .as_ref()
+                .map(|(_, path)| layout.root().join(path)),
+        }
+    };
+    outcome.recordings.iter().map(line).collect()
+}
+
+/// What was read, and what became of it.
+#[derive(Debug, Serialize)]
+struct Summary {
+    packets: u64,
+    out_of_order: u64,
+    bytes_skipped: u64,
+    sip_messages: u64,
+    sip_malformed: u64,
+    rtp_packets: u64,
+    /// RTP that belongs to no call that was seen.
+    rtp_unclaimed: u64,
+    rtp_duplicates: u64,
+    rtp_not_placed: u64,
+    calls: u64,
+    calls_refused: u64,
+    recordings: u64,
+    recordings_failed: u64,
+    packets_not_stored: u64,
+}
+
+impl Summary {
+    fn new(
+        files: &CaptureFiles,
+        engine: &Engine,
+        recorder: &RecorderCounters,
+        outcomes: &[CallOutcome],
+    ) -> Summary {
+        let count = |counter: &std::sync::atomic::AtomicU64| {
+            counter.load(std::sync::atomic::Ordering::Relaxed)
+        };
+        let media = engine.media_counters();
+        Summary {
+            packets: engine.wire_counters().packets,
+            out_of_order: engine.counters().out_of_order,
+            bytes_skipped: files.bytes_skipped(),
+            sip_messages: engine.counters().sip_messages,
+            sip_malformed: engine.counters().sip_malformed,
+            rtp_packets: media.rtp_packets,
+            rtp_unclaimed: media.unclaimed + engine.unclaimed_packets(),
+            rtp_duplicates: media.duplicates,
+            rtp_not_placed: media.not_placed,
+            calls: outcomes.len() as u64,
+            calls_refused: engine.signalling_counters().calls_refused,
+            recordings: count(&recorder.recordings_finished),
+            recordings_failed: count(&recorder.recordings_failed),
+            packets_not_stored: count(&recorder.storage_packets_dropped),
+        }
+    }
+}
+
+fn print_table(calls: &[CallLine], summary: &Summary) {
+    let mut table = Table::new(&[
+        "TIME", "CALLER", "CALLEE", "TENANT", "USER", "CODEC", "LENGTH", "LOSS", "FILE",
+    ]);
+    for call in calls {
+        let loss = match call.packets_expected {
+            0 => "-".to_owned(),
+            expected => format!(
+                "{:.1} %",
+                call.packets_lost as f64 * 100.0 / expected as f64
+            ),
+        };
+        let file = match &call.file {
+            Some(file) => file.display().to_string(),
+            None => format!("({})", call.disposition),
+        };
+        table.row(vec![
+            call.time.get(..19).unwrap_or(&call.time).replace('T', " "),
+            call.caller.clone(),
+            call.callee.clone(),
+            call.tenant.clone(),
+            call.users.join(", "),
+            call.codec.clone(),
+            format!("{:.2} s", call.length_s),
+            loss,
+            file,
+        ]);
+    }
+    table.print();
+    let Summary {
+        packets,
+        calls,
+        recordings,
+        rtp_unclaimed,
+        sip_malformed,
+        ..
+    } = summary;
+    let mut line = format!("\n{packets} packets, {calls} calls, {recordings} recordings");
+    if *rtp_unclaimed > 0 {
+        line += &format!(", {rtp_unclaimed} RTP packets without a call");
+    }
+    if *sip_malformed > 0 {
+        line += &format!(", {sip_malformed} malformed SIP messages");
+    }
+    output::print(&(line + "\n"));
+}

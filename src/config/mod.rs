@@ -1,0 +1,24 @@
+//! TOML into typed settings and a directory, with errors that point at file, line and column.
+//!
+//! In: the path of the daemon's file; from it, the tenants' files. Out: [`Settings`], the compiled
+//! [`crate::directory::Directory`], and which files and folders to watch. All errors of all files come at once; what
+//! is not written has a default that suits a first run, and an unknown key is an error with a suggestion.
+//!
+//! This is the only room that reads configuration files. Nothing is kept between two loads: a reload is another
+//! [`load`], and what was there stays in use when it fails.
+
+mod diagnostic;
+mod glob;
+mod load;
+mod reader;
+mod settings;
+mod tenant;
+#[cfg(test)]
+mod tests;
+
+pub use diagnostic::{Diagnostic, Error, Related, Severity, render};
+pub use load::{Loaded, load};
+pub use settings::{
+    Api, AudioFormat, Capture, Catalog, Engine, Log, LogFormat, LogLevel, Plan, Recorder, Sensor,
+    Settings, Storage, Tenancy, Unattributed,
+};

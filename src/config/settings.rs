@@ -1,0 +1,455 @@
+//! The daemon's settings: every key, its default and its bounds.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use super::reader::{Fields, Source};
+use crate::directory::SYSTEM_NAME;
+
+/// Settings of one daemon. `Settings::default()` is what runs without any configuration: everything goes to the
+/// System tenant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Settings {
+    pub sensor: Sensor,
+    pub capture: Capture,
+    pub storage: Storage,
+    pub catalog: Catalog,
+    pub api: Api,
+    pub tenancy: Tenancy,
+    pub plans: BTreeMap<String, Plan>,
+    pub engine: Engine,
+    pub recorder: Recorder,
+    pub log: Log,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Sensor {
+    /// What match rules call this daemon; the host's name when absent.
+    pub name: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Capture {
+    /// Live interfaces; none where only capture files are replayed.
+    pub interfaces: Vec<String>,
+    /// Ports whose TCP streams are followed and that the BPF filter lets through beside media.
+    pub sip_ports: Vec<u16>,
+    /// A BPF filter in place of the daemon's own.
+    pub filter: Option<String>,
+    /// Ring buffer between the kernel and each capture thread.
+    pub ring_mib: u32,
+    pub promiscuous: bool,
+    /// Bytes kept of a packet.
+    pub snaplen: u32,
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Capture {
+            interfaces: Vec::new(),
+            sip_ports: vec![5060, 5080],
+            filter: None,
+            ring_mib: 64,
+            promiscuous: true,
+            snaplen: 65_535,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Storage {
+    /// A relative path is relative to the configuration file.
+    pub root: PathBuf,
+    pub format: AudioFormat,
+    /// Recording stops, and says so, while less than this is free.
+    pub min_free_mib: u64,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Storage {
+            root: "/var/lib/callreel/recordings".into(),
+            format: AudioFormat::Pcm16,
+            min_free_mib: 1024,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AudioFormat {
+    /// 16-bit linear PCM.
+    #[default]
+    Pcm16,
+    /// A-law or mu-law bytes as they came, where both sides sent them.
+    G711,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Catalog {
+    /// `sqlite:///…` or `postgres://…`.
+    pub url: String,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Catalog {
+            url: "sqlite:///var/lib/callreel/catalog.db".into(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Api {
+    pub listen: SocketAddr,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Api {
+            listen: (Ipv4Addr::LOCALHOST, 8080).into(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Tenancy {
+    /// Tenant files: a path whose names may hold `*` and `?`, relative to the configuration file.
+    pub tenants: String,
+    pub unattributed: Unattributed,
+    /// Name of the System tenant.
+    pub system_name: String,
+}
+
+impl Default for Tenancy {
+    fn default() -> Self {
+        Tenancy {
+            tenants: "tenants/*.toml".into(),
+            unattributed: Unattributed::Keep,
+            system_name: SYSTEM_NAME.into(),
+        }
+    }
+}
+
+/// What happens to calls of nobody's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unattributed {
+    /// The System tenant gets them.
+    #[default]
+    Keep,
+    Discard,
+}
+
+/// Limits and features that a tenant subscribes to by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Plan {
+    /// Absent: for ever.
+    pub retention_days: Option<u32>,
+    /// Absent: as far as the disk goes.
+    pub storage_gib: Option<u64>,
+    pub features: Vec<String>,
+}
+
+/// Caps and timeouts of the engine. Past a cap the oldest idle state goes first, counted.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Engine {
+    /// Calls followed at the same time.
+    pub max_calls: u32,
+    /// From INVITE to an answer.
+    pub setup_timeout_seconds: u32,
+    /// Without media, a call that is not on hold is over.
+    pub media_timeout_seconds: u32,
+    /// Without media, a call on hold is over.
+    pub hold_timeout_seconds: u32,
+    /// Media kept, in all, whose signalling has not been seen.
+    pub orphan_media_mib: u32,
+    /// How long such media is kept.
+    pub orphan_media_ms: u32,
+    /// How late a packet may come and still be put in its place before the block is written.
+    pub reorder_window_ms: u32,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Engine {
+            max_calls: 20_000,
+            setup_timeout_seconds: 300,
+            media_timeout_seconds: 60,
+            hold_timeout_seconds: 3600,
+            orphan_media_mib: 32,
+            orphan_media_ms: 2000,
+            reorder_window_ms: 500,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Recorder {
+    /// Threads that decode and write; 0: one for each processor but one, at least one.
+    pub threads: u32,
+    /// Blocks that wait for a recorder thread before the oldest are dropped, counted.
+    pub queue_blocks: u32,
+    /// A call that lasts longer is ended, with what was recorded.
+    pub max_call_hours: u32,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Recorder {
+            threads: 0,
+            queue_blocks: 4096,
+            max_call_hours: 24,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Log {
+    pub level: LogLevel,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    /// From here on people's numbers are shown.
+    Debug,
+    Trace,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// journald where the daemon was started by systemd, else text.
+    #[default]
+    Auto,
+    Text,
+    Json,
+    Journald,
+}
+
+/// Reads the daemon's file, defaults where nothing or something wrong is written. `folder` is the file's.
+pub(super) fn read(source: &mut Source<'_>, mut root: Fields<'_>, folder: &Path) -> Settings {
+    let settings = Settings {
+        sensor: section(source, &mut root, "sensor", read_sensor),
+        capture: section(source, &mut root, "capture", read_capture),
+        storage: section(source, &mut root, "storage", |source, fields, storage| {
+            read_storage(source, fields, storage, folder);
+        }),
+        catalog: section(source, &mut root, "catalog", read_catalog),
+        api: section(source, &mut root, "api", |source, fields, api: &mut Api| {
+            let listen = fields.parsed(source, "listen", |text| {
+                text.parse().map_err(|_| {
+                    format!("`{text}` is not an address and port such as \"127.0.0.1:8080\"")
+                })
+            });
+            set(&mut api.listen, listen);
+        }),
+        tenancy: section(source, &mut root, "tenancy", read_tenancy),
+        plans: read_plans(source, &mut root),
+        engine: section(source, &mut root, "engine", read_engine),
+        recorder: section(source, &mut root, "recorder", read_recorder),
+        log: section(source, &mut root, "log", read_log),
+    };
+    root.finish(source);
+    settings
+}
+
+fn section<T: Default>(
+    source: &mut Source<'_>,
+    root: &mut Fields<'_>,
+    key: &'static str,
+    read: impl FnOnce(&mut Source<'_>, &mut Fields<'_>, &mut T),
+) -> T {
+    let mut settings = T::default();
+    if let Some(mut fields) = root.table(source, key) {
+        read(source, &mut fields, &mut settings);
+        fields.finish(source);
+    }
+    settings
+}
+
+fn set<T>(target: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *target = value;
+    }
+}
+
+fn not_empty(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() {
+        return Err("this must not be empty");
+    }
+    Ok(text.to_owned())
+}
+
+fn read_sensor(source: &mut Source<'_>, fields: &mut Fields<'_>, sensor: &mut Sensor) {
+    sensor.name = fields.parsed(source, "name", not_empty);
+}
+
+fn read_capture(source: &mut Source<'_>, fields: &mut Fields<'_>, capture: &mut Capture) {
+    for interface in fields.strings(source, "interfaces").unwrap_or_default() {
+        if interface.value.is_empty() {
+            source.error(interface.span, "an interface has a name, such as \"span0\"");
+        } else if capture
+            .interfaces
+            .iter()
+            .any(|known| known == interface.value)
+        {
+            source.error(
+                interface.span,
+                format!("interface `{}` is there twice", interface.value),
+            );
+        } else {
+            capture.interfaces.push(interface.value.to_owned());
+        }
+    }
+    let ports = fields.integers(source, "sip_ports", 1..=u16::MAX);
+    if fields.is_empty_list("sip_ports") {
+        source.error(
+            fields.span_of("sip_ports"),
+            "at least one SIP port is needed",
+        );
+    }
+    set(&mut capture.sip_ports, ports);
+    capture.filter = fields.parsed(source, "filter", not_empty);
+    set(
+        &mut capture.ring_mib,
+        fields.integer(source, "ring_mib", 1..=4096),
+    );
+    set(&mut capture.promiscuous, fields.flag(source, "promiscuous"));
+    set(
+        &mut capture.snaplen,
+        fields.integer(source, "snaplen", 256..=262_144),
+    );
+}
+
+fn read_storage(
+    source: &mut Source<'_>,
+    fields: &mut Fields<'_>,
+    storage: &mut Storage,
+    folder: &Path,
+) {
+    let root = fields.parsed(source, "root", not_empty);
+    set(&mut storage.root, root.map(|root| folder.join(root)));
+    let formats = [("pcm16", AudioFormat::Pcm16), ("g711", AudioFormat::G711)];
+    set(
+        &mut storage.format,
+        fields.choice(source, "format", &formats),
+    );
+    set(
+        &mut storage.min_free_mib,
+        fields.integer(source, "min_free_mib", 0..=1_u64 << 40),
+    );
+}
+
+fn read_catalog(source: &mut Source<'_>, fields: &mut Fields<'_>, catalog: &mut Catalog) {
+    let url = fields.parsed(source, "url", |text| {
+        let known = ["sqlite:", "postgres:", "postgresql:"]
+            .iter()
+            .any(|scheme| text.starts_with(scheme));
+        known.then(|| text.to_owned()).ok_or(
+            "expected a URL such as \"sqlite:///var/lib/callreel/catalog.db\" or \"postgres://…\"",
+        )
+    });
+    set(&mut catalog.url, url);
+}
+
+fn read_tenancy(source: &mut Source<'_>, fields: &mut Fields<'_>, tenancy: &mut Tenancy) {
+    let tenants = fields.parsed(source, "tenants", |text| {
+        if text.contains("**") {
+            return Err("`**` is not supported; `*` and `?` stand for parts of one name");
+        }
+        not_empty(text)
+    });
+    set(&mut tenancy.tenants, tenants);
+    let choices = [
+        ("keep", Unattributed::Keep),
+        ("discard", Unattributed::Discard),
+    ];
+    set(
+        &mut tenancy.unattributed,
+        fields.choice(source, "unattributed", &choices),
+    );
+    set(
+        &mut tenancy.system_name,
+        fields.parsed(source, "system_name", not_empty),
+    );
+}
+
+fn read_plans(source: &mut Source<'_>, root: &mut Fields<'_>) -> BTreeMap<String, Plan> {
+    let mut plans = BTreeMap::new();
+    for (name, mut fields) in root.named_tables(source, "plans") {
+        let features = fields.strings(source, "features").unwrap_or_default();
+        let plan = Plan {
+            retention_days: fields.integer(source, "retention_days", 1..=36_500),
+            storage_gib: fields.integer(source, "storage_gib", 1..=1_u64 << 30),
+            features: features
+                .into_iter()
+                .map(|feature| feature.value.to_owned())
+                .collect(),
+        };
+        fields.finish(source);
+        plans.insert(name.to_owned(), plan);
+    }
+    plans
+}
+
+fn read_engine(source: &mut Source<'_>, fields: &mut Fields<'_>, engine: &mut Engine) {
+    let mut bounded =
+        |key, target: &mut u32, range| set(target, fields.integer(source, key, range));
+    bounded("max_calls", &mut engine.max_calls, 1..=1_000_000);
+    bounded(
+        "setup_timeout_seconds",
+        &mut engine.setup_timeout_seconds,
+        5..=3600,
+    );
+    bounded(
+        "media_timeout_seconds",
+        &mut engine.media_timeout_seconds,
+        5..=86_400,
+    );
+    bounded(
+        "hold_timeout_seconds",
+        &mut engine.hold_timeout_seconds,
+        5..=86_400,
+    );
+    bounded("orphan_media_mib", &mut engine.orphan_media_mib, 0..=4096);
+    bounded("orphan_media_ms", &mut engine.orphan_media_ms, 0..=10_000);
+    bounded(
+        "reorder_window_ms",
+        &mut engine.reorder_window_ms,
+        20..=5000,
+    );
+}
+
+fn read_recorder(source: &mut Source<'_>, fields: &mut Fields<'_>, recorder: &mut Recorder) {
+    let mut bounded =
+        |key, target: &mut u32, range| set(target, fields.integer(source, key, range));
+    bounded("threads", &mut recorder.threads, 0..=256);
+    bounded("queue_blocks", &mut recorder.queue_blocks, 64..=1_048_576);
+    bounded("max_call_hours", &mut recorder.max_call_hours, 1..=168);
+}
+
+fn read_log(source: &mut Source<'_>, fields: &mut Fields<'_>, log: &mut Log) {
+    let levels = [
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    set(&mut log.level, fields.choice(source, "level", &levels));
+    let formats = [
+        ("auto", LogFormat::Auto),
+        ("text", LogFormat::Text),
+        ("json", LogFormat::Json),
+        ("journald", LogFormat::Journald),
+    ];
+    set(&mut log.format, fields.choice(source, "format", &formats));
+}

@@ -1,0 +1,361 @@
+//! From what became of calls to rows of the catalog.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::base::{PerSide, Side, Timestamp};
+use crate::catalog::{
+    CallRecord, Catalog, Disposition, FileRecord, ParticipantRecord, PartyRecord,
+};
+use crate::engine::event::{CallInfo, StreamReport};
+use crate::recorder::{CallOutcome, RecordingOutcome, attribution_record, vantage_text};
+use crate::storage::{SampleFormat, Sidecar};
+
+/// Rows written together.
+const BATCH: usize = 1000;
+/// Rows that wait while the catalog is away; what has a recording is found from its sidecar later, the rest is lost, and
+/// counted.
+const WAITING: usize = 20_000;
+/// Between attempts to reach a catalog that is away.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Writes rows on a thread of its own, so that nothing waits for a database.
+pub struct Cataloguer {
+    rows: SyncSender<Vec<CallRecord>>,
+    thread: JoinHandle<()>,
+    pub state: Arc<CatalogState>,
+}
+
+/// How the catalog is.
+#[derive(Debug, Default)]
+pub struct CatalogState {
+    pub away: AtomicBool,
+    pub written: AtomicU64,
+    /// Rows that could not be written in time.
+    pub dropped: AtomicU64,
+}
+
+impl Cataloguer {
+    /// Starts the thread; the catalog at `url` is opened by it, and again and again while it cannot be.
+    pub fn start(url: String) -> std::io::Result<Cataloguer> {
+        let (rows, receiver) = sync_channel(WAITING);
+        let state = Arc::new(CatalogState::default());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let of_thread = state.clone();
+        let run = move || {
+            runtime.block_on(
+                Writer {
+                    url,
+                    catalog: None,
+                    waiting: Vec::new(),
+                    state: of_thread,
+                }
+                .run(&receiver),
+            )
+        };
+        let thread = std::thread::Builder::new()
+            .name("cataloguer".into())
+            .spawn(run)?;
+        Ok(Cataloguer {
+            rows,
+            thread,
+            state,
+        })
+    }
+
+    /// Hands rows over; never waits.
+    pub fn record(&self, rows: Vec<CallRecord>) {
+        let count = rows.len() as u64;
+        if self.rows.try_send(rows).is_err() {
+            self.state.dropped.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// A handle for another thread.
+    pub fn sender(&self) -> impl Fn(Vec<CallRecord>) + Send + 'static {
+        let (rows, state) = (self.rows.clone(), self.state.clone());
+        move |batch| {
+            let count = batch.len() as u64;
+            if rows.try_send(batch).is_err() {
+                state.dropped.fetch_add(count, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Writes what waits, if the catalog is there, and ends. All senders must be gone.
+    pub fn finish(self) -> Arc<CatalogState> {
+        drop(self.rows);
+        // A panic there was reported there.
+        let _ = self.thread.join();
+        self.state
+    }
+}
+
+struct Writer {
+    url: String,
+    catalog: Option<Catalog>,
+    waiting: Vec<CallRecord>,
+    state: Arc<CatalogState>,
+}
+
+impl Writer {
+    async fn run(mut self, rows: &Receiver<Vec<CallRecord>>) {
+        loop {
+            let patience = if self.waiting.is_empty() {
+                Duration::from_secs(3600)
+            } else {
+                RETRY
+            };
+            match rows.recv_timeout(patience) {
+                Ok(batch) => self.take(batch, rows),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.write().await;
+        }
+        self.write().await;
+        self.state
+            .dropped
+            .fetch_add(self.waiting.len() as u64, Ordering::Relaxed);
+        if let Some(catalog) = self.catalog {
+            catalog.close().await;
+        }
+    }
+
+    fn take(&mut self, batch: Vec<CallRecord>, rows: &Receiver<Vec<CallRecord>>) {
+        self.waiting.extend(batch);
+        while self.waiting.len() < BATCH
+            && let Ok(more) = rows.try_recv()
+        {
+            self.waiting.extend(more);
+        }
+        let excess = self.waiting.len().saturating_sub(WAITING);
+        self.state
+            .dropped
+            .fetch_add(excess as u64, Ordering::Relaxed);
+        self.waiting.drain(..excess);
+    }
+
+    async fn write(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        match self.try_write().await {
+            Ok(()) => {
+                if self.state.away.swap(false, Ordering::Relaxed) {
+                    tracing::warn!("the catalog takes calls again");
+                }
+            }
+            Err(error) => {
+                self.catalog = None;
+                if !self.state.away.swap(true, Ordering::Relaxed) {
+                    tracing::error!(%error, "the catalog cannot be written: recordings go on, and are entered when it is back");
+                }
+            }
+        }
+    }
+
+    async fn try_write(&mut self) -> crate::catalog::Result<()> {
+        if self.catalog.is_none() {
+            self.catalog = Some(Catalog::open(&self.url).await?);
+        }
+        let catalog = self.catalog.as_ref().expect("it was opened above");
+        while !self.waiting.is_empty() {
+            let count = self.waiting.len().min(BATCH);
+            catalog.record(&self.waiting[..count]).await?;
+            self.waiting.drain(..count);
+            self.state
+                .written
+                .fetch_add(count as u64, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// The rows of a call that is over: one for each tenant that owns it.
+pub fn rows_of(outcome: &CallOutcome, sensor: &str, interfaces: &[Arc<str>]) -> Vec<CallRecord> {
+    outcome
+        .recordings
+        .iter()
+        .map(|recording| row_of(outcome, recording, sensor, interfaces))
+        .collect()
+}
+
+fn row_of(
+    outcome: &CallOutcome,
+    of: &RecordingOutcome,
+    sensor: &str,
+    interfaces: &[Arc<str>],
+) -> CallRecord {
+    if let Some((sidecar, path)) = &of.recording {
+        let mut row = row_of_sidecar(sidecar, path);
+        row.sensor = sensor.to_owned();
+        return row;
+    }
+    let (end, info) = (&outcome.end, &outcome.end.info);
+    let owner = info.owners.iter().find(|owner| owner.tenant == of.tenant);
+    let start = outcome.start.unwrap_or(info.invite_at);
+    let own = PerSide {
+        caller: Side::Caller,
+        callee: Side::Callee,
+    }
+    .map(|side| owner.is_some_and(|owner| owner.sides[side]));
+    let parties = [Side::Caller, Side::Callee].map(|side| participant(info, side));
+    CallRecord {
+        id: info.recording_id(of.tenant, start).0,
+        tenant: of.tenant,
+        tenant_name: owner.map_or_else(String::new, |owner| owner.tenant_name.to_string()),
+        interaction: Some(info.interaction),
+        sip_call_id: info.call_id.clone(),
+        sensor: sensor.to_owned(),
+        vantage: vantage_text(&info.vantage, interfaces),
+        started_at: start,
+        answered_at: info.answered_at,
+        ended_at: Some(end.ended_at),
+        end_reason: end.reason.code().to_owned(),
+        disposition: Disposition::from(of.disposition.code()),
+        parties: PerSide {
+            caller: Side::Caller,
+            callee: Side::Callee,
+        }
+        .map(|side| party(info, side)),
+        codec: codecs(&end.streams),
+        length_ms: 0,
+        packets_lost: end.streams.iter().map(|stream| stream.lost).sum(),
+        packets_expected: end.streams.iter().map(|stream| stream.expected).sum(),
+        file: None,
+        attribution: attribution_record(info).reasons,
+        participants: parties
+            .into_iter()
+            .filter(|participant| own[participant.side])
+            .collect(),
+    }
+}
+
+/// The row that a sidecar stands for: what the catalog is rebuilt from.
+pub fn row_of_sidecar(sidecar: &Sidecar, path: &str) -> CallRecord {
+    let party = |record: &crate::storage::PartyRecord| PartyRecord {
+        number: record.number.clone(),
+        normalised: record.extension.clone().unwrap_or_default(),
+        display: record.display.clone(),
+    };
+    let sides = [
+        (Side::Caller, &sidecar.caller),
+        (Side::Callee, &sidecar.callee),
+    ];
+    let participants = sides
+        .into_iter()
+        .filter(|(_, party)| party.own)
+        .map(|(side, party)| ParticipantRecord {
+            side,
+            user: party.user.clone(),
+            extension: party.extension.clone(),
+            number: party.number.clone(),
+            display: party.display.clone(),
+        });
+    let mut codecs: Vec<&str> = sidecar
+        .streams
+        .iter()
+        .map(|stream| stream.codec.as_str())
+        .collect();
+    codecs.sort_unstable();
+    codecs.dedup();
+    CallRecord {
+        id: sidecar.recording_id.0,
+        tenant: sidecar.tenant_id,
+        tenant_name: sidecar.tenant.clone(),
+        interaction: Some(sidecar.interaction_id),
+        sip_call_id: sidecar.call_id.clone(),
+        sensor: sidecar.sensor.clone(),
+        vantage: sidecar.vantage.clone(),
+        started_at: Timestamp::from_nanos(sidecar.started_at_ns),
+        answered_at: sidecar.answered_at_ns.map(Timestamp::from_nanos),
+        ended_at: sidecar.ended_at_ns.map(Timestamp::from_nanos),
+        end_reason: sidecar.end_reason.clone().unwrap_or_default(),
+        disposition: Disposition::Recorded,
+        parties: PerSide {
+            caller: party(&sidecar.caller),
+            callee: party(&sidecar.callee),
+        },
+        codec: codecs.join(" "),
+        length_ms: sidecar.samples * 1000 / u64::from(sidecar.sample_rate_hz.max(1)),
+        packets_lost: sidecar.streams.iter().map(|stream| stream.lost).sum(),
+        packets_expected: sidecar.streams.iter().map(|stream| stream.expected).sum(),
+        file: Some(FileRecord {
+            path: path.to_owned(),
+            size_bytes: sidecar.size_bytes,
+            format: format_name(sidecar.format).to_owned(),
+            sample_rate_hz: sidecar.sample_rate_hz,
+            blake3: None,
+        }),
+        attribution: sidecar.attribution.reasons.clone(),
+        participants: participants.collect(),
+    }
+}
+
+/// Every finished recording under `root` that the catalog does not have, entered; how many there were.
+pub async fn enter_missing(catalog: &Catalog, root: &Path) -> anyhow::Result<u64> {
+    let (known, files) = (
+        super::storekeeping::catalogued(catalog).await?,
+        super::storekeeping::on_disk(root),
+    );
+    let missing: Vec<_> = files
+        .into_iter()
+        .filter(|file| !known.contains(&(file.name.tenant, file.name.id.0)))
+        .collect();
+    let mut entered = 0;
+    for chunk in missing.chunks(BATCH) {
+        let rows: Vec<CallRecord> = chunk.iter().filter_map(|file| file.row().ok()).collect();
+        catalog.record(&rows).await?;
+        entered += rows.len() as u64;
+    }
+    Ok(entered)
+}
+
+fn format_name(format: SampleFormat) -> &'static str {
+    match format {
+        SampleFormat::Pcm16 => "pcm16",
+        SampleFormat::Alaw => "alaw",
+        SampleFormat::Ulaw => "ulaw",
+    }
+}
+
+fn party(info: &CallInfo, side: Side) -> PartyRecord {
+    let party = &info.parties[side];
+    PartyRecord {
+        number: party.number.clone(),
+        normalised: party
+            .extension
+            .as_ref()
+            .map_or_else(String::new, |text| text.to_string()),
+        display: party.display.clone(),
+    }
+}
+
+fn participant(info: &CallInfo, side: Side) -> ParticipantRecord {
+    let party = &info.parties[side];
+    ParticipantRecord {
+        side,
+        user: party.user.as_ref().map(|text| text.to_string()),
+        extension: party.extension.as_ref().map(|text| text.to_string()),
+        number: party.number.clone(),
+        display: party.display.clone(),
+    }
+}
+
+/// The codecs of a call, each once.
+pub fn codecs(streams: &[StreamReport]) -> String {
+    let mut names: Vec<String> = streams
+        .iter()
+        .map(|stream| stream.codec.to_string())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names.join(" ")
+}

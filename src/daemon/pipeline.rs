@@ -1,0 +1,80 @@
+//! Settings to an engine and a recorder, joined: what `run` and `replay` have in common.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use crate::config::{AudioFormat, Settings, Unattributed};
+use crate::engine::EngineSettings;
+use crate::engine::media::MediaLimits;
+use crate::engine::signalling::{Sensor, SignallingLimits};
+use crate::recorder::{self, WhenFull};
+use crate::storage::Layout;
+use crate::wire::WireLimits;
+
+/// The name of this sensor: as configured, or the host's.
+pub fn sensor_name(settings: &Settings) -> Arc<str> {
+    match &settings.sensor.name {
+        Some(name) => name.as_str().into(),
+        None => {
+            let host = rustix::system::uname();
+            host.nodename().to_string_lossy().into()
+        }
+    }
+}
+
+/// What the engine needs of the settings. `interfaces`: names by `Vantage::interface`.
+pub fn engine_settings(settings: &Settings, interfaces: &[Arc<str>]) -> EngineSettings {
+    let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
+    let engine = &settings.engine;
+    EngineSettings {
+        sensor: Sensor {
+            name: sensor_name(settings),
+            interfaces: interfaces.to_vec(),
+            keep_unattributed: settings.tenancy.unattributed == Unattributed::Keep,
+        },
+        sip_ports: settings.capture.sip_ports.clone(),
+        wire: WireLimits::default(),
+        signalling: SignallingLimits {
+            calls: engine.max_calls as usize,
+            setup: seconds(engine.setup_timeout_seconds),
+            idle: seconds(engine.media_timeout_seconds),
+            idle_on_hold: seconds(engine.hold_timeout_seconds),
+            longest_call: Duration::from_secs(u64::from(settings.recorder.max_call_hours) * 3600),
+        },
+        media: MediaLimits {
+            streams: engine.max_calls as usize * 4 + 8192,
+            kept_bytes: (engine.orphan_media_mib as usize) << 20,
+            keep: Duration::from_millis(u64::from(engine.orphan_media_ms)),
+            reorder_window: Duration::from_millis(u64::from(engine.reorder_window_ms)),
+        },
+    }
+}
+
+/// What the recorder needs of the settings.
+pub fn recorder_settings(
+    settings: &Settings,
+    interfaces: &[Arc<str>],
+    when_full: WhenFull,
+) -> recorder::Settings {
+    recorder::Settings {
+        layout: Layout::new(&settings.storage.root),
+        keep_g711: settings.storage.format == AudioFormat::G711,
+        sensor: sensor_name(settings),
+        interfaces: interfaces.into(),
+        threads: recorder_threads(settings.recorder.threads),
+        queue_events: settings.recorder.queue_blocks as usize,
+        when_full,
+        storage_low: Arc::new(AtomicBool::new(false)),
+    }
+}
+
+/// 0 in the settings: as many as there are processors, at most eight.
+fn recorder_threads(configured: u32) -> usize {
+    match configured {
+        0 => std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(8),
+        threads => threads as usize,
+    }
+}

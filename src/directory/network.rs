@@ -1,0 +1,402 @@
+//! Networks in CIDR notation, and which of many an address lies in.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+/// A network: an address and a prefix length. IPv4 and IPv6; an IPv4-mapped address counts as IPv4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Network {
+    address: IpAddr,
+    prefix_len: u8,
+}
+
+/// Why a text is no network.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NetworkError {
+    #[error("`{0}` is not an IPv4 or IPv6 address")]
+    Address(String),
+    #[error("`/{0}` is not a prefix length from 0 to {1}")]
+    PrefixLength(String, u8),
+    #[error("`{0}` has bits set past its prefix; the network is {1}")]
+    HostBits(String, Network),
+}
+
+impl FromStr for Network {
+    type Err = NetworkError;
+
+    /// `10.20.0.0/16`, `2001:db8::/32`, or one address without a prefix length.
+    fn from_str(text: &str) -> Result<Self, NetworkError> {
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let parsed: IpAddr = address
+            .parse()
+            .map_err(|_| NetworkError::Address(address.to_owned()))?;
+        let bits: u8 = if parsed.is_ipv4() { 32 } else { 128 };
+        let prefix_len = match prefix {
+            None => bits,
+            Some(digits) => digits
+                .parse()
+                .ok()
+                .filter(|len| *len <= bits && !digits.starts_with('+'))
+                .ok_or_else(|| NetworkError::PrefixLength(digits.to_owned(), bits))?,
+        };
+        let network = Network::truncated(parsed, prefix_len);
+        if network.address != parsed {
+            return Err(NetworkError::HostBits(text.to_owned(), network));
+        }
+        Ok(network)
+    }
+}
+
+impl Network {
+    fn truncated(address: IpAddr, prefix_len: u8) -> Network {
+        let len = u32::from(prefix_len);
+        let address = match address {
+            IpAddr::V4(ip) => {
+                let mask = u32::MAX.checked_shl(32 - len.min(32)).unwrap_or(0);
+                IpAddr::V4(Ipv4Addr::from_bits(ip.to_bits() & mask))
+            }
+            IpAddr::V6(ip) => {
+                let mask = u128::MAX.checked_shl(128 - len.min(128)).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & mask))
+            }
+        };
+        Network {
+            address,
+            prefix_len,
+        }
+    }
+
+    /// The spans of [`ordinal`] it covers, in order: one, or two for an IPv6 network around the block of IPv4-mapped
+    /// addresses, which are IPv4 and not its own.
+    pub(super) fn spans(self) -> impl Iterator<Item = Span> {
+        let host_bits = match self.address {
+            IpAddr::V4(_) => 32 - u32::from(self.prefix_len.min(32)),
+            IpAddr::V6(_) => 128 - u32::from(self.prefix_len.min(128)),
+        };
+        let first = ordinal(self.address);
+        let last = first | 1_u128.checked_shl(host_bits).map_or(u128::MAX, |n| n - 1);
+        let whole = Span { first, last };
+        let around_ipv4 =
+            self.address.is_ipv6() && first < IPV4.first && last > IPV4.last && host_bits > 32;
+        let (low, high) = if around_ipv4 {
+            let low = Span {
+                first,
+                last: IPV4.first - 1,
+            };
+            (
+                low,
+                Some(Span {
+                    first: IPV4.last + 1,
+                    last,
+                }),
+            )
+        } else {
+            (whole, None)
+        };
+        std::iter::once(low).chain(high)
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix_len)
+    }
+}
+
+/// An unbroken run of addresses, both ends in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Span {
+    pub first: u128,
+    pub last: u128,
+}
+
+/// Where IPv4 lies among all addresses: `::ffff:0:0/96`.
+const IPV4: Span = Span {
+    first: 0xffff_0000_0000,
+    last: 0xffff_ffff_ffff,
+};
+
+/// An address as a number: IPv4 and IPv6 in one order, an IPv4-mapped address where the IPv4 address is.
+pub(super) fn ordinal(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(ip) => IPV4.first | u128::from(ip.to_bits()),
+        IpAddr::V6(ip) => ip.to_bits(),
+    }
+}
+
+/// A set of networks as sorted spans that do not touch.
+#[derive(Debug, Default)]
+pub(super) struct NetworkSet(Box<[Span]>);
+
+impl NetworkSet {
+    pub fn new(networks: &[Network]) -> NetworkSet {
+        let mut spans: Vec<Span> = networks.iter().flat_map(|n| n.spans()).collect();
+        spans.sort_unstable();
+        let mut merged: Vec<Span> = Vec::with_capacity(spans.len());
+        for span in spans {
+            match merged.last_mut() {
+                Some(last) if span.first <= last.last => last.last = last.last.max(span.last),
+                _ => merged.push(span),
+            }
+        }
+        NetworkSet(merged.into_boxed_slice())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn spans(&self) -> &[Span] {
+        &self.0
+    }
+
+    pub fn intersects(&self, other: &NetworkSet) -> bool {
+        let (mut left, mut right) = (self.0.iter().peekable(), other.0.iter().peekable());
+        while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
+            if a.last < b.first {
+                left.next();
+            } else if b.last < a.first {
+                right.next();
+            } else {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Whether an address lies in one of the spans of a [`NetworkSet`].
+pub(super) fn contains(spans: &[Span], ordinal: u128) -> bool {
+    let after = spans.partition_point(|span| span.first <= ordinal);
+    let span = after.checked_sub(1).and_then(|at| spans.get(at));
+    span.is_some_and(|span| ordinal <= span.last)
+}
+
+/// Which of many networks, nested as they come, an address lies in: sorted starts, and the innermost network from each.
+#[derive(Debug, Default)]
+pub(super) struct NetworkIndex {
+    /// Where the innermost network changes, ascending, with the network from there on.
+    starts: Box<[u128]>,
+    innermost: Box<[u32]>,
+    nodes: Box<[Node]>,
+    /// What was filed, network by network: together, so that a lookup touches little memory.
+    members: Box<[u32]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    /// The next network outwards.
+    parent: u32,
+    /// Where its members start; they end where the next node's start.
+    members: u32,
+}
+
+const NO_NODE: u32 = u32::MAX;
+
+impl NetworkIndex {
+    /// From pairs of a network and what is filed under it.
+    pub fn new(entries: impl IntoIterator<Item = (Network, u32)>) -> NetworkIndex {
+        let filed = Self::filed(entries);
+        let mut starts: Vec<u128> = Vec::new();
+        let mut innermost: Vec<u32> = Vec::new();
+        let mut change = |at: u128, node: u32| {
+            if starts.last() == Some(&at) {
+                starts.pop();
+                innermost.pop();
+            }
+            starts.push(at);
+            innermost.push(node);
+        };
+        let mut nodes: Vec<Node> = Vec::new();
+        let mut members: Vec<u32> = Vec::with_capacity(filed.len());
+        let mut open: Vec<(u32, u128)> = Vec::new();
+        for group in filed.chunk_by(|a, b| a.0 == b.0) {
+            let Some((span, _)) = group.first() else {
+                continue;
+            };
+            close(&mut open, Some(span.first), &mut change);
+            let index = u32::try_from(nodes.len()).unwrap_or(NO_NODE);
+            nodes.push(Node {
+                parent: open.last().map_or(NO_NODE, |(parent, _)| *parent),
+                members: u32::try_from(members.len()).unwrap_or(u32::MAX),
+            });
+            members.extend(group.iter().map(|(_, member)| *member));
+            change(span.first, index);
+            open.push((index, span.last));
+        }
+        close(&mut open, None, &mut change);
+        NetworkIndex {
+            starts: starts.into_boxed_slice(),
+            innermost: innermost.into_boxed_slice(),
+            nodes: nodes.into_boxed_slice(),
+            members: members.into_boxed_slice(),
+        }
+    }
+
+    /// Sorted, outer before inner networks.
+    fn filed(entries: impl IntoIterator<Item = (Network, u32)>) -> Vec<(Span, u32)> {
+        let mut filed: Vec<(Span, u32)> = entries
+            .into_iter()
+            .flat_map(|(network, member)| network.spans().map(move |span| (span, member)))
+            .collect();
+        filed.sort_unstable_by_key(|(span, member)| {
+            (span.first, std::cmp::Reverse(span.last), *member)
+        });
+        filed.dedup();
+        filed
+    }
+
+    /// What is filed under each network that holds an address, innermost first.
+    pub fn holding(&self, ordinal: u128) -> impl Iterator<Item = &[u32]> {
+        let after = self.starts.partition_point(|start| *start <= ordinal);
+        let innermost = after.checked_sub(1).and_then(|at| self.innermost.get(at));
+        let mut next = innermost.copied().unwrap_or(NO_NODE);
+        std::iter::from_fn(move || {
+            let at = usize::try_from(next).ok()?;
+            next = self.nodes.get(at)?.parent;
+            Some(self.members_of(at))
+        })
+    }
+
+    /// Each network's members, and the indices of the networks around it.
+    pub fn nodes(&self) -> impl Iterator<Item = (&[u32], Vec<usize>)> {
+        let parent = |at: usize| {
+            let parent = self.nodes.get(at)?.parent;
+            usize::try_from(parent).ok().filter(|_| parent != NO_NODE)
+        };
+        (0..self.nodes.len()).map(move |at| {
+            let around = std::iter::successors(parent(at), move |at| parent(*at));
+            (self.members_of(at), around.collect())
+        })
+    }
+
+    fn members_of(&self, node: usize) -> &[u32] {
+        let start = self.nodes.get(node).map(|node| node.members as usize);
+        let end = self.nodes.get(node + 1).map(|node| node.members as usize);
+        let range = start.unwrap_or(self.members.len())..end.unwrap_or(self.members.len());
+        self.members.get(range).unwrap_or_default()
+    }
+}
+
+/// Closes the open networks that end before `until`.
+fn close(open: &mut Vec<(u32, u128)>, until: Option<u128>, change: &mut impl FnMut(u128, u32)) {
+    while let Some((_, last)) = open.last().copied() {
+        if until.is_some_and(|until| last >= until) {
+            return;
+        }
+        open.pop();
+        if let Some(after) = last.checked_add(1) {
+            change(after, open.last().map_or(NO_NODE, |(outer, _)| *outer));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn network(text: &str) -> Network {
+        text.parse().unwrap()
+    }
+
+    fn address(text: &str) -> u128 {
+        ordinal(text.parse().unwrap())
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_a_network() {
+        let error = |text: &str| text.parse::<Network>().unwrap_err().to_string();
+        assert_eq!(
+            error("10.20.0/16"),
+            "`10.20.0` is not an IPv4 or IPv6 address"
+        );
+        assert_eq!(
+            error("10.20.0.0/33"),
+            "`/33` is not a prefix length from 0 to 32"
+        );
+        assert_eq!(
+            error("10.20.0.1/16"),
+            "`10.20.0.1/16` has bits set past its prefix; the network is 10.20.0.0/16"
+        );
+        assert_eq!(network("192.0.2.1").to_string(), "192.0.2.1/32");
+        assert_eq!(network("::/0").to_string(), "::/0");
+    }
+
+    #[test]
+    fn all_of_ipv6_is_not_ipv4() {
+        let six = NetworkSet::new(&[network("::/0")]);
+        let four = NetworkSet::new(&[network("0.0.0.0/0")]);
+        assert!(
+            contains(six.spans(), address("2001:db8::1"))
+                && !contains(six.spans(), address("10.0.0.1"))
+        );
+        assert!(
+            !contains(four.spans(), address("2001:db8::1"))
+                && contains(four.spans(), address("255.255.255.255"))
+        );
+        assert!(!six.intersects(&four));
+    }
+
+    #[test]
+    fn nested_networks_are_found_innermost_first() {
+        let texts = [
+            "10.0.0.0/8",
+            "10.1.0.0/16",
+            "10.1.2.0/24",
+            "10.1.2.3",
+            "0.0.0.0/0",
+            "11.0.0.0/8",
+            "::/0",
+        ];
+        let index = NetworkIndex::new(texts.iter().zip(0..).map(|(text, id)| (network(text), id)));
+        let found =
+            |text: &str| -> Vec<u32> { index.holding(address(text)).flatten().copied().collect() };
+        assert_eq!(found("10.1.2.3"), [3, 2, 1, 0, 4]);
+        assert_eq!(found("10.1.2.4"), [2, 1, 0, 4]);
+        assert_eq!(found("10.255.255.255"), [0, 4]);
+        assert_eq!(found("11.0.0.0"), [5, 4]);
+        assert_eq!(found("255.255.255.255"), [4]);
+        assert_eq!(found("::1"), [6]);
+    }
+
+    fn any_network() -> impl Strategy<Value = Network> {
+        (any::<bool>(), any::<u8>(), 0_u8..=128).prop_map(|(v6, byte, len)| {
+            let address = if v6 {
+                IpAddr::V6(Ipv6Addr::from_bits(u128::from(byte) << 40))
+            } else {
+                IpAddr::V4(Ipv4Addr::new(10, byte & 3, 0, byte))
+            };
+            Network::truncated(address, if v6 { len } else { len % 33 })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn index_and_sets_agree_with_a_walk_over_all(
+            networks in proptest::collection::vec(any_network(), 0..12),
+            probe in any_network(),
+        ) {
+            let at = ordinal(probe.address);
+            let mut holding: Vec<u32> = Vec::new();
+            for (id, network) in (0..).zip(&networks) {
+                let inside = probe.address.is_ipv4() == network.address.is_ipv4()
+                    && Network::truncated(probe.address, network.prefix_len) == *network;
+                // What lies in the mapped block is IPv4 whatever it is written as.
+                let mapped = probe.address.is_ipv6() && (IPV4.first..=IPV4.last).contains(&at);
+                prop_assume!(!mapped);
+                prop_assert_eq!(contains(NetworkSet::new(&[*network]).spans(), at), inside);
+                if inside { holding.push(id); }
+            }
+            let index = NetworkIndex::new(networks.iter().copied().zip(0..));
+            let mut found: Vec<u32> = index.holding(at).flatten().copied().collect();
+            found.sort_unstable();
+            prop_assert_eq!(found, holding);
+        }
+    }
+}

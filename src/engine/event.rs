@@ -1,0 +1,336 @@
+//! What the engine says happened: the values it hands to its sink.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::plan::CallKey;
+use crate::base::{
+    Flow, InteractionId, PerSide, RecordingId, Side, TenantId, Timestamp, Vantage, time_ordered,
+};
+use crate::codec::{Codec, PayloadFormat};
+use crate::directory::Attribution;
+
+/// Listens to the engine. Called on the capture thread: hand on, do not work.
+pub trait Sink {
+    fn event(&mut self, event: Event);
+}
+
+impl<F: FnMut(Event)> Sink for F {
+    fn event(&mut self, event: Event) {
+        self(event);
+    }
+}
+
+/// Everything that happens to a call, in order: `Call` first, `Ended` last, at most one `Recording`, blocks after it.
+#[derive(Debug)]
+pub enum Event {
+    /// First news of a call, and every change in what is known of it.
+    Call {
+        call: CallKey,
+        info: Arc<CallInfo>,
+    },
+    /// First media of a call that is to be recorded: time zero of its timeline.
+    Recording {
+        call: CallKey,
+        start: Timestamp,
+        sample_rate_hz: u32,
+    },
+    /// A stretch of the timeline, complete but for late packets.
+    Block {
+        call: CallKey,
+        block: Block,
+    },
+    Ended(Box<CallEnd>),
+}
+
+impl Event {
+    pub fn call(&self) -> CallKey {
+        match self {
+            Event::Call { call, .. }
+            | Event::Recording { call, .. }
+            | Event::Block { call, .. } => *call,
+            Event::Ended(end) => end.call,
+        }
+    }
+}
+
+/// How long one block of a timeline is: 4,096 samples at 8 kHz.
+pub const BLOCK: Duration = Duration::from_millis(512);
+
+/// Payloads as they came, with their places on the timeline.
+#[derive(Debug)]
+pub struct Block {
+    /// The block covers the samples from `index * length` on, `length` being [`BLOCK`] at the recording's rate.
+    pub index: u64,
+    /// A packet that came after its block was handed out: to be patched in place.
+    pub late: bool,
+    /// Packets of earlier blocks of the call that a full queue dropped. The engine drops none: set by who hands blocks on.
+    pub dropped_before: u64,
+    pub sides: PerSide<SideBlock>,
+    /// What [`Piece::format`] points into.
+    pub formats: Arc<Vec<PayloadFormat>>,
+}
+
+impl Block {
+    /// Packets of both sides.
+    pub fn packets(&self) -> u64 {
+        (self.sides.caller.pieces.len() + self.sides.callee.pieces.len()) as u64
+    }
+}
+
+/// The payloads of one side within a block.
+#[derive(Debug, Default)]
+pub struct SideBlock {
+    pub bytes: Vec<u8>,
+    pub pieces: Vec<Piece>,
+}
+
+impl SideBlock {
+    /// The payload of `piece`.
+    pub fn payload(&self, piece: &Piece) -> &[u8] {
+        let from = piece.offset as usize;
+        self.bytes
+            .get(from..from + usize::from(piece.len))
+            .unwrap_or_default()
+    }
+}
+
+/// One payload.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece {
+    /// First sample, counted from the start of the recording.
+    pub position: i64,
+    /// Extended sequence number, its low 32 bits.
+    pub number: u32,
+    /// Where its bytes are in [`SideBlock::bytes`].
+    pub offset: u32,
+    pub len: u16,
+    /// Which of the call's streams, in order of appearance.
+    pub stream: u16,
+    pub format: u8,
+}
+
+/// Who is who in a call, and whose it is.
+#[derive(Clone, Debug)]
+pub struct CallInfo {
+    /// SIP Call-ID.
+    pub call_id: String,
+    pub interaction: InteractionId,
+    pub vantage: Vantage,
+    pub invite_at: Timestamp,
+    pub answered_at: Option<Timestamp>,
+    pub parties: PerSide<Party>,
+    pub attribution: Arc<Attribution>,
+    /// One for each tenant that owns the call; the System tenant where nobody does and such calls are kept.
+    pub owners: SmallVec<[Ownership; 2]>,
+    /// Tells this call from every other; recording ids are made of it.
+    pub seed: [u8; 32],
+}
+
+impl CallInfo {
+    /// The id of the recording that `tenant` gets of a call whose timeline begins at `start`: the same each time the same
+    /// packets are read.
+    pub fn recording_id(&self, tenant: TenantId, start: Timestamp) -> RecordingId {
+        let mut hasher = blake3::Hasher::new_keyed(&self.seed);
+        hasher.update(tenant.0.as_bytes());
+        let mut entropy = [0; 10];
+        hasher.finalize_xof().fill(&mut entropy);
+        RecordingId(time_ordered(start, entropy))
+    }
+}
+
+/// One side of a call as signalling names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Party {
+    /// User part of the URI, or the number of a `tel:` URI, percent-decoded.
+    pub number: String,
+    pub host: String,
+    pub display: String,
+    /// Tag of this side in the dialog, empty while unknown.
+    pub tag: String,
+    /// Who the directory says it is, where it says so.
+    pub extension: Option<Arc<str>>,
+    pub user: Option<Arc<str>>,
+}
+
+/// What a tenant gets of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ownership {
+    pub tenant: TenantId,
+    pub tenant_name: Arc<str>,
+    /// The sides that are this tenant's.
+    pub sides: PerSide<bool>,
+    /// `None`: it is to be recorded. Otherwise why not.
+    pub refusal: Option<Disposition>,
+}
+
+/// How a call ended for the recorder. Stable codes: catalog, metrics, API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Disposition {
+    Recorded,
+    /// Answered, and no RTP was seen for it.
+    NoMedia,
+    /// It ended before it was answered, and nothing was heard.
+    NotAnswered,
+    /// Only encrypted media, and no key.
+    Encrypted,
+    /// Only media in codecs that this version does not decode.
+    UnsupportedCodec,
+    /// RTP, but no audio: events, comfort noise, video.
+    NoAudio,
+    PolicyNone,
+    PolicyOnDemand,
+    PolicySample,
+    /// Nobody's, and nobody's calls are not kept.
+    Unattributed,
+    /// The storage could not take it.
+    StorageFailed,
+    /// Too many calls at once.
+    Capacity,
+}
+
+impl Disposition {
+    pub const ALL: [Disposition; 12] = [
+        Disposition::Recorded,
+        Disposition::NoMedia,
+        Disposition::NotAnswered,
+        Disposition::Encrypted,
+        Disposition::UnsupportedCodec,
+        Disposition::NoAudio,
+        Disposition::PolicyNone,
+        Disposition::PolicyOnDemand,
+        Disposition::PolicySample,
+        Disposition::Unattributed,
+        Disposition::StorageFailed,
+        Disposition::Capacity,
+    ];
+
+    pub fn code(self) -> &'static str {
+        match self {
+            Disposition::Recorded => "recorded",
+            Disposition::NoMedia => "no_media",
+            Disposition::NotAnswered => "not_answered",
+            Disposition::Encrypted => "encrypted",
+            Disposition::UnsupportedCodec => "unsupported_codec",
+            Disposition::NoAudio => "no_audio",
+            Disposition::PolicyNone => "policy_none",
+            Disposition::PolicyOnDemand => "policy_on_demand",
+            Disposition::PolicySample => "policy_sample",
+            Disposition::Unattributed => "unattributed_discarded",
+            Disposition::StorageFailed => "disk_error",
+            Disposition::Capacity => "overload",
+        }
+    }
+}
+
+impl fmt::Display for Disposition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// Why a call was over. Stable codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EndReason {
+    Bye {
+        by: Side,
+    },
+    Cancelled,
+    /// A final answer of 300 or more.
+    Rejected {
+        status: u16,
+    },
+    /// No final answer within the time for setting up a call.
+    SetupTimeout,
+    /// No media and no signalling for as long as the settings allow.
+    MediaTimeout,
+    /// Longer than any call may be.
+    TooLong,
+    /// The capture ended in mid-call.
+    EndOfCapture,
+    /// The daemon was told to stop.
+    Shutdown,
+}
+
+impl EndReason {
+    pub fn code(self) -> &'static str {
+        match self {
+            EndReason::Bye { by: Side::Caller } => "bye_caller",
+            EndReason::Bye { by: Side::Callee } => "bye_callee",
+            EndReason::Cancelled => "cancelled",
+            EndReason::Rejected { .. } => "rejected",
+            EndReason::SetupTimeout => "setup_timeout",
+            EndReason::MediaTimeout => "media_timeout",
+            EndReason::TooLong => "too_long",
+            EndReason::EndOfCapture => "end_of_capture",
+            EndReason::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// Everything known of a call when it is over.
+#[derive(Debug)]
+pub struct CallEnd {
+    pub call: CallKey,
+    pub info: Arc<CallInfo>,
+    pub ended_at: Timestamp,
+    pub reason: EndReason,
+    /// The status of a rejected call.
+    pub status: Option<u16>,
+    /// What became of it where no policy refused it.
+    pub disposition: Disposition,
+    /// Samples of the timeline, 0 where there is no recording.
+    pub length_samples: u64,
+    pub streams: Vec<StreamReport>,
+    pub holds: Vec<HoldSpan>,
+    pub digits: Vec<Digit>,
+    /// As [`Block::dropped_before`], for blocks that no other followed.
+    pub dropped_before: u64,
+}
+
+/// A time during which one side kept the other waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldSpan {
+    /// Who put the other on hold.
+    pub by: Side,
+    pub from: Timestamp,
+    pub to: Timestamp,
+}
+
+/// A key that was pressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digit {
+    pub by: Side,
+    pub at: Timestamp,
+    pub key: char,
+}
+
+/// One RTP stream of a call, in numbers.
+#[derive(Clone, Debug)]
+pub struct StreamReport {
+    pub side: Side,
+    pub flow: Flow,
+    pub ssrc: u32,
+    /// The codec of most of its packets.
+    pub codec: Codec,
+    pub first_at: Timestamp,
+    pub last_at: Timestamp,
+    /// Without duplicates.
+    pub packets: u64,
+    pub bytes: u64,
+    pub expected: u64,
+    pub lost: u64,
+    pub duplicates: u64,
+    pub late: u64,
+    /// Packets with a timestamp that could not be placed, from before the recording's beginning, or of a stream that gave way
+    /// to another one of the same side.
+    pub not_placed: u64,
+    pub restarts: u32,
+    /// RFC 3550 appendix A.8.
+    pub jitter: Duration,
+    /// Shift that the sender's clock needed over the stream's life, in samples of the recording.
+    pub drift_samples: i64,
+}

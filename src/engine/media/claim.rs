@@ -1,0 +1,248 @@
+//! Streams that appear, find their call, wait for it, or are forgotten.
+
+use super::*;
+
+impl Media {
+    /// Enters a new stream and looks for its call; `None` when the table is full.
+    #[cold]
+    pub(super) fn open_stream(
+        &mut self,
+        key: StreamKey,
+        time: Timestamp,
+        sink: &mut impl Sink,
+    ) -> Option<u32> {
+        while self.streams.len() >= self.limits.streams {
+            if !self.evict_orphan() {
+                self.counters.streams_refused += 1;
+                return None;
+            }
+        }
+        self.counters.streams_opened += 1;
+        let id = self.streams.insert(Stream::new(key, time));
+        self.index.insert(key, id);
+        for endpoint in [key.flow.source, key.flow.destination] {
+            self.touching
+                .entry((key.flow.vantage, endpoint))
+                .or_default()
+                .push(id);
+        }
+        self.orphans.push_back((id, key));
+        self.arm_sweep();
+        self.find_call(id, sink);
+        Some(id)
+    }
+
+    /// Offers every stream that starts or ends at a place to the calls that claim it.
+    pub(super) fn offer_streams_at(
+        &mut self,
+        vantage: Vantage,
+        endpoint: Endpoint,
+        sink: &mut impl Sink,
+    ) {
+        let Some(ids) = self.touching.get(&(vantage, endpoint)).cloned() else {
+            return;
+        };
+        for id in ids {
+            self.find_call(id, sink);
+        }
+    }
+
+    /// Gives a stream to the call that it fits best, if that fits better than the one it has.
+    fn find_call(&mut self, id: u32, sink: &mut impl Sink) {
+        let Some(stream) = self.streams.get(id) else {
+            return;
+        };
+        let Some(best) = self.best_candidate(stream) else {
+            return;
+        };
+        match stream.owner {
+            Owner::Call { slot, .. } if slot == best.slot || stream.score >= best.score => return,
+            Owner::Call { slot, .. } => {
+                if let Some(call) = self.calls.get_mut(slot) {
+                    call.streams.retain(|other| *other != id);
+                }
+            }
+            Owner::Nobody | Owner::Ended => {}
+        }
+        self.bind(id, best, sink);
+    }
+
+    fn best_candidate(&self, stream: &Stream) -> Option<Candidate> {
+        let flow = &stream.key.flow;
+        self.endpoints
+            .candidates(flow.vantage, flow.source, flow.destination)
+            .into_iter()
+            .filter_map(|candidate| self.weigh(stream, candidate))
+            .max_by_key(|(candidate, key)| (candidate.score, *key))
+            .map(|(candidate, _)| candidate)
+    }
+
+    /// Adds to a candidate's score what the call itself says for or against it; `None` where it cannot be.
+    fn weigh(&self, stream: &Stream, mut candidate: Candidate) -> Option<(Candidate, CallKey)> {
+        let call = self.calls.get(candidate.slot)?;
+        let ran_before = stream.first_at + self.limits.keep < call.plan.since;
+        if candidate.score < BOTH_ENDS && (ran_before || stream.owner == Owner::Ended) {
+            return None;
+        }
+        let flow = &stream.key.flow;
+        if self.owns_flow(call, &flow.reversed(), candidate.sender.other()) {
+            candidate.score += 1;
+        }
+        if call.tracks[candidate.sender].occupied_by_other(flow, stream.last_at) {
+            candidate.score = candidate.score.saturating_sub(3);
+        }
+        Some((candidate, call.plan.call))
+    }
+
+    fn owns_flow(&self, call: &MediaCall, flow: &Flow, sender: Side) -> bool {
+        call.streams
+            .iter()
+            .filter_map(|&id| self.streams.get(id))
+            .any(|stream| {
+                stream.key.flow == *flow
+                    && matches!(stream.owner, Owner::Call { side, .. } if side == sender)
+            })
+    }
+
+    fn bind(&mut self, id: u32, to: Candidate, sink: &mut impl Sink) {
+        let (Some(stream), Some(call)) = (self.streams.get_mut(id), self.calls.get_mut(to.slot))
+        else {
+            return;
+        };
+        if call.streams.len() == MAX_STREAMS {
+            return;
+        }
+        stream.owner = Owner::Call {
+            slot: to.slot,
+            side: to.sender,
+        };
+        stream.score = to.score;
+        stream.ordinal = call.streams.len() as u16;
+        stream.format = None;
+        stream.clock = None;
+        call.streams.push(id);
+        let (kept, bytes) = stream.take_kept();
+        self.kept_bytes -= bytes;
+        let flow = stream.key.flow;
+        let learned = call.learn(&flow, to.sender);
+        for packet in &kept {
+            self.handle_owned(id, to.slot, to.sender, packet.arrived(), sink);
+        }
+        if let Some((vantage, endpoint, side)) = learned {
+            self.endpoints.insert(
+                vantage,
+                endpoint,
+                Receiver {
+                    slot: to.slot,
+                    side,
+                    learned: true,
+                },
+            );
+            self.offer_streams_at(vantage, endpoint, sink);
+        }
+    }
+
+    /// Keeps a packet for the signalling that may yet come, and lets go of what is too old or too much.
+    pub(super) fn keep_orphan(&mut self, id: u32, arrived: Arrived<'_>) {
+        let stream = self.streams.get_mut(id).expect("the caller found it");
+        self.kept_bytes += stream.keep(arrived.keep());
+        while stream
+            .kept
+            .front()
+            .is_some_and(|oldest| oldest.time + self.limits.keep < arrived.time)
+        {
+            self.kept_bytes -= stream.drop_oldest_kept();
+            self.counters.unclaimed += 1;
+        }
+        while self.kept_bytes > self.limits.kept_bytes && self.drop_kept_of_oldest() {}
+    }
+
+    /// Lets the oldest orphan's packets go; `false` when no orphan has any.
+    fn drop_kept_of_oldest(&mut self) -> bool {
+        for _ in 0..self.orphans.len() {
+            let Some((id, key)) = self.orphans.pop_front() else {
+                return false;
+            };
+            let Some(stream) = self.streams.get_mut(id).filter(|s| s.key == key) else {
+                continue;
+            };
+            if matches!(stream.owner, Owner::Call { .. }) {
+                continue;
+            }
+            self.orphans.push_back((id, key));
+            if !stream.kept.is_empty() {
+                let (kept, bytes) = stream.take_kept();
+                self.kept_bytes -= bytes;
+                stream.not_placed += kept.len() as u64;
+                self.counters.unclaimed += kept.len() as u64;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Forgets the oldest stream without a call; `false` when there is none.
+    fn evict_orphan(&mut self) -> bool {
+        while let Some((id, key)) = self.orphans.pop_front() {
+            if self
+                .streams
+                .get(id)
+                .is_some_and(|s| s.key == key && !matches!(s.owner, Owner::Call { .. }))
+            {
+                self.forget(id);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn forget(&mut self, id: u32) {
+        let Some(stream) = self.streams.remove(id) else {
+            return;
+        };
+        self.kept_bytes -= stream.kept_bytes;
+        self.counters.unclaimed += stream.kept.len() as u64;
+        self.index.remove(&stream.key);
+        let flow = stream.key.flow;
+        for endpoint in [flow.source, flow.destination] {
+            if let Some(ids) = self.touching.get_mut(&(flow.vantage, endpoint)) {
+                ids.retain(|other| *other != id);
+                if ids.is_empty() {
+                    self.touching.remove(&(flow.vantage, endpoint));
+                }
+            }
+        }
+    }
+
+    pub(super) fn arm_sweep(&mut self) {
+        if !self.timers.is_set(MediaTimer::Sweep)
+            && let Some((id, _)) = self.orphans.back()
+        {
+            let now = self
+                .streams
+                .get(*id)
+                .map_or(Timestamp::MIN, |stream| stream.last_at);
+            self.timers.set(MediaTimer::Sweep, now + SWEEP_EVERY);
+        }
+    }
+
+    /// Forgets streams without a call that were quiet for long.
+    pub(super) fn sweep(&mut self, now: Timestamp) {
+        for _ in 0..self.orphans.len() {
+            let Some((id, key)) = self.orphans.pop_front() else {
+                break;
+            };
+            let Some(stream) = self.streams.get(id).filter(|s| s.key == key) else {
+                continue;
+            };
+            match stream.owner {
+                Owner::Call { .. } => {}
+                _ if stream.last_at + FORGET < now => self.forget(id),
+                _ => self.orphans.push_back((id, key)),
+            }
+        }
+        if !self.orphans.is_empty() {
+            self.timers.set(MediaTimer::Sweep, now + SWEEP_EVERY);
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! One RTP stream: what is counted of it, and whose it is.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::base::{Flow, Side, Timestamp};
+use crate::codec::{Codec, PayloadFormat};
+use crate::engine::event::StreamReport;
+use crate::rtp::{DigitCollector, SequenceTracker, StreamClock};
+
+/// What tells a stream from every other (DESIGN section 1). Directions may share an SSRC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StreamKey {
+    pub flow: Flow,
+    pub ssrc: u32,
+}
+
+/// Whose a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// No plan fits it: the last two seconds of it are kept, its signalling may yet come.
+    Nobody,
+    Call {
+        slot: u32,
+        side: Side,
+    },
+    /// Its call is over. It is remembered so that its last packets are not taken for the beginning of the next call on
+    /// the same port.
+    Ended,
+}
+
+/// A packet that could not be placed when it came.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    pub time: Timestamp,
+    pub payload_type: u8,
+    pub number: u64,
+    pub timestamp: u32,
+    pub payload: Box<[u8]>,
+}
+
+/// Codecs told apart within one stream.
+const MAX_CODECS: usize = 16;
+
+#[derive(Debug)]
+pub struct Stream {
+    pub key: StreamKey,
+    pub owner: Owner,
+    /// How well its owner fits: see `binding`.
+    pub score: u8,
+    /// Which of its call's streams it is.
+    pub ordinal: u16,
+    /// Payload type and number of the format that came last.
+    pub format: Option<(PayloadFormat, u8)>,
+    pub sequence: SequenceTracker,
+    /// `None` until the first packet is placed: the recording's rate is not known before.
+    pub clock: Option<StreamClock>,
+    pub kept: VecDeque<Kept>,
+    pub kept_bytes: usize,
+    pub digits: DigitCollector,
+    pub first_at: Timestamp,
+    pub last_at: Timestamp,
+    pub bytes: u64,
+    pub duplicates: u64,
+    pub late: u64,
+    pub not_placed: u64,
+    pub restarts: u32,
+    jitter: Jitter,
+    codecs: Vec<(Codec, u64)>,
+}
+
+impl Stream {
+    pub fn new(key: StreamKey, first_at: Timestamp) -> Self {
+        Stream {
+            key,
+            owner: Owner::Nobody,
+            score: 0,
+            ordinal: 0,
+            format: None,
+            sequence: SequenceTracker::default(),
+            clock: None,
+            kept: VecDeque::new(),
+            kept_bytes: 0,
+            digits: DigitCollector::default(),
+            first_at,
+            last_at: first_at,
+            bytes: 0,
+            duplicates: 0,
+            late: 0,
+            not_placed: 0,
+            restarts: 0,
+            jitter: Jitter::default(),
+            codecs: Vec::new(),
+        }
+    }
+
+    /// Counts a packet of audio that is no duplicate.
+    #[inline]
+    pub fn count_audio(&mut self, time: Timestamp, timestamp: u32, clock_rate_hz: u32) {
+        self.jitter.update(time, timestamp, clock_rate_hz);
+    }
+
+    /// Counts one packet for its codec.
+    #[inline]
+    pub fn count_codec(&mut self, codec: Codec) {
+        if let Some((_, count)) = self.codecs.iter_mut().find(|(known, _)| *known == codec) {
+            *count += 1;
+        } else if self.codecs.len() < MAX_CODECS {
+            self.codecs.push((codec, 1));
+        }
+    }
+
+    /// Keeps a packet that cannot be placed yet; how many bytes that takes.
+    pub fn keep(&mut self, kept: Kept) -> usize {
+        let cost = kept_cost(kept.payload.len());
+        self.kept.push_back(kept);
+        self.kept_bytes += cost;
+        cost
+    }
+
+    /// Forgets the oldest packet kept; how many bytes that gave back.
+    pub fn drop_oldest_kept(&mut self) -> usize {
+        let Some(kept) = self.kept.pop_front() else {
+            return 0;
+        };
+        self.not_placed += 1;
+        let cost = kept_cost(kept.payload.len());
+        self.kept_bytes -= cost;
+        cost
+    }
+
+    /// Takes all that was kept; how many bytes that gave back.
+    pub fn take_kept(&mut self) -> (VecDeque<Kept>, usize) {
+        (
+            std::mem::take(&mut self.kept),
+            std::mem::take(&mut self.kept_bytes),
+        )
+    }
+
+    pub fn report(&self, side: Side) -> StreamReport {
+        let most = self
+            .codecs
+            .iter()
+            .max_by_key(|(codec, count)| (codec.is_audio(), *count));
+        StreamReport {
+            side,
+            flow: self.key.flow,
+            ssrc: self.key.ssrc,
+            codec: most.map_or(Codec::from_static(127), |(codec, _)| *codec),
+            first_at: self.first_at,
+            last_at: self.last_at,
+            packets: self.sequence.received(),
+            bytes: self.bytes,
+            expected: self.sequence.expected(),
+            lost: self.sequence.lost(),
+            duplicates: self.duplicates,
+            late: self.late,
+            not_placed: self.not_placed + self.kept.len() as u64,
+            restarts: self.restarts,
+            jitter: self
+                .jitter
+                .value(self.clock.as_ref().map_or(8000, StreamClock::clock_rate_hz)),
+            drift_samples: self.clock.as_ref().map_or(0, StreamClock::drift_samples),
+        }
+    }
+}
+
+/// Memory that a kept packet takes, its bookkeeping included.
+fn kept_cost(payload_len: usize) -> usize {
+    payload_len + size_of::<Kept>()
+}
+
+/// Interarrival jitter, RFC 3550 appendix A.8, in 1/16 ticks of the RTP clock.
+#[derive(Clone, Copy, Debug, Default)]
+struct Jitter {
+    transit: Option<i64>,
+    sixteenths: i64,
+}
+
+impl Jitter {
+    #[inline]
+    fn update(&mut self, time: Timestamp, timestamp: u32, clock_rate_hz: u32) {
+        let arrival = crate::rtp::samples_between(Timestamp::default(), time, clock_rate_hz);
+        let transit = i64::from((arrival as u32).wrapping_sub(timestamp) as i32);
+        if let Some(before) = self.transit.replace(transit) {
+            let change = i64::from(transit.wrapping_sub(before) as i32).abs();
+            // A jump of the timestamp is no jitter.
+            if change < i64::from(clock_rate_hz) {
+                self.sixteenths += change - ((self.sixteenths + 8) >> 4);
+            }
+        }
+    }
+
+    fn value(self, clock_rate_hz: u32) -> Duration {
+        let ticks = (self.sixteenths.max(0) >> 4) as u64;
+        Duration::from_nanos(ticks.saturating_mul(1_000_000_000) / u64::from(clock_rate_hz.max(1)))
+    }
+}

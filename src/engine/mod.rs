@@ -1,0 +1,324 @@
+//! The engine: packets in, call events out.
+//!
+//! Two halves, joined by one message. [`signalling`] follows SIP and says where media is to be expected
+//! ([`plan::MediaPlan`]); [`media`] follows RTP and puts it on timelines. What happens goes to a [`Sink`]; the engine does not
+//! know who listens. Time comes in with packets: a capture replayed at any speed gives the same events.
+
+pub mod event;
+pub mod media;
+pub mod plan;
+pub mod signalling;
+mod streams;
+mod timer;
+
+use std::sync::Arc;
+
+use self::event::{CallEnd, EndReason, Event, Sink};
+use self::media::{Media, MediaCounters, MediaLimits};
+use self::plan::CallKey;
+use self::signalling::{
+    Order, Orders, Sensor, Signalling, SignallingCounters, SignallingEnd, SignallingLimits,
+};
+use self::streams::SipStreams;
+use crate::base::{Flow, Timestamp};
+use crate::directory::Directory;
+use crate::rtp::{RtpPacket, is_rtcp};
+use crate::sip::{self, Message};
+use crate::wire::{Datagram, Packet, TcpInterest, Unit, Wire, WireCounters, WireLimits};
+
+/// Everything that can be set.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    pub sensor: Sensor,
+    /// TCP ports that carry SIP. Other connections are followed when they begin like SIP.
+    pub sip_ports: Vec<u16>,
+    pub wire: WireLimits,
+    pub signalling: SignallingLimits,
+    pub media: MediaLimits,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        EngineSettings {
+            sensor: Sensor {
+                name: "callreel".into(),
+                interfaces: Vec::new(),
+                keep_unattributed: true,
+            },
+            sip_ports: vec![5060],
+            wire: WireLimits::default(),
+            signalling: SignallingLimits::default(),
+            media: MediaLimits::default(),
+        }
+    }
+}
+
+/// What was counted between wire and halves. Monotonic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EngineCounters {
+    pub sip_messages: u64,
+    /// Datagrams or stream contents that begin like SIP and are none.
+    pub sip_malformed: u64,
+    pub rtcp_packets: u64,
+    /// Bytes skipped in TCP connections to find the next message.
+    pub sip_stream_bytes_skipped: u64,
+    /// Datagrams that are neither SIP nor RTP nor RTCP.
+    pub other_datagrams: u64,
+    /// Packets with an earlier time than one before them.
+    pub out_of_order: u64,
+}
+
+/// Both halves and what lies before them.
+pub struct Engine {
+    wire: Wire,
+    core: Core,
+}
+
+/// What the wire's units go to.
+#[derive(Debug)]
+struct Core {
+    streams: SipStreams,
+    signalling: Signalling,
+    media: Media,
+    now: Timestamp,
+    /// The earliest deadline of both halves.
+    next: Timestamp,
+    counters: EngineCounters,
+}
+
+impl Engine {
+    pub fn new(settings: EngineSettings, directory: Arc<Directory>) -> Self {
+        let interest = TcpInterest {
+            ports: settings.sip_ports,
+            sniff: sip::looks_like_sip,
+        };
+        Engine {
+            wire: Wire::new(settings.wire, interest),
+            core: Core {
+                streams: SipStreams::default(),
+                signalling: Signalling::new(settings.sensor, settings.signalling, directory),
+                media: Media::new(settings.media),
+                now: Timestamp::MIN,
+                next: Timestamp::MAX,
+                counters: EngineCounters::default(),
+            },
+        }
+    }
+
+    /// Calls that begin from now on are matched against `directory`.
+    pub fn set_directory(&mut self, directory: Arc<Directory>) {
+        self.core.signalling.set_directory(directory);
+    }
+
+    /// Takes one packet. Deadlines before its time fire first.
+    #[inline]
+    pub fn handle_packet(&mut self, packet: &Packet<'_>, sink: &mut impl Sink) {
+        let core = &mut self.core;
+        core.advance(packet.time, sink);
+        // The wire's own deadlines are its business: it meets them as packets come.
+        self.wire
+            .handle_packet(packet, &mut |unit| core.handle_unit(unit, sink));
+    }
+
+    /// Fires what is due at `now`: for times in which no packets come. Must not be later than the next packet.
+    pub fn handle_timeout(&mut self, now: Timestamp, sink: &mut impl Sink) {
+        let core = &mut self.core;
+        core.advance(now, sink);
+        if self.wire.next_timeout().is_some_and(|at| at <= now) {
+            self.wire
+                .handle_timeout(now, &mut |unit| core.handle_unit(unit, sink));
+        }
+    }
+
+    /// When [`Engine::handle_timeout`] has something to do next.
+    pub fn next_timeout(&self) -> Option<Timestamp> {
+        let core = (self.core.next != Timestamp::MAX).then_some(self.core.next);
+        core.into_iter().chain(self.wire.next_timeout()).min()
+    }
+
+    /// Ends all calls.
+    pub fn finish(&mut self, reason: EndReason, sink: &mut impl Sink) {
+        let core = &mut self.core;
+        self.wire
+            .finish(core.now, &mut |unit| core.handle_unit(unit, sink));
+        core.finish(reason, sink);
+    }
+
+    /// Time of the newest packet or timeout.
+    pub fn now(&self) -> Timestamp {
+        self.core.now
+    }
+
+    pub fn wire_counters(&self) -> &WireCounters {
+        self.wire.counters()
+    }
+
+    pub fn counters(&self) -> &EngineCounters {
+        &self.core.counters
+    }
+
+    pub fn signalling_counters(&self) -> &SignallingCounters {
+        self.core.signalling.counters()
+    }
+
+    pub fn media_counters(&self) -> &MediaCounters {
+        self.core.media.counters()
+    }
+
+    /// Calls that are not over.
+    pub fn open_calls(&self) -> usize {
+        self.core.signalling.open_calls()
+    }
+
+    /// RTP packets that are being kept for signalling that has not come.
+    pub fn unclaimed_packets(&self) -> u64 {
+        self.core.media.unclaimed_packets()
+    }
+
+    /// RTP streams followed.
+    pub fn open_streams(&self) -> usize {
+        self.core.media.stream_count()
+    }
+}
+
+impl Core {
+    #[inline]
+    fn advance(&mut self, time: Timestamp, sink: &mut impl Sink) {
+        if time >= self.next {
+            self.fire(time, sink);
+        }
+        if time < self.now {
+            self.counters.out_of_order += 1;
+        } else {
+            self.now = time;
+        }
+    }
+
+    /// Fires deadlines in the order of their times, whichever half they belong to: so a replay and a live run, which ask at
+    /// different moments, do the same.
+    #[cold]
+    fn fire(&mut self, now: Timestamp, sink: &mut impl Sink) {
+        while let Some(at) = self.earliest().filter(|&at| at <= now) {
+            let mut orders = Orders::new();
+            let media = &self.media;
+            self.signalling
+                .handle_timeout(at, |call| media.last_media(call), &mut orders);
+            self.obey(orders, sink);
+            self.media.handle_timeout(at, sink);
+        }
+        self.next = self.earliest().unwrap_or(Timestamp::MAX);
+    }
+
+    fn earliest(&self) -> Option<Timestamp> {
+        let (signalling, media) = (self.signalling.next_timeout(), self.media.next_timeout());
+        signalling.into_iter().chain(media).min()
+    }
+
+    #[inline]
+    fn handle_unit(&mut self, unit: Unit<'_>, sink: &mut impl Sink) {
+        match unit {
+            Unit::Datagram(datagram) => self.handle_datagram(&datagram, sink),
+            Unit::Stream(bytes) => {
+                let mut messages = Vec::new();
+                self.counters.sip_stream_bytes_skipped += self.streams.push(&bytes, &mut messages);
+                for message in messages {
+                    self.handle_sip(bytes.time, &bytes.flow, &message, sink);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn handle_datagram(&mut self, datagram: &Datagram<'_>, sink: &mut impl Sink) {
+        if let Some(rtp) = RtpPacket::parse(datagram.payload) {
+            self.media
+                .handle_rtp(datagram.time, &datagram.flow, &rtp, sink);
+            self.note_deadline(self.media.next_timeout());
+        } else {
+            self.handle_other_datagram(datagram, sink);
+        }
+    }
+
+    #[cold]
+    fn handle_other_datagram(&mut self, datagram: &Datagram<'_>, sink: &mut impl Sink) {
+        if sip::looks_like_sip(datagram.payload) {
+            self.handle_sip(datagram.time, &datagram.flow, datagram.payload, sink);
+        } else if is_rtcp(datagram.payload) {
+            self.counters.rtcp_packets += 1;
+        } else {
+            self.counters.other_datagrams += 1;
+        }
+    }
+
+    fn handle_sip(&mut self, time: Timestamp, flow: &Flow, bytes: &[u8], sink: &mut impl Sink) {
+        let bytes = sip::decode_head(bytes);
+        let Ok(message) = Message::parse(&bytes) else {
+            self.counters.sip_malformed += 1;
+            return;
+        };
+        self.counters.sip_messages += 1;
+        let mut orders = Orders::new();
+        self.signalling
+            .handle_message(time, flow, &bytes, &message, &mut orders);
+        self.obey(orders, sink);
+        self.next = self.earliest().unwrap_or(Timestamp::MAX);
+    }
+
+    fn obey(&mut self, orders: Orders, sink: &mut impl Sink) {
+        for order in orders {
+            match order {
+                Order::Tell(call, info) => sink.event(Event::Call { call, info }),
+                Order::Plan(plan) => self.media.handle_plan(plan, sink),
+                Order::End(end) => self.end_call(*end, sink),
+            }
+        }
+    }
+
+    fn end_call(&mut self, end: SignallingEnd, sink: &mut impl Sink) {
+        // Where the end was heard, silence before it is the call's; where the call only faded away, nobody knows.
+        let pad_to = matches!(
+            end.reason,
+            EndReason::Bye { .. } | EndReason::Cancelled | EndReason::Rejected { .. }
+        )
+        .then_some(end.ended_at);
+        let answered = end.info.answered_at.is_some();
+        let media = self.media.end_call(end.call, pad_to, answered, sink);
+        let media = media.unwrap_or_else(|| media::MediaEnd::nothing(answered));
+        sink.event(Event::Ended(Box::new(CallEnd {
+            call: end.call,
+            info: end.info,
+            ended_at: end.ended_at,
+            reason: end.reason,
+            status: end.status,
+            disposition: media.disposition,
+            length_samples: media.length_samples,
+            streams: media.streams,
+            holds: end.holds,
+            digits: media.digits,
+            dropped_before: 0,
+        })));
+    }
+
+    fn finish(&mut self, reason: EndReason, sink: &mut impl Sink) {
+        let mut orders = Orders::new();
+        self.signalling.finish(self.now, reason, &mut orders);
+        self.obey(orders, sink);
+        self.next = self.earliest().unwrap_or(Timestamp::MAX);
+    }
+
+    #[inline]
+    fn note_deadline(&mut self, at: Option<Timestamp>) {
+        if let Some(at) = at
+            && at < self.next
+        {
+            self.next = at;
+        }
+    }
+}
+
+/// Names one call in logs.
+impl std::fmt::Display for CallKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}

@@ -1,0 +1,222 @@
+//! What one side said of its media in SDP, as far as the media half needs it.
+
+use smallvec::SmallVec;
+
+use crate::base::{Endpoint, PerSide, Side, Timestamp, Vantage};
+use crate::codec::{Codec, PayloadFormat};
+use crate::engine::plan::{CallKey, MediaPlan, SidePlan};
+use crate::sip::{Direction, Media, MediaKind, Sdp};
+
+/// The audio of one side (RFC 3264): its first audio stream that is not refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// Where it receives; `None` when there is no audio, or no address.
+    pub endpoint: Option<Endpoint>,
+    pub formats: SmallVec<[PayloadFormat; 8]>,
+    pub direction: Direction,
+    /// `c=0.0.0.0`: the way of RFC 2543 to put the other side on hold.
+    pub silent_address: bool,
+    pub secure: Secure,
+}
+
+/// Whether media is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secure {
+    No,
+    /// Keys beside a plain profile: encrypted only if the other side wants it too.
+    Offered,
+    /// A secure profile.
+    Required,
+}
+
+impl Description {
+    /// From the body of a message; `None` when it is no SDP or names no audio.
+    pub fn parse(body: &[u8]) -> Option<Description> {
+        let sdp = Sdp::parse(body).ok()?;
+        let audio = || {
+            sdp.media
+                .iter()
+                .filter(|media| media.kind == MediaKind::Audio)
+        };
+        audio()
+            .find(|media| media.port != 0)
+            .or_else(|| audio().next())
+            .map(Description::of)
+    }
+
+    fn of(media: &Media<'_>) -> Description {
+        let formats = media
+            .formats
+            .iter()
+            .map(|f| PayloadFormat::new(f.payload_type, f.encoding, f.clock_rate_hz, f.channels))
+            .collect();
+        let endpoint = media
+            .address
+            .filter(|_| media.port != 0)
+            .map(|ip| Endpoint::new(ip, media.port));
+        Description {
+            endpoint: endpoint.filter(|endpoint| !endpoint.is_unspecified()),
+            formats,
+            direction: media.direction,
+            silent_address: endpoint.is_some_and(|endpoint| endpoint.is_unspecified()),
+            secure: secure(media),
+        }
+    }
+
+    /// Whether the side that says this keeps the other waiting.
+    pub fn holds(&self) -> bool {
+        self.silent_address || matches!(self.direction, Direction::SendOnly | Direction::Inactive)
+    }
+}
+
+fn secure(media: &Media<'_>) -> Secure {
+    if media.transport.to_ascii_uppercase().contains("SAVP") {
+        Secure::Required
+    } else if media.crypto.is_empty() && !media.dtls {
+        Secure::No
+    } else {
+        Secure::Offered
+    }
+}
+
+/// Everything both sides have said so far.
+#[derive(Clone, Debug, Default)]
+pub struct Descriptions {
+    /// What is in force.
+    pub agreed: PerSide<Option<Description>>,
+    /// An offer in mid-call, until its answer: who made it, the CSeq number, and what it says.
+    pub pending: Option<(Side, u32, Description)>,
+    /// What the phones that ring have said, by tag; the one that answers becomes `agreed`.
+    pub forks: SmallVec<[(String, Description); 1]>,
+}
+
+/// Phones that may ring with media of their own.
+const MAX_FORKS: usize = 32;
+
+impl Descriptions {
+    pub fn set_fork(&mut self, tag: &str, description: Description) {
+        if let Some((_, known)) = self.forks.iter_mut().find(|(known, _)| known == tag) {
+            *known = description;
+        } else if self.forks.len() < MAX_FORKS {
+            self.forks.push((tag.to_owned(), description));
+        }
+    }
+
+    /// The phone with `tag` answered: what it said while it rang is in force, unless its answer said more.
+    pub fn choose_fork(&mut self, tag: &str, answer: Option<Description>) {
+        let only = self.forks.len() == 1;
+        let rang = self
+            .forks
+            .iter()
+            .find(|(known, _)| only || known == tag)
+            .map(|(_, d)| d.clone());
+        if let Some(description) = answer.or(rang) {
+            self.agreed.callee = Some(description);
+        }
+        self.forks.clear();
+    }
+
+    /// The offer of `side` with CSeq `number` was accepted.
+    pub fn accept(&mut self, side: Side, number: u32) -> Option<&Description> {
+        match self.pending.take() {
+            Some((by, cseq, description)) if by == side && cseq == number => {
+                Some(self.agreed[side].insert(description))
+            }
+            other => {
+                self.pending = other;
+                None
+            }
+        }
+    }
+
+    /// The offer was refused (RFC 3261 section 14.1): what was agreed stays.
+    pub fn refuse(&mut self, side: Side, number: u32) {
+        if self
+            .pending
+            .as_ref()
+            .is_some_and(|(by, cseq, _)| (*by, *cseq) == (side, number))
+        {
+            self.pending = None;
+        }
+    }
+
+    /// The plan that follows from all that was said.
+    pub fn plan(
+        &self,
+        call: CallKey,
+        vantages: &[Vantage],
+        since: Timestamp,
+        record: bool,
+        on_hold: bool,
+    ) -> MediaPlan {
+        let encrypted = self.encrypted();
+        let sides = PerSide {
+            caller: Side::Caller,
+            callee: Side::Callee,
+        }
+        .map(|side| {
+            let mut plan = SidePlan {
+                encrypted,
+                ..SidePlan::default()
+            };
+            let pending = self
+                .pending
+                .iter()
+                .filter(|(by, ..)| *by == side)
+                .map(|(.., d)| d);
+            let forks = self
+                .forks
+                .iter()
+                .filter(|_| side == Side::Callee)
+                .map(|(_, d)| d);
+            for description in self.agreed[side].iter().chain(pending).chain(forks) {
+                if let Some(endpoint) = description.endpoint
+                    && !plan.endpoints.contains(&endpoint)
+                {
+                    plan.endpoints.push(endpoint);
+                }
+                for format in &description.formats {
+                    if !plan
+                        .formats
+                        .iter()
+                        .any(|known| known.payload_type == format.payload_type)
+                    {
+                        plan.formats.push(*format);
+                    }
+                }
+            }
+            plan
+        });
+        let wideband = self.wideband();
+        MediaPlan {
+            call,
+            vantages: vantages.into(),
+            sides,
+            record,
+            since,
+            wideband,
+            on_hold,
+        }
+    }
+
+    /// A side that says nothing yet is taken to want what the other requires.
+    fn encrypted(&self) -> bool {
+        let said = |side: Side| self.agreed[side].as_ref().map(|d| d.secure);
+        match (said(Side::Caller), said(Side::Callee)) {
+            (Some(a), Some(b)) => a != Secure::No && b != Secure::No,
+            (Some(only), None) | (None, Some(only)) => only == Secure::Required,
+            (None, None) => false,
+        }
+    }
+
+    fn wideband(&self) -> bool {
+        let (Some(caller), Some(callee)) = (&self.agreed.caller, &self.agreed.callee) else {
+            return false;
+        };
+        let wide = |d: &Description, codec: Codec| d.formats.iter().any(|f| f.codec == codec);
+        caller
+            .formats
+            .iter()
+            .any(|f| f.codec.is_wideband() && wide(callee, f.codec))
+    }
+}

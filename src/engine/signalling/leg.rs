@@ -1,0 +1,261 @@
+//! One leg: what signalling knows of one INVITE and the dialog it makes.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::description::{Description, Descriptions};
+use crate::base::{PerSide, Side, Timestamp, Vantage};
+use crate::directory::Directory;
+use crate::engine::event::{CallInfo, HoldSpan};
+use crate::engine::plan::{CallKey, MediaPlan};
+
+/// INVITE transactions remembered of one leg: retries with credentials, hops of proxies, forks.
+const MAX_TRANSACTIONS: usize = 64;
+/// Times that one call can be put on hold and be listed.
+const MAX_HOLDS: usize = 512;
+/// Answered requests remembered of one leg.
+const MAX_SETTLED: usize = 16;
+/// Places one dialog may be seen at.
+const MAX_VANTAGES: usize = 4;
+
+/// Where a leg is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Ringing,
+    Answered,
+    /// Every INVITE so far was refused; a retry may follow (authentication, redirection).
+    Refused {
+        status: u16,
+    },
+    /// BYE was seen; the last packets may still come.
+    Ending {
+        by: Side,
+        at: Timestamp,
+    },
+    /// Over, and remembered so that retransmissions do not make a new call.
+    Over,
+}
+
+/// One INVITE on its way: the same request at two hops has two branches.
+#[derive(Clone, Debug)]
+pub struct Transaction {
+    pub number: u32,
+    pub branch: Box<str>,
+    pub refused: Option<u16>,
+}
+
+#[derive(Debug)]
+pub struct Leg {
+    pub key: CallKey,
+    pub call_id: Box<str>,
+    pub vantages: SmallVec<[Vantage; 2]>,
+    /// Tags of the dialog, empty while unknown.
+    pub tags: PerSide<String>,
+    pub state: State,
+    /// Seen from its first INVITE on; otherwise the capture began in mid-call.
+    pub from_start: bool,
+    pub since: Timestamp,
+    pub transactions: SmallVec<[Transaction; 2]>,
+    pub descriptions: Descriptions,
+    pub holding: PerSide<Option<Timestamp>>,
+    pub holds: Vec<HoldSpan>,
+    pub cancelled: bool,
+    /// Requests whose 2xx was seen, the latest last: the same 2xx at the next hop, or once more, says nothing more.
+    settled: SmallVec<[(Side, u32); 4]>,
+    pub last_at: Timestamp,
+    /// The INVITE as it came, until the answer has been matched against the directory too.
+    pub invite: Option<Box<[u8]>>,
+    /// The directory of the first INVITE.
+    pub directory: Arc<Directory>,
+    pub info: Arc<CallInfo>,
+    pub plan: Option<MediaPlan>,
+}
+
+impl Leg {
+    /// A leg of which nothing but its first message is known.
+    pub fn new(
+        key: CallKey,
+        call_id: &str,
+        tags: PerSide<String>,
+        from_start: bool,
+        info: CallInfo,
+        directory: Arc<Directory>,
+    ) -> Leg {
+        Leg {
+            key,
+            call_id: call_id.into(),
+            vantages: SmallVec::from_slice(&[info.vantage]),
+            tags,
+            state: State::Ringing,
+            from_start,
+            since: if from_start {
+                info.invite_at
+            } else {
+                Timestamp::MIN
+            },
+            transactions: SmallVec::new(),
+            descriptions: Descriptions::default(),
+            holding: PerSide::default(),
+            holds: Vec::new(),
+            cancelled: false,
+            settled: SmallVec::new(),
+            last_at: info.invite_at,
+            invite: None,
+            directory,
+            info: Arc::new(info),
+            plan: None,
+        }
+    }
+
+    /// The side that sent a request with these tags, if they are this leg's. Before the answer any tag may be the
+    /// callee's: forks each have their own.
+    pub fn requester(&self, from_tag: &str, to_tag: &str) -> Option<Side> {
+        let callee = &self.tags.callee;
+        let fits_callee = |tag: &str| tag.is_empty() || callee.is_empty() || tag == callee;
+        if from_tag == self.tags.caller && fits_callee(to_tag) {
+            Some(Side::Caller)
+        } else if to_tag == self.tags.caller && !from_tag.is_empty() && fits_callee(from_tag) {
+            Some(Side::Callee)
+        } else {
+            None
+        }
+    }
+
+    pub fn is_answered(&self) -> bool {
+        self.info.answered_at.is_some()
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.state != State::Over
+    }
+
+    pub fn record(&self) -> bool {
+        self.info.owners.iter().any(|owner| owner.refusal.is_none())
+    }
+
+    /// Notes an INVITE; `false` when it was known.
+    pub fn note_invite(&mut self, number: u32, branch: &str) -> bool {
+        if self.knows_invite(number, branch) || self.transactions.len() == MAX_TRANSACTIONS {
+            return false;
+        }
+        self.transactions.push(Transaction {
+            number,
+            branch: branch.into(),
+            refused: None,
+        });
+        true
+    }
+
+    pub fn knows_invite(&self, number: u32, branch: &str) -> bool {
+        self.transactions
+            .iter()
+            .any(|t| t.number == number && *t.branch == *branch)
+    }
+
+    /// Notes a refusal; whether no INVITE of the leg is left that may be answered.
+    pub fn note_refusal(&mut self, number: u32, branch: &str, status: u16) -> bool {
+        let exact = self
+            .transactions
+            .iter()
+            .any(|t| t.number == number && *t.branch == *branch);
+        for transaction in &mut self.transactions {
+            // An answer to an INVITE that was not seen itself speaks for all with its number.
+            if transaction.number == number && (!exact || *transaction.branch == *branch) {
+                transaction.refused = Some(status);
+            }
+        }
+        self.transactions.iter().all(|t| t.refused.is_some())
+    }
+
+    /// Notes the 2xx to a request; `false` when it was noted before.
+    pub fn settle(&mut self, side: Side, number: u32) -> bool {
+        if self.settled.contains(&(side, number)) {
+            return false;
+        }
+        if self.settled.len() == MAX_SETTLED {
+            self.settled.remove(0);
+        }
+        self.settled.push((side, number));
+        true
+    }
+
+    /// Adds a place at which the dialog was seen; `false` when it was known.
+    pub fn add_vantage(&mut self, vantage: Vantage) -> bool {
+        if self.vantages.contains(&vantage) || self.vantages.len() == MAX_VANTAGES {
+            return false;
+        }
+        self.vantages.push(vantage);
+        true
+    }
+
+    /// Follows who holds whom. `offer`: the side changed its mind of its own, and did not just answer.
+    pub fn follow_hold(
+        &mut self,
+        side: Side,
+        description: &Description,
+        offer: bool,
+        at: Timestamp,
+    ) {
+        if !description.holds() {
+            if let Some(from) = self.holding[side].take() {
+                self.note_hold(HoldSpan {
+                    by: side,
+                    from,
+                    to: at,
+                });
+            }
+        } else if offer && self.holding[side].is_none() {
+            self.holding[side] = Some(at);
+        }
+    }
+
+    pub fn on_hold(&self) -> bool {
+        self.holding.caller.is_some() || self.holding.callee.is_some()
+    }
+
+    /// Ends the holds that still last.
+    pub fn finish_holds(&mut self, at: Timestamp) {
+        for side in Side::BOTH {
+            if let Some(from) = self.holding[side].take() {
+                self.note_hold(HoldSpan {
+                    by: side,
+                    from,
+                    to: at,
+                });
+            }
+        }
+    }
+
+    fn note_hold(&mut self, span: HoldSpan) {
+        if self.holds.len() < MAX_HOLDS {
+            self.holds.push(span);
+        }
+    }
+
+    /// The plan that follows from what is known, if it differs from the last.
+    pub fn new_plan(&mut self) -> Option<MediaPlan> {
+        let plan = self.descriptions.plan(
+            self.key,
+            &self.vantages,
+            self.since,
+            self.record(),
+            self.on_hold(),
+        );
+        if self.plan.as_ref() == Some(&plan) {
+            return None;
+        }
+        self.plan = Some(plan.clone());
+        Some(plan)
+    }
+
+    /// Lets go of all that only a living leg needs.
+    pub fn bury(&mut self) {
+        self.state = State::Over;
+        self.descriptions = Descriptions::default();
+        self.plan = None;
+        self.invite = None;
+        self.holds = Vec::new();
+        self.directory = Arc::new(Directory::empty());
+    }
+}

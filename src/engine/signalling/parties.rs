@@ -1,0 +1,261 @@
+//! Who is who in a call: candidates for the directory, names for people to read.
+
+use std::sync::Arc;
+
+use smallvec::{SmallVec, smallvec};
+
+use crate::base::{Flow, PerSide, SYSTEM_TENANT, Side};
+use crate::directory::{Attribution, CallFacts, Candidate, CandidateSource, Directory, Policy};
+use crate::engine::event::{Disposition, Ownership, Party};
+use crate::sip::{Message, NameAddr, StartLine};
+
+/// Facts of the sensor that rules may name.
+#[derive(Clone, Debug)]
+pub struct Sensor {
+    pub name: Arc<str>,
+    /// Names by `Vantage::interface`.
+    pub interfaces: Vec<Arc<str>>,
+    /// Whether calls that nobody owns are kept for the System tenant.
+    pub keep_unattributed: bool,
+}
+
+impl Sensor {
+    fn interface(&self, index: u16) -> &str {
+        self.interfaces
+            .get(usize::from(index))
+            .map_or("", |name| name)
+    }
+}
+
+/// Matches a call against the directory: by its INVITE, and by its answer once there is one.
+pub fn attribute(
+    directory: &Directory,
+    sensor: &Sensor,
+    flow: &Flow,
+    invite: &Message<'_>,
+    answer: Option<&Message<'_>>,
+) -> Attribution {
+    let vlans: SmallVec<[u16; 3]> = flow
+        .vantage
+        .vlans
+        .into_iter()
+        .filter(|&vlan| vlan != 0)
+        .collect();
+    // An answer that came before its INVITE asserts the identity of the callee, not of the caller.
+    let is_answer = matches!(invite.start, StartLine::Response { .. });
+    let caller = if is_answer {
+        from_candidate(invite)
+    } else {
+        caller_candidates(invite)
+    };
+    let mut callee = match answer {
+        Some(answer) => answer_candidates(answer),
+        None if is_answer => answer_candidates(invite),
+        None => Names::new(),
+    };
+    callee.extend(callee_candidates(invite));
+    let headers = |name: &str| invite.header(name);
+    directory.attribute(&CallFacts {
+        sensor: &sensor.name,
+        interface: sensor.interface(flow.vantage.interface),
+        vlans: &vlans,
+        caller_address: flow.source.ip(),
+        callee_address: flow.destination.ip(),
+        caller: &as_candidates(&caller),
+        callee: &as_candidates(&callee),
+        headers: &headers,
+    })
+}
+
+/// A user part, percent-decoded, with where it was found.
+struct Name {
+    source: CandidateSource,
+    user: String,
+    host: String,
+}
+
+type Names = SmallVec<[Name; 6]>;
+
+fn as_candidates(names: &Names) -> SmallVec<[Candidate<'_>; 6]> {
+    names
+        .iter()
+        .map(|name| Candidate {
+            source: name.source,
+            user: &name.user,
+            host: &name.host,
+        })
+        .collect()
+}
+
+fn name(source: CandidateSource, address: &NameAddr<'_>) -> Option<Name> {
+    let user = address.uri.user_decoded();
+    (!user.is_empty()).then(|| Name {
+        source,
+        user: user.into_owned(),
+        host: address.uri.host.to_owned(),
+    })
+}
+
+/// Addresses read of one header; a call has few, an attacker many.
+const MAX_ADDRESSES: usize = 8;
+
+fn all(message: &Message<'_>, header: &str, source: CandidateSource) -> impl Iterator<Item = Name> {
+    message
+        .addresses(header)
+        .take(MAX_ADDRESSES)
+        .filter_map(move |address| name(source, &address))
+}
+
+fn caller_candidates(invite: &Message<'_>) -> Names {
+    let calling = |address: &NameAddr<'_>| {
+        address
+            .param("party")
+            .is_none_or(|party| party.eq_ignore_ascii_case("calling"))
+    };
+    let mut names: Names = all(
+        invite,
+        "P-Asserted-Identity",
+        CandidateSource::PAssertedIdentity,
+    )
+    .collect();
+    names.extend(
+        invite
+            .addresses("Remote-Party-ID")
+            .take(MAX_ADDRESSES)
+            .filter(calling)
+            .filter_map(|address| name(CandidateSource::RemotePartyId, &address)),
+    );
+    names.extend(from_candidate(invite));
+    names.extend(
+        invite
+            .contact()
+            .and_then(|contact| name(CandidateSource::Contact, &contact)),
+    );
+    names
+}
+
+fn from_candidate(message: &Message<'_>) -> Names {
+    message
+        .from()
+        .and_then(|from| name(CandidateSource::From, &from))
+        .into_iter()
+        .collect()
+}
+
+fn callee_candidates(invite: &Message<'_>) -> Names {
+    let mut names = Names::new();
+    if let Some(uri) = invite.request_uri() {
+        let user = uri.user_decoded();
+        if !user.is_empty() {
+            names.push(Name {
+                source: CandidateSource::RequestUri,
+                user: user.into_owned(),
+                host: uri.host.to_owned(),
+            });
+        }
+    }
+    names.extend(invite.to().and_then(|to| name(CandidateSource::To, &to)));
+    names.extend(all(invite, "Diversion", CandidateSource::Diversion));
+    names.extend(all(invite, "History-Info", CandidateSource::HistoryInfo));
+    names
+}
+
+fn answer_candidates(answer: &Message<'_>) -> Names {
+    let mut names: Names = answer
+        .contact()
+        .and_then(|c| name(CandidateSource::AnswerContact, &c))
+        .into_iter()
+        .collect();
+    names.extend(all(
+        answer,
+        "P-Asserted-Identity",
+        CandidateSource::AnswerPAssertedIdentity,
+    ));
+    names
+}
+
+/// A side as From or To names it.
+pub fn party(address: Option<NameAddr<'_>>) -> Party {
+    let Some(address) = address else {
+        return Party::default();
+    };
+    Party {
+        number: capped(&address.uri.user_decoded()),
+        host: capped(address.uri.host),
+        display: capped(address.display),
+        tag: address.tag().map(capped).unwrap_or_default(),
+        ..Party::default()
+    }
+}
+
+/// Text that people read: no control characters, at most 256 characters.
+pub fn capped(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(256).collect()
+}
+
+/// Writes what the directory found into the parties.
+pub fn name_parties(parties: &mut PerSide<Party>, attribution: &Attribution) {
+    for (side, claim) in [
+        (Side::Caller, &attribution.caller),
+        (Side::Callee, &attribution.callee),
+    ] {
+        parties[side].extension = claim.as_ref().map(|claim| claim.extension.clone());
+        parties[side].user = claim.as_ref().and_then(|claim| claim.user.clone());
+    }
+}
+
+/// What each owner gets. `share`: 0 to 99, the same each time for the same call, for policies that record a share of calls.
+pub fn owners(
+    directory: &Directory,
+    sensor: &Sensor,
+    attribution: &Attribution,
+    share: u8,
+) -> SmallVec<[Ownership; 2]> {
+    if attribution.owners.is_empty() {
+        let refusal = (!sensor.keep_unattributed).then_some(Disposition::Unattributed);
+        let sides = PerSide {
+            caller: false,
+            callee: false,
+        };
+        return smallvec![ownership(directory, SYSTEM_TENANT, sides, refusal)];
+    }
+    attribution
+        .owners
+        .iter()
+        .map(|owner| {
+            let policy = directory
+                .tenant(owner.tenant)
+                .map(|tenant| tenant.recording.policy);
+            let refusal = match policy.unwrap_or(Policy::All) {
+                Policy::All => None,
+                Policy::None => Some(Disposition::PolicyNone),
+                Policy::OnDemand => Some(Disposition::PolicyOnDemand),
+                Policy::Sample { percent } => {
+                    (share >= percent).then_some(Disposition::PolicySample)
+                }
+            };
+            let sides = PerSide {
+                caller: owner.sides.has(Side::Caller),
+                callee: owner.sides.has(Side::Callee),
+            };
+            ownership(directory, owner.tenant, sides, refusal)
+        })
+        .collect()
+}
+
+fn ownership(
+    directory: &Directory,
+    tenant: crate::base::TenantId,
+    sides: PerSide<bool>,
+    refusal: Option<Disposition>,
+) -> Ownership {
+    let tenant_name = directory
+        .tenant(tenant)
+        .map_or_else(|| "System".into(), |tenant| tenant.name.clone());
+    Ownership {
+        tenant,
+        tenant_name,
+        sides,
+        refusal,
+    }
+}

@@ -1,0 +1,225 @@
+//! Requests: INVITE, ACK, BYE, CANCEL, UPDATE, PRACK.
+
+use super::*;
+
+/// An INVITE kept until its answer has been matched too.
+const MAX_INVITE: usize = 32 << 10;
+
+fn keep_invite(envelope: &Envelope<'_, '_>) -> Option<Box<[u8]>> {
+    (envelope.bytes.len() <= MAX_INVITE).then(|| envelope.bytes.into())
+}
+
+impl Signalling {
+    pub(super) fn handle_request(&mut self, envelope: &Envelope<'_, '_>, orders: &mut Orders) {
+        let found = self.find(envelope);
+        if envelope.method == Method::Invite {
+            return self.handle_invite(envelope, found, orders);
+        }
+        let Some((key, side)) = found else {
+            return self.handle_stray(envelope, orders);
+        };
+        self.touch(key, envelope);
+        match envelope.method {
+            Method::Bye => self.handle_bye(key, side, envelope),
+            Method::Cancel => self.handle_cancel(key),
+            Method::Ack | Method::Prack => {
+                if let Some(description) = self.description(envelope) {
+                    self.agree(key, side, description, false, envelope.time);
+                }
+            }
+            Method::Update => self.handle_offer(key, side, envelope),
+            _ => {}
+        }
+        self.replan(key, orders);
+    }
+
+    /// A request in a dialog that is not known.
+    fn handle_stray(&mut self, envelope: &Envelope<'_, '_>, orders: &mut Orders) {
+        if self.by_call_id.contains_key(envelope.call_id) {
+            self.counters.foreign_tags += 1;
+        } else if envelope.method == Method::Update && !envelope.to_tag.is_empty() {
+            self.join(envelope, orders);
+        } else {
+            self.counters.unknown_dialog += 1;
+        }
+    }
+
+    fn handle_invite(
+        &mut self,
+        envelope: &Envelope<'_, '_>,
+        found: Option<(CallKey, Side)>,
+        orders: &mut Orders,
+    ) {
+        if !envelope.to_tag.is_empty() {
+            return match found {
+                Some((key, side)) => {
+                    self.touch(key, envelope);
+                    self.handle_offer(key, side, envelope);
+                    self.replan(key, orders);
+                }
+                None if self.by_call_id.contains_key(envelope.call_id) => {
+                    self.counters.foreign_tags += 1
+                }
+                None => self.join(envelope, orders),
+            };
+        }
+        let found = found
+            .map(|(key, _)| key)
+            .or_else(|| self.adopt_retry(envelope));
+        match found.and_then(|key| self.legs.get(&key)) {
+            None => self.begin(envelope, orders),
+            Some(leg) if leg.is_open() => {
+                let key = leg.key;
+                self.repeat_invite(key, envelope, orders);
+            }
+            // Over: an old INVITE once more, or a new call with an old name.
+            Some(leg) if leg.knows_invite(envelope.number, envelope.branch) => {}
+            Some(_) => self.begin(envelope, orders),
+        }
+    }
+
+    /// The leg that was refused and is tried again under a new From tag, as some phones do when asked for credentials.
+    fn adopt_retry(&mut self, envelope: &Envelope<'_, '_>) -> Option<CallKey> {
+        let keys = self.by_call_id.get(envelope.call_id)?;
+        let waiting = |leg: &&Leg| {
+            let here = leg.vantages.contains(&envelope.flow.vantage);
+            let newer = leg.transactions.iter().all(|t| t.number < envelope.number);
+            here && newer && matches!(leg.state, State::Refused { .. })
+        };
+        let key = keys
+            .iter()
+            .filter_map(|key| self.legs.get(key))
+            .find(waiting)?
+            .key;
+        self.legs.get_mut(&key)?.tags.caller = envelope.from_tag.to_owned();
+        Some(key)
+    }
+
+    /// First news of a call.
+    fn begin(&mut self, envelope: &Envelope<'_, '_>, orders: &mut Orders) {
+        let Some(key) = self.open_leg(envelope, Side::Caller, true) else {
+            return;
+        };
+        let description = self.description(envelope);
+        let leg = self.legs.get_mut(&key).expect("it was entered just now");
+        leg.note_invite(envelope.number, envelope.branch);
+        leg.descriptions.agreed.caller = description;
+        leg.invite = keep_invite(envelope);
+        self.tell(key, orders);
+        self.replan(key, orders);
+    }
+
+    /// The same call again: retransmitted, at the next hop, with credentials, or seen after its answer.
+    fn repeat_invite(&mut self, key: CallKey, envelope: &Envelope<'_, '_>, orders: &mut Orders) {
+        self.touch(key, envelope);
+        let description = self.description(envelope);
+        let Some(leg) = self.legs.get_mut(&key) else {
+            return;
+        };
+        let newer = leg.transactions.iter().all(|t| t.number < envelope.number);
+        let met_by_answer = leg.transactions.is_empty() && leg.from_start;
+        if !leg.note_invite(envelope.number, envelope.branch) {
+            return;
+        }
+        if let State::Refused { .. } = leg.state {
+            leg.state = State::Ringing;
+            self.timers.cancel(LegTimer::Retry(key));
+            self.timers
+                .set(LegTimer::Setup(key), envelope.time + self.limits.setup);
+        }
+        if leg.invite.is_none() && !leg.is_answered() {
+            leg.invite = keep_invite(envelope);
+        }
+        // A proxy's copy may name another address than the phone's own INVITE: the first one is the phone's.
+        if newer || leg.descriptions.agreed.caller.is_none() {
+            leg.descriptions.agreed.caller = description.or(leg.descriptions.agreed.caller.take());
+        }
+        if met_by_answer {
+            // Its answer named the parties; the INVITE knows them better.
+            self.attribute_again(key, envelope.message, &envelope.request_flow(), None);
+            self.tell(key, orders);
+        }
+        self.replan(key, orders);
+    }
+
+    /// A call that was under way when the capture began: its parties are those of the request, whoever called whom.
+    fn join(&mut self, envelope: &Envelope<'_, '_>, orders: &mut Orders) {
+        let Some(key) = self.open_leg(envelope, Side::Caller, false) else {
+            return;
+        };
+        let time = envelope.time;
+        let leg = self.legs.get_mut(&key).expect("it was entered just now");
+        leg.state = State::Answered;
+        Arc::make_mut(&mut leg.info).answered_at = Some(time);
+        self.timers.cancel(LegTimer::Setup(key));
+        self.timers
+            .set(LegTimer::Idle(key), time + self.limits.idle);
+        self.handle_offer(key, Side::Caller, envelope);
+        self.tell(key, orders);
+        self.replan(key, orders);
+    }
+
+    /// An offer in mid-call (RFC 3264 section 8, RFC 3311), in force once it is answered.
+    fn handle_offer(&mut self, key: CallKey, side: Side, envelope: &Envelope<'_, '_>) {
+        let Some(description) = self.description(envelope) else {
+            return;
+        };
+        if let Some(leg) = self.legs.get_mut(&key).filter(|leg| leg.is_open()) {
+            leg.descriptions.pending = Some((side, envelope.number, description));
+        }
+    }
+
+    /// What one side says is in force.
+    pub(super) fn agree(
+        &mut self,
+        key: CallKey,
+        side: Side,
+        said: Description,
+        offer: bool,
+        at: Timestamp,
+    ) {
+        if let Some(leg) = self.legs.get_mut(&key).filter(|leg| leg.is_open()) {
+            leg.follow_hold(side, &said, offer, at);
+            leg.descriptions.agreed[side] = Some(said);
+        }
+    }
+
+    fn handle_bye(&mut self, key: CallKey, by: Side, envelope: &Envelope<'_, '_>) {
+        let Some(leg) = self.legs.get_mut(&key) else {
+            return;
+        };
+        // Before the answer is seen, a BYE ends the call all the same: its 200 was lost.
+        if matches!(
+            leg.state,
+            State::Ending { .. } | State::Over | State::Refused { .. }
+        ) {
+            return;
+        }
+        leg.state = State::Ending {
+            by,
+            at: envelope.time,
+        };
+        self.timers
+            .set(LegTimer::Linger(key), envelope.time + LINGER);
+    }
+
+    fn handle_cancel(&mut self, key: CallKey) {
+        if let Some(leg) = self
+            .legs
+            .get_mut(&key)
+            .filter(|leg| leg.state == State::Ringing)
+        {
+            leg.cancelled = true;
+        }
+    }
+
+    /// Notes that a leg is alive, and where.
+    pub(super) fn touch(&mut self, key: CallKey, envelope: &Envelope<'_, '_>) {
+        if let Some(leg) = self.legs.get_mut(&key) {
+            leg.last_at = leg.last_at.max(envelope.time);
+            if leg.is_open() {
+                leg.add_vantage(envelope.flow.vantage);
+            }
+        }
+    }
+}

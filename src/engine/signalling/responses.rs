@@ -1,0 +1,182 @@
+//! Answers: provisional, final, and those whose request was not seen.
+
+use super::*;
+use crate::sip;
+
+impl Signalling {
+    pub(super) fn handle_response(
+        &mut self,
+        envelope: &Envelope<'_, '_>,
+        status: u16,
+        orders: &mut Orders,
+    ) {
+        let (key, side) = match self.find(envelope) {
+            Some(found) => found,
+            None => match self.meet(envelope, status) {
+                Some(key) => (key, Side::Caller),
+                None => return,
+            },
+        };
+        self.touch(key, envelope);
+        let Some(leg) = self.legs.get(&key).filter(|leg| leg.is_open()) else {
+            return;
+        };
+        let first = envelope.method == Method::Invite && side == Side::Caller && !leg.is_answered();
+        match (status, envelope.method) {
+            (100, _) => {}
+            (101..=199, Method::Invite) if first => self.handle_ringing(key, envelope),
+            (200..=299, Method::Invite) if first => self.handle_answer(key, envelope, orders),
+            (300..=699, Method::Invite) if first => {
+                self.handle_refusal(key, envelope, status, orders)
+            }
+            (200..=299, Method::Invite | Method::Update | Method::Prack) => {
+                self.handle_agreement(key, side, envelope)
+            }
+            (300..=699, Method::Invite | Method::Update) => {
+                if let Some(leg) = self.legs.get_mut(&key) {
+                    leg.descriptions.refuse(side, envelope.number);
+                }
+            }
+            _ => {}
+        }
+        self.replan(key, orders);
+    }
+
+    /// An answer to an INVITE that was not seen, or not yet: the mirror may show them the wrong way round, or the capture began
+    /// between them. It names the parties as well as its INVITE does.
+    fn meet(&mut self, envelope: &Envelope<'_, '_>, status: u16) -> Option<CallKey> {
+        let known = self.by_call_id.contains_key(envelope.call_id);
+        if known {
+            self.counters.foreign_tags += 1;
+        } else if envelope.method != Method::Invite || !(101..=299).contains(&status) {
+            self.counters.unknown_dialog += 1;
+        } else {
+            return self.open_leg(envelope, Side::Caller, true);
+        }
+        None
+    }
+
+    fn handle_ringing(&mut self, key: CallKey, envelope: &Envelope<'_, '_>) {
+        let Some(description) = self.description(envelope) else {
+            return;
+        };
+        if let Some(leg) = self.legs.get_mut(&key) {
+            leg.descriptions.set_fork(envelope.to_tag, description);
+        }
+    }
+
+    /// The first 2xx: who sent it has answered.
+    fn handle_answer(&mut self, key: CallKey, envelope: &Envelope<'_, '_>, orders: &mut Orders) {
+        let description = self.description(envelope);
+        let Some(leg) = self.legs.get_mut(&key) else {
+            return;
+        };
+        if leg.state == State::Ringing || matches!(leg.state, State::Refused { .. }) {
+            leg.state = State::Answered;
+        }
+        leg.tags.callee = envelope.to_tag.to_owned();
+        leg.settle(Side::Caller, envelope.number);
+        leg.descriptions.choose_fork(envelope.to_tag, description);
+        let info = Arc::make_mut(&mut leg.info);
+        info.answered_at = Some(envelope.time);
+        info.parties.callee.tag = parties::capped(envelope.to_tag);
+        self.attribute_answer(key, envelope);
+        self.timers.cancel(LegTimer::Setup(key));
+        self.timers.cancel(LegTimer::Retry(key));
+        self.timers
+            .set(LegTimer::Idle(key), envelope.time + self.limits.idle);
+        self.tell(key, orders);
+    }
+
+    /// Matches the call once more, with what its answer says of who answered.
+    fn attribute_answer(&mut self, key: CallKey, envelope: &Envelope<'_, '_>) {
+        let Some(bytes) = self.legs.get_mut(&key).and_then(|leg| leg.invite.take()) else {
+            return;
+        };
+        if let Ok(invite) = sip::Message::parse(&bytes) {
+            self.attribute_again(
+                key,
+                &invite,
+                &envelope.request_flow(),
+                Some(envelope.message),
+            );
+        }
+    }
+
+    /// Matches a call against the directory it began with.
+    pub(super) fn attribute_again(
+        &mut self,
+        key: CallKey,
+        invite: &Message<'_>,
+        flow: &Flow,
+        answer: Option<&Message<'_>>,
+    ) {
+        let Some(leg) = self.legs.get_mut(&key) else {
+            return;
+        };
+        let attribution = parties::attribute(&leg.directory, &self.sensor, flow, invite, answer);
+        let info = Arc::make_mut(&mut leg.info);
+        parties::name_parties(&mut info.parties, &attribution);
+        info.owners = parties::owners(
+            &leg.directory,
+            &self.sensor,
+            &attribution,
+            share(&info.seed),
+        );
+        info.attribution = Arc::new(attribution);
+    }
+
+    fn handle_refusal(
+        &mut self,
+        key: CallKey,
+        envelope: &Envelope<'_, '_>,
+        status: u16,
+        orders: &mut Orders,
+    ) {
+        let Some(leg) = self.legs.get_mut(&key) else {
+            return;
+        };
+        if !leg.note_refusal(envelope.number, envelope.branch, status)
+            || leg.state != State::Ringing
+        {
+            return;
+        }
+        if leg.cancelled || status == 487 {
+            return self.end(key, envelope.time, EndReason::Cancelled, orders);
+        }
+        if !may_be_retried(status) {
+            return self.end(key, envelope.time, EndReason::Rejected { status }, orders);
+        }
+        leg.state = State::Refused { status };
+        self.timers.cancel(LegTimer::Setup(key));
+        self.timers.set(LegTimer::Retry(key), envelope.time + RETRY);
+    }
+
+    /// A 2xx in mid-call: the offer it answers is in force, and so is what it says itself.
+    fn handle_agreement(&mut self, key: CallKey, side: Side, envelope: &Envelope<'_, '_>) {
+        let answer = self.description(envelope);
+        let Some(leg) = self.legs.get_mut(&key) else {
+            return;
+        };
+        if !leg.settle(side, envelope.number) {
+            return;
+        }
+        let accepted = leg.descriptions.accept(side, envelope.number).cloned();
+        let offered = accepted.is_some();
+        if let Some(offer) = accepted {
+            self.agree(key, side, offer, true, envelope.time);
+        }
+        if let Some(answer) = answer {
+            // Without an offer in the request this is the offer (late offer in a re-INVITE), and ACK brings the answer.
+            self.agree(key, side.other(), answer, !offered, envelope.time);
+        }
+    }
+}
+
+/// Refusals after which the same caller tries again with the same Call-ID: redirection, credentials, session timers.
+fn may_be_retried(status: u16) -> bool {
+    matches!(
+        status,
+        300..=399 | 401 | 407 | 412 | 413 | 415 | 416 | 420 | 421 | 422 | 428 | 488 | 494
+    )
+}

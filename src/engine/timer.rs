@@ -1,0 +1,56 @@
+//! One table for all deadlines of a half.
+
+use std::collections::BTreeSet;
+use std::hash::Hash;
+
+use crate::base::{Timestamp, WireMap};
+
+/// Deadlines by name: setting a timer again moves it. At equal times the smaller name fires first, so that a replay fires
+/// them in the same order each time. As large as there are calls.
+#[derive(Debug)]
+pub struct Timers<K> {
+    by_time: BTreeSet<(Timestamp, K)>,
+    by_name: WireMap<K, Timestamp>,
+}
+
+impl<K> Default for Timers<K> {
+    fn default() -> Self {
+        Timers {
+            by_time: BTreeSet::new(),
+            by_name: WireMap::default(),
+        }
+    }
+}
+
+impl<K: Copy + Ord + Hash> Timers<K> {
+    pub fn set(&mut self, timer: K, at: Timestamp) {
+        self.cancel(timer);
+        self.by_time.insert((at, timer));
+        self.by_name.insert(timer, at);
+    }
+
+    pub fn cancel(&mut self, timer: K) {
+        if let Some(at) = self.by_name.remove(&timer) {
+            self.by_time.remove(&(at, timer));
+        }
+    }
+
+    pub fn is_set(&self, timer: K) -> bool {
+        self.by_name.contains_key(&timer)
+    }
+
+    /// The earliest deadline.
+    pub fn next(&self) -> Option<Timestamp> {
+        self.by_time.first().map(|&(at, _)| at)
+    }
+
+    /// Takes the earliest timer that is due at `now`.
+    pub fn pop_due(&mut self, now: Timestamp) -> Option<(Timestamp, K)> {
+        if self.next()? > now {
+            return None;
+        }
+        let (at, timer) = self.by_time.pop_first()?;
+        self.by_name.remove(&timer);
+        Some((at, timer))
+    }
+}

@@ -1,0 +1,264 @@
+//! The stretch of a timeline that is being drawn: two channels of samples, from a start that moves on.
+
+use crate::base::{PerSide, Side};
+use crate::codec::{
+    ALAW_SILENCE, ALAW_TO_LINEAR, ULAW_SILENCE, ULAW_TO_LINEAR, linear_to_alaw, linear_to_ulaw,
+};
+use crate::storage::SampleFormat;
+
+/// The two companding laws of G.711.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Law {
+    A,
+    Mu,
+}
+
+/// Samples of both sides from `start` on. Memory is twice a block for each side.
+#[derive(Debug)]
+pub struct Canvas {
+    format: SampleFormat,
+    start: i64,
+    sides: PerSide<Channel>,
+}
+
+#[derive(Debug)]
+enum Channel {
+    Linear(Vec<i16>),
+    /// Bytes of the law that the file is written in.
+    Companded(Vec<u8>),
+}
+
+impl Canvas {
+    /// Room for `frames` samples of each side, silent.
+    pub fn new(format: SampleFormat, frames: usize) -> Self {
+        let channel = || match format {
+            SampleFormat::Pcm16 => Channel::Linear(vec![0; frames]),
+            law => Channel::Companded(vec![silence(law); frames]),
+        };
+        Canvas {
+            format,
+            start: 0,
+            sides: PerSide {
+                caller: channel(),
+                callee: channel(),
+            },
+        }
+    }
+
+    pub fn start(&self) -> i64 {
+        self.start
+    }
+
+    /// Clears the canvas and begins it at `start`.
+    pub fn begin(&mut self, start: i64) {
+        self.start = start;
+        for side in Side::BOTH {
+            match &mut self.sides[side] {
+                Channel::Linear(samples) => samples.fill(0),
+                Channel::Companded(bytes) => bytes.fill(silence(self.format)),
+            }
+        }
+    }
+
+    /// Draws G.711 bytes. What lies outside the canvas is left out.
+    #[inline]
+    pub fn draw_g711(&mut self, side: Side, position: i64, payload: &[u8], law: Law) {
+        let Some((at, payload)) = clip(position - self.start, payload) else {
+            return;
+        };
+        match &mut self.sides[side] {
+            Channel::Linear(samples) => {
+                let table = match law {
+                    Law::A => &ALAW_TO_LINEAR,
+                    Law::Mu => &ULAW_TO_LINEAR,
+                };
+                let room = samples.get_mut(at..).unwrap_or_default();
+                room.iter_mut()
+                    .zip(payload)
+                    .for_each(|(to, &from)| *to = table[usize::from(from)]);
+            }
+            Channel::Companded(bytes) => {
+                let room = bytes.get_mut(at..).unwrap_or_default();
+                let to_file = transcoder(law, self.format);
+                room.iter_mut()
+                    .zip(payload)
+                    .for_each(|(to, &from)| *to = to_file(from));
+            }
+        }
+    }
+
+    /// Draws linear samples.
+    pub fn draw(&mut self, side: Side, position: i64, samples: &[i16]) {
+        let Some((at, samples)) = clip(position - self.start, samples) else {
+            return;
+        };
+        match &mut self.sides[side] {
+            Channel::Linear(room) => {
+                let room = room.get_mut(at..).unwrap_or_default();
+                room.iter_mut()
+                    .zip(samples)
+                    .for_each(|(to, &from)| *to = from);
+            }
+            Channel::Companded(room) => {
+                let format = self.format;
+                let room = room.get_mut(at..).unwrap_or_default();
+                room.iter_mut()
+                    .zip(samples)
+                    .for_each(|(to, &from)| *to = compand(format, from));
+            }
+        }
+    }
+
+    /// Repeats the sample before `from` up to `to`: a hole of a few samples, where drift was repaired.
+    pub fn smear(&mut self, side: Side, from: i64, to: i64) {
+        let (Ok(from), Ok(to)) = (
+            usize::try_from(from - self.start),
+            usize::try_from(to - self.start),
+        ) else {
+            return;
+        };
+        match &mut self.sides[side] {
+            Channel::Linear(samples) => smear(samples, from, to),
+            Channel::Companded(bytes) => smear(bytes, from, to),
+        }
+    }
+
+    /// Appends the first `frames` frames to `out` as the file has them.
+    pub fn render(&self, frames: usize, out: &mut Vec<u8>) {
+        match (&self.sides.caller, &self.sides.callee) {
+            (Channel::Linear(left), Channel::Linear(right)) => {
+                let frames = left.iter().zip(right).take(frames);
+                let begin = out.len();
+                out.resize(begin + frames.len() * 4, 0);
+                for (to, (&left, &right)) in out[begin..].chunks_exact_mut(4).zip(frames) {
+                    let frame = u32::from(left as u16) | u32::from(right as u16) << 16;
+                    to.copy_from_slice(&frame.to_le_bytes());
+                }
+            }
+            (Channel::Companded(left), Channel::Companded(right)) => {
+                out.extend(
+                    left.iter()
+                        .zip(right)
+                        .take(frames)
+                        .flat_map(|(&left, &right)| [left, right]),
+                );
+            }
+            _ => unreachable!("both channels are made alike"),
+        }
+    }
+
+    /// Takes frames as a file has them, from the start of the canvas on.
+    pub fn load(&mut self, bytes: &[u8]) {
+        match (&mut self.sides.caller, &mut self.sides.callee) {
+            (Channel::Linear(left), Channel::Linear(right)) => {
+                for ((left, right), frame) in left.iter_mut().zip(right).zip(bytes.chunks_exact(4))
+                {
+                    *left = i16::from_le_bytes([frame[0], frame[1]]);
+                    *right = i16::from_le_bytes([frame[2], frame[3]]);
+                }
+            }
+            (Channel::Companded(left), Channel::Companded(right)) => {
+                for ((left, right), frame) in left.iter_mut().zip(right).zip(bytes.chunks_exact(2))
+                {
+                    (*left, *right) = (frame[0], frame[1]);
+                }
+            }
+            _ => unreachable!("both channels are made alike"),
+        }
+    }
+
+    /// Moves the start on by `frames`, keeping what was drawn beyond.
+    pub fn advance(&mut self, frames: usize) {
+        self.start += frames as i64;
+        for side in Side::BOTH {
+            match &mut self.sides[side] {
+                Channel::Linear(samples) => shift(samples, frames, 0),
+                Channel::Companded(bytes) => shift(bytes, frames, silence(self.format)),
+            }
+        }
+    }
+}
+
+/// The byte of silence in a file of `format`.
+pub fn silence(format: SampleFormat) -> u8 {
+    match format {
+        SampleFormat::Pcm16 => 0,
+        SampleFormat::Alaw => ALAW_SILENCE,
+        SampleFormat::Ulaw => ULAW_SILENCE,
+    }
+}
+
+fn compand(format: SampleFormat, sample: i16) -> u8 {
+    match format {
+        SampleFormat::Alaw => linear_to_alaw(sample),
+        _ => linear_to_ulaw(sample),
+    }
+}
+
+/// From a byte on the wire to the byte in the file: the same byte, unless the two sides speak different laws.
+fn transcoder(from: Law, to: SampleFormat) -> fn(u8) -> u8 {
+    match (from, to) {
+        (Law::A, SampleFormat::Ulaw) => |byte| linear_to_ulaw(ALAW_TO_LINEAR[usize::from(byte)]),
+        (Law::Mu, SampleFormat::Alaw) => |byte| linear_to_alaw(ULAW_TO_LINEAR[usize::from(byte)]),
+        _ => |byte| byte,
+    }
+}
+
+/// Where to begin in the canvas and what is left to draw, of something that may begin before it.
+fn clip<T>(offset: i64, items: &[T]) -> Option<(usize, &[T])> {
+    if offset >= 0 {
+        return Some((usize::try_from(offset).ok()?, items));
+    }
+    Some((0, items.get(usize::try_from(-offset).ok()?..)?))
+}
+
+fn smear<T: Copy>(samples: &mut [T], from: usize, to: usize) {
+    if from > 0
+        && let Some(hole) = samples.get(from - 1..to)
+        && let Some(&last) = hole.first()
+    {
+        samples[from..to].fill(last);
+    }
+}
+
+fn shift<T: Copy>(samples: &mut [T], by: usize, fill: T) {
+    let by = by.min(samples.len());
+    samples.copy_within(by.., 0);
+    let kept = samples.len() - by;
+    samples[kept..].fill(fill);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_clips_and_moves_on() {
+        let mut canvas = Canvas::new(SampleFormat::Pcm16, 8);
+        canvas.draw(Side::Caller, -2, &[9, 9, 1, 2]);
+        canvas.draw(Side::Callee, 3, &[3, 4, 5, 6, 7, 8]);
+        let mut out = Vec::new();
+        canvas.render(4, &mut out);
+        assert_eq!(out, [1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0]);
+        canvas.advance(4);
+        out.clear();
+        canvas.render(4, &mut out);
+        assert_eq!(out, [0, 0, 4, 0, 0, 0, 5, 0, 0, 0, 6, 0, 0, 0, 7, 0]);
+        canvas.draw(Side::Caller, 100, &[1]);
+        canvas.draw_g711(Side::Caller, -100, &[1], Law::A);
+    }
+
+    #[test]
+    fn wire_bytes_stay_what_they_are() {
+        let all: Vec<u8> = (0..=255).collect();
+        for (format, law) in [(SampleFormat::Ulaw, Law::Mu), (SampleFormat::Alaw, Law::A)] {
+            let mut canvas = Canvas::new(format, 256);
+            canvas.draw_g711(Side::Callee, 0, &all, law);
+            let mut out = Vec::new();
+            canvas.render(256, &mut out);
+            let right: Vec<u8> = out.chunks(2).map(|frame| frame[1]).collect();
+            assert_eq!(right, all);
+            assert!(out.chunks(2).all(|frame| frame[0] == silence(format)));
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What a sidecar says, from what the engine and the timeline know.
+
+use std::sync::Arc;
+
+use super::segments::Spans;
+use super::track::Track;
+use crate::base::{PerSide, Side, TenantId, Timestamp, Vantage};
+use crate::engine::event::{CallEnd, CallInfo, Party, StreamReport};
+use crate::rtp::samples_between;
+use crate::storage::{
+    AttributionRecord, Cause, DigitRecord, Error, Kind, Layout, PartyRecord, RecordingName,
+    SIDECAR_VERSION, SegmentRecord, Sidecar, StreamRecord, WavFormat,
+};
+
+/// What is the same for all files of a recording.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    pub start: Timestamp,
+    pub format: WavFormat,
+    pub sensor: Arc<str>,
+    pub interfaces: Arc<[Arc<str>]>,
+}
+
+/// The sidecar of one tenant's file: while the call lasts (`end` is `None`), or of the whole call. Segments are added by
+/// [`describe_timeline`].
+pub fn sidecar(
+    facts: &Facts,
+    info: &CallInfo,
+    tenant: TenantId,
+    name: &RecordingName,
+    end: Option<&CallEnd>,
+) -> Sidecar {
+    let owner = info.owners.iter().find(|owner| owner.tenant == tenant);
+    let own = |side: Side| owner.is_some_and(|owner| owner.sides[side]);
+    let samples = end.map_or(0, |end| end.length_samples);
+    let audio = name.relative(Kind::Audio);
+    Sidecar {
+        version: SIDECAR_VERSION,
+        recording_id: name.id,
+        tenant_id: tenant,
+        tenant: owner.map_or_else(String::new, |owner| owner.tenant_name.to_string()),
+        interaction_id: info.interaction,
+        sensor: facts.sensor.to_string(),
+        vantage: vantage_text(&info.vantage, &facts.interfaces),
+        call_id: info.call_id.clone(),
+        invite_at: info.invite_at.to_string(),
+        invite_at_ns: info.invite_at.as_nanos(),
+        answered_at: info.answered_at.map(|at| at.to_string()),
+        answered_at_ns: info.answered_at.map(Timestamp::as_nanos),
+        started_at: facts.start.to_string(),
+        started_at_ns: facts.start.as_nanos(),
+        ended_at: end.map(|end| end.ended_at.to_string()),
+        ended_at_ns: end.map(|end| end.ended_at.as_nanos()),
+        end_reason: end.map(|end| end.reason.code().to_owned()),
+        caller: party(&info.parties.caller, own(Side::Caller)),
+        callee: party(&info.parties.callee, own(Side::Callee)),
+        attribution: attribution(info),
+        audio: audio.rsplit('/').next().unwrap_or_default().to_owned(),
+        format: facts.format.sample_format,
+        sample_rate_hz: facts.format.sample_rate_hz,
+        channels: WavFormat::CHANNELS,
+        samples,
+        size_bytes: facts.format.offset_of(samples),
+        segments: Vec::new(),
+        segments_omitted: 0,
+        streams: end.map_or_else(Vec::new, |end| {
+            end.streams
+                .iter()
+                .map(|stream| stream_record(stream, facts.format.sample_rate_hz))
+                .collect()
+        }),
+        digits: end.map_or_else(Vec::new, |end| {
+            let record = |digit: &crate::engine::event::Digit| DigitRecord {
+                side: digit.by,
+                at: digit.at.to_string(),
+                key: digit.key,
+            };
+            end.digits.iter().map(record).collect()
+        }),
+        packets_dropped: 0,
+    }
+}
+
+/// Why the call is whose it is.
+pub fn attribution(info: &CallInfo) -> AttributionRecord {
+    AttributionRecord {
+        verdict: format!("{:?}", info.attribution.verdict).to_lowercase(),
+        reasons: serde_json::to_value(&*info.attribution).unwrap_or_default(),
+    }
+}
+
+/// `span0`, or `span0 vlan 10.20`.
+pub fn vantage_text(vantage: &Vantage, interfaces: &[Arc<str>]) -> String {
+    let mut text = match interfaces.get(usize::from(vantage.interface)) {
+        Some(name) if !name.is_empty() => name.to_string(),
+        _ => format!("interface {}", vantage.interface),
+    };
+    let vlans: Vec<String> = vantage
+        .vlans
+        .iter()
+        .filter(|&&vlan| vlan != 0)
+        .map(u16::to_string)
+        .collect();
+    if !vlans.is_empty() {
+        text += &format!(" vlan {}", vlans.join("."));
+    }
+    if vantage.tunnel != 0 {
+        text += &format!(" tunnel {:x}", vantage.tunnel);
+    }
+    text
+}
+
+fn party(party: &Party, own: bool) -> PartyRecord {
+    PartyRecord {
+        number: party.number.clone(),
+        host: party.host.clone(),
+        display: party.display.clone(),
+        extension: party.extension.as_ref().map(|text| text.to_string()),
+        user: party.user.as_ref().map(|text| text.to_string()),
+        own,
+    }
+}
+
+fn stream_record(stream: &StreamReport, sample_rate_hz: u32) -> StreamRecord {
+    let rounded = |ms: f64| (ms * 1000.0).round() / 1000.0;
+    StreamRecord {
+        side: stream.side,
+        source: stream.flow.source.to_string(),
+        destination: stream.flow.destination.to_string(),
+        ssrc: format!("{:08x}", stream.ssrc),
+        codec: stream.codec.to_string(),
+        first_at: stream.first_at.to_string(),
+        last_at: stream.last_at.to_string(),
+        packets: stream.packets,
+        bytes: stream.bytes,
+        expected: stream.expected,
+        lost: stream.lost,
+        duplicates: stream.duplicates,
+        late: stream.late,
+        not_placed: stream.not_placed,
+        restarts: stream.restarts,
+        jitter_ms: rounded(stream.jitter.as_secs_f64() * 1000.0),
+        drift_ms: rounded(stream.drift_samples as f64 * 1000.0 / f64::from(sample_rate_hz)),
+    }
+}
+
+/// Adds the segments: silence by its causes, holds by who held.
+pub fn describe_timeline(
+    sidecar: &mut Sidecar,
+    tracks: &PerSide<Track>,
+    outages: &Spans,
+    end: &CallEnd,
+    facts: &Facts,
+) {
+    let mut segments: Vec<SegmentRecord> = Vec::new();
+    for (side, track) in tracks.iter() {
+        segments.extend(track.spans.records(side));
+        segments.extend(outages.records(side));
+        sidecar.segments_omitted += track.spans.omitted();
+    }
+    let rate = facts.format.sample_rate_hz;
+    let place = |at: Timestamp| {
+        samples_between(facts.start, at, rate).clamp(0, end.length_samples as i64) as u64
+    };
+    segments.extend(end.holds.iter().map(|hold| SegmentRecord {
+        side: hold.by,
+        from: place(hold.from),
+        to: place(hold.to),
+        cause: Cause::Hold,
+    }));
+    segments.retain(|segment| segment.from < segment.to);
+    segments.sort_by_key(|segment| (segment.from, segment.side));
+    sidecar.segments = segments;
+}
+
+/// Writes what is known of a call while it lasts. Not synced: it only helps recovery, which does without it too.
+pub fn write_interim(
+    layout: &Layout,
+    name: &RecordingName,
+    sidecar: &Sidecar,
+) -> Result<(), Error> {
+    let path = layout.path(name, Kind::SidecarPart);
+    std::fs::write(&path, sidecar.to_bytes()).map_err(Error::io("write", &path))
+}
+
+/// Takes away the unfinished files of a tenant whose call it turned out not to be.
+pub fn remove(layout: &Layout, name: &RecordingName) {
+    for kind in [Kind::AudioPart, Kind::SidecarPart] {
+        // What cannot be removed is found by the next start's recovery.
+        let _ = std::fs::remove_file(layout.path(name, kind));
+    }
+}

@@ -1,0 +1,165 @@
+//! Finishing what a run that was broken off has left (invariant I2).
+
+use std::path::Path;
+
+use super::Settings;
+use crate::base::Timestamp;
+use crate::storage::{
+    Error, Kind, Layout, PartFile, RecordingName, Sidecar, WavInfo, commit, read_wav_info,
+};
+
+/// What recovery found.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// Recordings that are finished now, with the path of their audio, relative to the root.
+    pub recordings: Vec<(Box<Sidecar>, String)>,
+    /// Files without a sample in them, or without an audio file: taken away.
+    pub empty: u64,
+    pub failed: Vec<Error>,
+}
+
+/// Recordings finished together.
+const BATCH: usize = 256;
+
+/// Finishes every unfinished file under the root: header set to the length that is there, sidecar written with
+/// `end_reason` "recovered". Nobody else may be writing: hold the lock.
+pub fn recover(settings: &Settings) -> Recovered {
+    let mut recovered = Recovered::default();
+    let layout = &settings.layout;
+    let files = layout.walk(|path, error| {
+        tracing::error!(path = %path.display(), %error, "recovery cannot read a folder");
+    });
+    let mut parts = Vec::new();
+    for (name, kind) in files {
+        match kind {
+            Kind::AudioPart => match finish_part(layout, name) {
+                Ok(Some(part)) => parts.push(part),
+                Ok(None) => recovered.empty += 1,
+                Err(error) => recovered.failed.push(error),
+            },
+            // The audio was renamed already and its sidecar was not; or there never was a sample.
+            Kind::SidecarPart if layout.path(&name, Kind::Audio).exists() => {
+                match finish_renamed(layout, name) {
+                    Ok(sidecar) => recovered
+                        .recordings
+                        .push((Box::new(sidecar), name.relative(Kind::Audio))),
+                    Err(error) => recovered.failed.push(error),
+                }
+            }
+            Kind::SidecarPart if !layout.path(&name, Kind::AudioPart).exists() => {
+                recovered.empty += 1;
+                let _ = std::fs::remove_file(layout.path(&name, kind));
+            }
+            _ => {}
+        }
+    }
+    while !parts.is_empty() {
+        let batch: Vec<_> = parts.drain(..parts.len().min(BATCH)).collect();
+        commit_batch(layout, batch, &mut recovered);
+    }
+    recovered
+}
+
+fn commit_batch(layout: &Layout, batch: Vec<(PartFile, Sidecar)>, recovered: &mut Recovered) {
+    let (parts, sidecars): (Vec<_>, Vec<_>) = batch
+        .into_iter()
+        .map(|(part, sidecar)| ((part, sidecar.to_bytes()), sidecar))
+        .unzip();
+    let failed = commit(layout, &parts);
+    for (n, sidecar) in sidecars.into_iter().enumerate() {
+        if !failed.iter().any(|(other, _)| *other == n) {
+            recovered
+                .recordings
+                .push((Box::new(sidecar), parts[n].0.name.relative(Kind::Audio)));
+        }
+    }
+    recovered
+        .failed
+        .extend(failed.into_iter().map(|(_, error)| error));
+}
+
+/// Sets header and length of an audio file and makes its sidecar; `None` for a file without samples, which goes.
+fn finish_part(layout: &Layout, name: RecordingName) -> Result<Option<(PartFile, Sidecar)>, Error> {
+    let part = PartFile::reopen(layout, name)?;
+    let info = match read_wav_info(part.file(), part.path()) {
+        Ok(info) => info,
+        Err(Error::NotWav { .. }) if part.len()? <= crate::storage::HEADER_LEN => {
+            remove_both(layout, &name);
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    if info.frames == 0 {
+        remove_both(layout, &name);
+        return Ok(None);
+    }
+    part.set_len(info.format.offset_of(info.frames))?;
+    part.write_at(&info.format.header(info.frames), 0)?;
+    let sidecar = sidecar_of(layout, &name, &info);
+    Ok(Some((part, sidecar)))
+}
+
+/// The audio has its name and the sidecar has not: the run ended between the two.
+fn finish_renamed(layout: &Layout, name: RecordingName) -> Result<Sidecar, Error> {
+    let path = layout.path(&name, Kind::Audio);
+    let file = std::fs::File::open(&path).map_err(Error::io("open", &path))?;
+    let info = read_wav_info(&file, &path)?;
+    let interim = layout.path(&name, Kind::SidecarPart);
+    let sidecar = match Sidecar::read(&interim) {
+        // It is the final one: only its name is missing.
+        Ok(sidecar) if sidecar.end_reason.is_some() => sidecar,
+        _ => sidecar_of(layout, &name, &info),
+    };
+    std::fs::write(&interim, sidecar.to_bytes()).map_err(Error::io("write", &interim))?;
+    let written = std::fs::File::open(&interim).and_then(|file| file.sync_all());
+    written.map_err(Error::io("sync", &interim))?;
+    std::fs::rename(&interim, layout.path(&name, Kind::Sidecar))
+        .map_err(Error::io("rename", &interim))?;
+    Ok(sidecar)
+}
+
+fn remove_both(layout: &Layout, name: &RecordingName) {
+    super::record::remove(layout, name);
+}
+
+/// The interim sidecar completed with what the file tells; without one, only what path and file tell.
+fn sidecar_of(layout: &Layout, name: &RecordingName, info: &WavInfo) -> Sidecar {
+    let interim = layout.path(name, Kind::SidecarPart);
+    let mut sidecar = match Sidecar::read(&interim) {
+        Ok(sidecar) if sidecar.recording_id == name.id && sidecar.tenant_id == name.tenant => {
+            sidecar
+        }
+        _ => bare_sidecar(name, &interim),
+    };
+    let rate = i64::from(info.format.sample_rate_hz);
+    let length_ns = (info.frames as i64).saturating_mul(1_000_000_000) / rate;
+    let ended_at = Timestamp::from_nanos(sidecar.started_at_ns.saturating_add(length_ns));
+    sidecar.ended_at = Some(ended_at.to_string());
+    sidecar.ended_at_ns = Some(ended_at.as_nanos());
+    sidecar.end_reason = Some("recovered".to_owned());
+    sidecar.format = info.format.sample_format;
+    sidecar.sample_rate_hz = info.format.sample_rate_hz;
+    sidecar.samples = info.frames;
+    sidecar.size_bytes = info.format.offset_of(info.frames);
+    sidecar
+}
+
+fn bare_sidecar(name: &RecordingName, interim: &Path) -> Sidecar {
+    tracing::warn!(path = %interim.display(), "an interim sidecar is missing or damaged: parties of the call are unknown");
+    let start = name
+        .id
+        .0
+        .get_timestamp()
+        .map_or(Timestamp::default(), |time| {
+            let (seconds, nanos) = time.to_unix();
+            Timestamp::from_secs_nanos(seconds as i64, i64::from(nanos))
+        });
+    let mut sidecar = Sidecar::empty(name.id, name.tenant, start);
+    sidecar.audio = name
+        .relative(Kind::Audio)
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    sidecar
+}

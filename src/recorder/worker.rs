@@ -1,0 +1,125 @@
+//! One recorder thread: the recordings of its calls.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender};
+
+use super::commit::Ready;
+use super::recording::{Recording, Trouble};
+use super::{Complaints, RecorderCounters, Settings};
+use crate::base::WireMap;
+use crate::engine::event::{Block, CallEnd, CallInfo, Event};
+use crate::engine::plan::CallKey;
+use crate::storage::Cause;
+
+pub struct Worker {
+    settings: Arc<Settings>,
+    counters: Arc<RecorderCounters>,
+    commits: Sender<Ready>,
+    calls: WireMap<CallKey, Call>,
+    complaints: Complaints,
+}
+
+#[derive(Default)]
+struct Call {
+    info: Option<Arc<CallInfo>>,
+    recording: Option<Recording>,
+}
+
+impl Worker {
+    pub fn new(
+        settings: Arc<Settings>,
+        counters: Arc<RecorderCounters>,
+        commits: Sender<Ready>,
+    ) -> Self {
+        Worker {
+            settings,
+            counters,
+            commits,
+            calls: WireMap::default(),
+            complaints: Complaints::default(),
+        }
+    }
+
+    /// Works until the queue is closed.
+    pub fn run(mut self, events: &Receiver<Event>) {
+        while let Ok(event) = events.recv() {
+            self.counters.queued.fetch_sub(1, Ordering::Relaxed);
+            self.handle(event);
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Call { call, info } => self.update(call, info),
+            Event::Recording {
+                call,
+                start,
+                sample_rate_hz,
+            } => {
+                self.calls.entry(call).or_default().recording =
+                    Some(Recording::new(start, sample_rate_hz));
+            }
+            Event::Block { call, block } => self.block(call, block),
+            Event::Ended(end) => self.end(end),
+        }
+    }
+
+    fn update(&mut self, key: CallKey, info: Arc<CallInfo>) {
+        let call = self.calls.entry(key).or_default();
+        if let Some(recording) = &mut call.recording
+            && let Err(error) = recording.update(&info, &self.settings)
+        {
+            RecorderCounters::add(&self.counters.storage_errors, 1);
+            self.complaints.error(&error);
+        }
+        call.info = Some(info);
+    }
+
+    fn block(&mut self, key: CallKey, block: Block) {
+        RecorderCounters::add(&self.counters.blocks, 1);
+        let Some(call) = self.calls.get_mut(&key) else {
+            return;
+        };
+        let (Some(info), Some(recording)) = (&call.info, &mut call.recording) else {
+            return;
+        };
+        recording.note_dropped(block.dropped_before);
+        if block.dropped_before > 0 && !block.late {
+            recording.note_lost_blocks(block.index, Cause::Overload);
+        }
+        let trouble = recording.take_block(block, info, &self.settings);
+        self.hear(&trouble);
+    }
+
+    fn hear(&self, trouble: &Trouble) {
+        if let Some(error) = &trouble.error {
+            RecorderCounters::add(&self.counters.storage_errors, 1);
+            RecorderCounters::add(&self.counters.storage_packets_dropped, trouble.packets);
+            self.complaints.error(error);
+        } else if trouble.recovered {
+            self.complaints.recovered();
+        }
+    }
+
+    fn end(&mut self, end: Box<CallEnd>) {
+        let call = self.calls.remove(&end.call).unwrap_or_default();
+        let info = end.info.clone();
+        let start = call.recording.as_ref().map(Recording::start);
+        let finished = match call.recording {
+            Some(mut recording) => {
+                recording.note_dropped(end.dropped_before);
+                let (finished, trouble) = recording.finish(&end, &info, &self.settings);
+                self.hear(&trouble);
+                finished
+            }
+            None => Vec::new(),
+        };
+        // The committing thread outlives this one.
+        let _ = self.commits.send(Ready {
+            end,
+            start,
+            finished,
+        });
+    }
+}

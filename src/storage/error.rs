@@ -1,0 +1,38 @@
+//! What can go wrong with files.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What was attempted, on which file, and why it failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("storage {} is in use by another callreel, process {pid}", root.display())]
+    InUse { root: PathBuf, pid: String },
+    #[error("{} is no WAV file of this program: {reason}", path.display())]
+    NotWav { path: PathBuf, reason: &'static str },
+    #[error("sidecar {} cannot be read: {reason}", path.display())]
+    Sidecar { path: PathBuf, reason: String },
+}
+
+impl Error {
+    /// For `map_err`: what was being done to which file.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+        move |source| Error::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// Whether the disk is full (or the quota used up): it may have room again later.
+    pub fn is_full(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Error::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+    }
+}

@@ -1,0 +1,187 @@
+//! Names and places of files.
+
+use std::path::{Path, PathBuf};
+
+use crate::base::{RecordingId, TenantId, Timestamp};
+
+/// The tree of recordings under one root.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+/// Which file of a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Audio,
+    Sidecar,
+    AudioPart,
+    SidecarPart,
+}
+
+impl Kind {
+    const ALL: [Kind; 4] = [
+        Kind::AudioPart,
+        Kind::SidecarPart,
+        Kind::Audio,
+        Kind::Sidecar,
+    ];
+
+    fn extension(self) -> &'static str {
+        match self {
+            Kind::Audio => "wav",
+            Kind::Sidecar => "json",
+            Kind::AudioPart => "wav.part",
+            Kind::SidecarPart => "json.part",
+        }
+    }
+}
+
+/// A recording as its path names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RecordingName {
+    pub tenant: TenantId,
+    pub id: RecordingId,
+    /// Year, month, day, UTC.
+    pub date: (u16, u8, u8),
+}
+
+impl RecordingName {
+    /// Of a recording that starts at `start`. Years outside 0 to 9999, which only a broken capture has, become the nearest
+    /// of them.
+    pub fn new(tenant: TenantId, id: RecordingId, start: Timestamp) -> Self {
+        let utc = start.utc();
+        RecordingName {
+            tenant,
+            id,
+            date: (
+                utc.year.clamp(0, 9999) as u16,
+                utc.month as u8,
+                utc.day as u8,
+            ),
+        }
+    }
+
+    /// The folder, relative to the root, with `/` between its parts.
+    pub fn folder(&self) -> String {
+        let (year, month, day) = self.date;
+        format!("{}/{year:04}/{month:02}/{day:02}", self.tenant)
+    }
+
+    /// A file, relative to the root.
+    pub fn relative(&self, kind: Kind) -> String {
+        format!("{}/{}.{}", self.folder(), self.id, kind.extension())
+    }
+
+    /// Reads back what [`RecordingName::relative`] made. Anything else is `None`: whatever lies in the tree is not taken for a
+    /// recording unless it is named like one.
+    pub fn parse(relative: &Path) -> Option<(RecordingName, Kind)> {
+        let text = relative.to_str()?;
+        let kind = Kind::ALL.into_iter().find(|kind| {
+            text.strip_suffix(kind.extension())
+                .is_some_and(|rest| rest.ends_with('.'))
+        })?;
+        let mut parts = text.split('/');
+        let tenant = TenantId(parts.next()?.parse().ok()?);
+        let date = (
+            parts.next()?.parse().ok()?,
+            parts.next()?.parse().ok()?,
+            parts.next()?.parse().ok()?,
+        );
+        let id = RecordingId(parts.next()?.split('.').next()?.parse().ok()?);
+        let name = RecordingName { tenant, id, date };
+        (name.relative(kind) == text).then_some((name, kind))
+    }
+}
+
+impl Layout {
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Layout { root: root.into() }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn path(&self, name: &RecordingName, kind: Kind) -> PathBuf {
+        self.root.join(name.relative(kind))
+    }
+
+    pub fn folder(&self, name: &RecordingName) -> PathBuf {
+        self.root.join(name.folder())
+    }
+
+    /// Every file of a recording under the root, in the order of their paths. Folders that cannot be read are reported to
+    /// `problem` and passed over; symbolic links are not followed.
+    pub fn walk(
+        &self,
+        mut problem: impl FnMut(&Path, std::io::Error),
+    ) -> Vec<(RecordingName, Kind)> {
+        let mut found = Vec::new();
+        let mut folders = vec![(self.root.clone(), 0)];
+        while let Some((folder, depth)) = folders.pop() {
+            let entries = match std::fs::read_dir(&folder) {
+                Ok(entries) => entries,
+                Err(error) => {
+                    problem(&folder, error);
+                    continue;
+                }
+            };
+            let mut names: Vec<_> = entries.filter_map(Result::ok).collect();
+            names.sort_by_key(|entry| std::cmp::Reverse(entry.file_name()));
+            for entry in names {
+                let Ok(kind) = entry.file_type() else {
+                    continue;
+                };
+                let path = entry.path();
+                if kind.is_dir() && depth < 4 {
+                    folders.push((path, depth + 1));
+                } else if kind.is_file()
+                    && let Ok(relative) = path.strip_prefix(&self.root)
+                    && let Some(name) = RecordingName::parse(relative)
+                {
+                    found.push(name);
+                }
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{SYSTEM_TENANT, time_ordered};
+
+    #[test]
+    fn paths_follow_the_day_of_the_start_in_utc() {
+        let start = Timestamp::from_secs_nanos(1_479_134_519, 0);
+        let id = RecordingId(time_ordered(start, [7; 10]));
+        let name = RecordingName::new(SYSTEM_TENANT, id, start);
+        let path = name.relative(Kind::AudioPart);
+        assert_eq!(
+            path,
+            format!("11111111-1111-1111-1111-111111111111/2016/11/14/{id}.wav.part")
+        );
+        assert_eq!(
+            RecordingName::parse(Path::new(&path)),
+            Some((name, Kind::AudioPart))
+        );
+    }
+
+    #[test]
+    fn other_files_are_not_recordings() {
+        let id = "01586f2b-0000-7000-8000-000000000000";
+        let tenant = SYSTEM_TENANT;
+        for path in [
+            format!("{tenant}/2016/11/14/{id}.mp3"),
+            format!("{tenant}/2016/11/14/../14/{id}.wav"),
+            format!("{tenant}/2016/1/14/{id}.wav"),
+            format!("{tenant}/2016/11/14/x/{id}.wav"),
+            format!("acme/2016/11/14/{id}.wav"),
+            format!("{tenant}/2016/11/14/{id}.wav.json.part.bak"),
+        ] {
+            assert_eq!(RecordingName::parse(Path::new(&path)), None, "{path}");
+        }
+    }
+}

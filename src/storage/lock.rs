@@ -1,0 +1,74 @@
+//! One daemon for one storage.
+
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::Error;
+
+/// Held while it lives; the kernel lets it go with the process, however that ends.
+#[derive(Debug)]
+pub struct StorageLock {
+    _file: File,
+}
+
+impl StorageLock {
+    /// Takes the storage at `root` for this process, or says whose it is.
+    pub fn acquire(root: &Path) -> Result<StorageLock, Error> {
+        std::fs::create_dir_all(root).map_err(Error::io("create the storage folder", root))?;
+        let path = root.join(".callreel.lock");
+        let mut file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(Error::io("open the lock", &path))?;
+        if let Err(errno) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            if errno != rustix::io::Errno::WOULDBLOCK {
+                return Err(Error::io("lock", &path)(errno.into()));
+            }
+            let mut pid = String::new();
+            // Whoever holds it may not have written its number yet.
+            let _ = file.read_to_string(&mut pid);
+            let pid = if pid.trim().is_empty() {
+                "unknown".into()
+            } else {
+                pid.trim().to_owned()
+            };
+            return Err(Error::InUse {
+                root: root.to_owned(),
+                pid,
+            });
+        }
+        let write = |file: &mut File| {
+            file.set_len(0)?;
+            file.rewind()?;
+            writeln!(file, "{}", std::process::id())
+        };
+        write(&mut file).map_err(Error::io("write the lock", &path))?;
+        Ok(StorageLock { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_one_is_told_who_is_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = StorageLock::acquire(folder.path()).unwrap();
+        let second = StorageLock::acquire(folder.path()).unwrap_err();
+        assert!(
+            second
+                .to_string()
+                .ends_with(&format!("process {}", std::process::id())),
+            "{second}"
+        );
+        drop(first);
+        StorageLock::acquire(folder.path()).unwrap();
+    }
+}

@@ -1,0 +1,217 @@
+//! Files that become recordings.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::{Error, Kind, Layout, RecordingName};
+
+/// The audio file of a call that lasts.
+#[derive(Debug)]
+pub struct PartFile {
+    file: File,
+    path: PathBuf,
+    pub name: RecordingName,
+}
+
+impl PartFile {
+    /// Creates the file; its folder too. A file left by a run that was broken off is begun anew.
+    pub fn create(layout: &Layout, name: RecordingName) -> Result<PartFile, Error> {
+        let path = layout.path(&name, Kind::AudioPart);
+        let open = || {
+            File::options()
+                .create(true)
+                .truncate(true)
+                .read(true)
+                .write(true)
+                .open(&path)
+        };
+        let file = match open() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let folder = layout.folder(&name);
+                std::fs::create_dir_all(&folder)
+                    .map_err(Error::io("create the folder", &folder))?;
+                open()
+            }
+            other => other,
+        };
+        Ok(PartFile {
+            file: file.map_err(Error::io("create", &path))?,
+            path,
+            name,
+        })
+    }
+
+    /// Opens what an earlier run left.
+    pub fn reopen(layout: &Layout, name: RecordingName) -> Result<PartFile, Error> {
+        let path = layout.path(&name, Kind::AudioPart);
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(Error::io("open", &path))?;
+        Ok(PartFile { file, path, name })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), Error> {
+        self.file
+            .write_all_at(bytes, offset)
+            .map_err(Error::io("write", &self.path))
+    }
+
+    /// Fills `buffer` from `offset` on; zeros past the end of the file.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), Error> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self
+                .file
+                .read_at(&mut buffer[filled..], offset + filled as u64)
+            {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::io("read", &self.path)(error)),
+            }
+        }
+        buffer[filled..].fill(0);
+        Ok(())
+    }
+
+    pub fn set_len(&self, len: u64) -> Result<(), Error> {
+        self.file
+            .set_len(len)
+            .map_err(Error::io("set the length of", &self.path))
+    }
+
+    pub fn len(&self) -> Result<u64, Error> {
+        Ok(self
+            .file
+            .metadata()
+            .map_err(Error::io("examine", &self.path))?
+            .len())
+    }
+
+    /// A second file with the same content, in another partition.
+    pub fn copy_to(&self, layout: &Layout, name: RecordingName) -> Result<PartFile, Error> {
+        let copy = PartFile::create(layout, name)?;
+        std::fs::copy(&self.path, &copy.path).map_err(Error::io("copy", &self.path))?;
+        Ok(copy)
+    }
+
+    /// Moves the file to another tenant's partition: the answer told whose call it is.
+    pub fn move_to(&mut self, layout: &Layout, name: RecordingName) -> Result<(), Error> {
+        let path = layout.path(&name, Kind::AudioPart);
+        let folder = layout.folder(&name);
+        std::fs::create_dir_all(&folder).map_err(Error::io("create the folder", &folder))?;
+        std::fs::rename(&self.path, &path).map_err(Error::io("move", &self.path))?;
+        self.path = path;
+        self.name = name;
+        Ok(())
+    }
+}
+
+/// From this many files on, one sync of the whole file system is cheaper than one of each.
+const SYNC_TOGETHER: usize = 8;
+
+/// Finishes recordings (invariant I1): audio synced, renamed; sidecar written, synced, renamed; folders synced. Each step
+/// for all of them before the next. Gives the ones that failed, with the reason; the others are finished.
+pub fn commit(layout: &Layout, parts: &[(PartFile, Vec<u8>)]) -> Vec<(usize, Error)> {
+    let mut failed: Vec<(usize, Error)> = Vec::new();
+    let mut step = |action: &mut dyn FnMut(usize) -> Result<(), Error>| {
+        for index in 0..parts.len() {
+            if !failed.iter().any(|(other, _)| *other == index)
+                && let Err(error) = action(index)
+            {
+                failed.push((index, error));
+            }
+        }
+    };
+    let together = parts.len() >= SYNC_TOGETHER;
+    if together && let Err(error) = sync_all(layout) {
+        return parts
+            .iter()
+            .enumerate()
+            .map(|(n, (part, _))| (n, again(&error, part)))
+            .collect();
+    }
+    step(&mut |n| {
+        let part = &parts[n].0;
+        if !together {
+            part.file
+                .sync_data()
+                .map_err(Error::io("sync", &part.path))?;
+        }
+        rename(layout, &part.name, Kind::AudioPart, Kind::Audio)
+    });
+    step(&mut |n| {
+        let (part, sidecar) = &parts[n];
+        let path = layout.path(&part.name, Kind::SidecarPart);
+        let mut file = File::create(&path).map_err(Error::io("create", &path))?;
+        io::Write::write_all(&mut file, sidecar).map_err(Error::io("write", &path))?;
+        if together {
+            Ok(())
+        } else {
+            file.sync_data().map_err(Error::io("sync", &path))
+        }
+    });
+    if together && let Err(error) = sync_all(layout) {
+        return parts
+            .iter()
+            .enumerate()
+            .map(|(n, (part, _))| (n, again(&error, part)))
+            .collect();
+    }
+    step(&mut |n| rename(layout, &parts[n].0.name, Kind::SidecarPart, Kind::Sidecar));
+    let folders: BTreeSet<PathBuf> = parts
+        .iter()
+        .map(|(part, _)| layout.folder(&part.name))
+        .collect();
+    for folder in folders {
+        if let Err(error) = sync_folder(&folder) {
+            failed.extend(
+                (0..parts.len())
+                    .filter(|&n| layout.folder(&parts[n].0.name) == folder)
+                    .map(|n| (n, again(&error, &parts[n].0))),
+            );
+        }
+    }
+    failed
+}
+
+fn again(error: &Error, part: &PartFile) -> Error {
+    let source = match error {
+        Error::Io { source, .. } => io::Error::from(source.kind()),
+        _ => io::ErrorKind::Other.into(),
+    };
+    Error::Io {
+        action: "sync",
+        path: part.path.clone(),
+        source,
+    }
+}
+
+fn rename(layout: &Layout, name: &RecordingName, from: Kind, to: Kind) -> Result<(), Error> {
+    let source = layout.path(name, from);
+    std::fs::rename(&source, layout.path(name, to)).map_err(Error::io("rename", &source))
+}
+
+fn sync_folder(folder: &Path) -> Result<(), Error> {
+    let file = File::open(folder).map_err(Error::io("open", folder))?;
+    file.sync_all().map_err(Error::io("sync", folder))
+}
+
+/// Writes everything of the storage's file system to the disk.
+pub fn sync_all(layout: &Layout) -> Result<(), Error> {
+    let root = File::open(layout.root()).map_err(Error::io("open", layout.root()))?;
+    rustix::fs::syncfs(&root).map_err(|errno| Error::io("sync", layout.root())(errno.into()))
+}

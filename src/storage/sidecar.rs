@@ -1,0 +1,199 @@
+//! The sidecar: everything known of a recording, as JSON. The catalog can be rebuilt from sidecars alone.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, SampleFormat};
+use crate::base::{InteractionId, RecordingId, Side, TenantId, Timestamp};
+
+/// Version of the format; larger versions may add fields, and never change what a field means.
+pub const SIDECAR_VERSION: u32 = 1;
+
+/// Times are RFC 3339 in UTC with microseconds, and nanoseconds since the epoch where a field ends in `_ns`; places on the
+/// timeline are samples from the start of the file, at `sample_rate_hz`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sidecar {
+    pub version: u32,
+    pub recording_id: RecordingId,
+    pub tenant_id: TenantId,
+    pub tenant: String,
+    pub interaction_id: InteractionId,
+    pub sensor: String,
+    /// Where the call was seen: interface, VLANs.
+    pub vantage: String,
+    /// SIP Call-ID.
+    pub call_id: String,
+    pub invite_at: String,
+    pub invite_at_ns: i64,
+    pub answered_at: Option<String>,
+    pub answered_at_ns: Option<i64>,
+    /// Time zero of the file.
+    pub started_at: String,
+    pub started_at_ns: i64,
+    /// `None` while the call lasts.
+    pub ended_at: Option<String>,
+    pub ended_at_ns: Option<i64>,
+    pub end_reason: Option<String>,
+    pub caller: PartyRecord,
+    pub callee: PartyRecord,
+    pub attribution: AttributionRecord,
+    /// Name of the audio file, in the same folder.
+    pub audio: String,
+    pub format: SampleFormat,
+    pub sample_rate_hz: u32,
+    /// Left is the caller, right the callee.
+    pub channels: u16,
+    /// Frames of the file.
+    pub samples: u64,
+    pub size_bytes: u64,
+    /// What is not speech on the timeline, in the order of their beginnings.
+    pub segments: Vec<SegmentRecord>,
+    /// More segments than are listed: the list was full.
+    #[serde(default)]
+    pub segments_omitted: u64,
+    pub streams: Vec<StreamRecord>,
+    #[serde(default)]
+    pub digits: Vec<DigitRecord>,
+    /// Packets that reached the sensor and not the file, by cause.
+    #[serde(default)]
+    pub packets_dropped: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PartyRecord {
+    /// As signalling named the side.
+    pub number: String,
+    pub host: String,
+    pub display: String,
+    /// As the directory knows it.
+    pub extension: Option<String>,
+    pub user: Option<String>,
+    /// Whether this side is the tenant's own.
+    pub own: bool,
+}
+
+/// Why the call is this tenant's: `callreel match` shows the same.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AttributionRecord {
+    pub verdict: String,
+    pub reasons: serde_json::Value,
+}
+
+/// A span of the timeline with a cause.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SegmentRecord {
+    /// Whose audio; for a hold, who held.
+    pub side: Side,
+    pub from: u64,
+    pub to: u64,
+    pub cause: Cause,
+}
+
+/// Why there is silence in a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// Packets were sent and did not reach the sensor.
+    Loss,
+    /// The side sent nothing, or nothing more, or nothing yet.
+    NoMedia,
+    /// Silence suppression (RFC 3389).
+    ComfortNoise,
+    /// A key was pressed, and its tone sent as an event (RFC 4733).
+    Dtmf,
+    Hold,
+    /// Audio in a codec that this version does not decode.
+    Undecoded,
+    /// The recorder could not keep up.
+    Overload,
+    /// The storage could not take it.
+    Storage,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StreamRecord {
+    pub side: Side,
+    pub source: String,
+    pub destination: String,
+    /// Hexadecimal.
+    pub ssrc: String,
+    pub codec: String,
+    pub first_at: String,
+    pub last_at: String,
+    pub packets: u64,
+    pub bytes: u64,
+    pub expected: u64,
+    pub lost: u64,
+    pub duplicates: u64,
+    pub late: u64,
+    pub not_placed: u64,
+    pub restarts: u32,
+    pub jitter_ms: f64,
+    pub drift_ms: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DigitRecord {
+    pub side: Side,
+    pub at: String,
+    pub key: char,
+}
+
+impl Sidecar {
+    /// A sidecar that knows no more than the recording's name does.
+    pub fn empty(recording_id: RecordingId, tenant_id: TenantId, start: Timestamp) -> Sidecar {
+        Sidecar {
+            version: SIDECAR_VERSION,
+            recording_id,
+            tenant_id,
+            tenant: String::new(),
+            interaction_id: InteractionId(recording_id.0),
+            sensor: String::new(),
+            vantage: String::new(),
+            call_id: String::new(),
+            invite_at: start.to_string(),
+            invite_at_ns: start.as_nanos(),
+            answered_at: None,
+            answered_at_ns: None,
+            started_at: start.to_string(),
+            started_at_ns: start.as_nanos(),
+            ended_at: None,
+            ended_at_ns: None,
+            end_reason: None,
+            caller: PartyRecord::default(),
+            callee: PartyRecord::default(),
+            attribution: AttributionRecord::default(),
+            audio: String::new(),
+            format: SampleFormat::Pcm16,
+            sample_rate_hz: 8000,
+            channels: 2,
+            samples: 0,
+            size_bytes: 0,
+            segments: Vec::new(),
+            segments_omitted: 0,
+            streams: Vec::new(),
+            digits: Vec::new(),
+            packets_dropped: 0,
+        }
+    }
+
+    pub fn read(path: &Path) -> Result<Sidecar, Error> {
+        let text = std::fs::read(path).map_err(Error::io("read", path))?;
+        Sidecar::parse(&text, path)
+    }
+
+    pub fn parse(text: &[u8], path: &Path) -> Result<Sidecar, Error> {
+        serde_json::from_slice(text).map_err(|error| Error::Sidecar {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// The file's text: indented, so that a person can read it, with a line feed at the end.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).expect("a sidecar has only string keys");
+        bytes.push(b'\n');
+        bytes
+    }
+}

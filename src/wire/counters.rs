@@ -1,0 +1,116 @@
+//! What became of every packet.
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What became of the packets, since the start. Each packet that came in is counted in `packets` and in exactly
+        /// one of those marked "a packet"; the others count what happened on the way.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct WireCounters {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl WireCounters {
+            const COUNT: usize = [$(stringify!($name)),*].len();
+
+            /// Every counter by its name, in the order of declaration: for metrics.
+            pub fn named(&self) -> [(&'static str, u64); Self::COUNT] {
+                [$((stringify!($name), self.$name)),*]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Frames handed in.
+    packets,
+    /// Captured bytes of these frames.
+    bytes,
+
+    /// A packet that gave a UDP datagram, by itself or as the last missing fragment of one.
+    datagrams,
+    /// A packet that carried a segment of a TCP stream that is followed.
+    tcp_followed,
+    /// A packet that carried a TCP segment nobody asked for.
+    tcp_ignored,
+    /// A packet that is not IP: ARP, spanning tree, PPPoE discovery and their like.
+    not_ip,
+    /// A packet that is IP, but neither UDP nor TCP: ICMP (also where it quotes media), IGMP, ESP and their like.
+    not_udp_tcp,
+    /// A packet too short for its own link header.
+    malformed_link,
+    /// A packet with an IP header, or IPv6 extension headers, that contradict themselves or end too early.
+    malformed_ip,
+    /// A packet without room for a UDP header.
+    malformed_udp,
+    /// A packet without room for the TCP header it announces.
+    malformed_tcp,
+    /// A packet with more tunnels around it than are followed.
+    nested_too_deep,
+    /// A packet in a GRE tunnel, which this version does not open.
+    unsupported_gre,
+    /// A packet mirrored by ERSPAN, which this version does not open.
+    unsupported_erspan,
+    /// A packet with MPLS labels, which this version does not open.
+    unsupported_mpls,
+    /// A packet with an IP fragment that waits for the rest of its datagram.
+    fragments_held,
+    /// A packet with an IP fragment all of whose bytes were there already.
+    fragments_repeated,
+    /// A packet with an IP fragment of impossible length or place, or that contradicts the end of its datagram.
+    fragments_malformed,
+    /// A packet with an IP fragment, not the first, that the snapshot length cut.
+    fragments_cut,
+    /// A packet with one fragment more than a datagram may have; the datagram is given up.
+    fragments_too_many,
+
+    /// Datagrams of which fewer bytes were there than their headers announce.
+    datagrams_truncated,
+    /// Datagrams to the VXLAN port. They are handed out as they are; this version does not open them.
+    unsupported_vxlan,
+    /// Datagrams to the GENEVE port. They are handed out as they are; this version does not open them.
+    unsupported_geneve,
+    /// Datagrams to the GTP-U port. They are handed out as they are; this version does not open them.
+    unsupported_gtp,
+    /// IP datagrams put together from fragments.
+    reassembled,
+    /// Fragments that overlap what was there; the bytes that came first were kept.
+    fragments_overlapping,
+    /// IP datagrams given up because fragments of them did not come in time.
+    reassembly_timed_out,
+    /// IP datagrams given up, oldest first, to stay under the caps on fragments.
+    reassembly_evicted,
+    /// TCP streams (one direction each) that were begun.
+    tcp_streams,
+    /// TCP streams forgotten before their end, the one idle longest first, to stay under the cap.
+    tcp_streams_evicted,
+    /// TCP streams forgotten before their end because they were idle too long.
+    tcp_streams_idle,
+    /// Bytes of TCP streams handed out.
+    tcp_bytes,
+    /// Segments whose bytes had all been seen before.
+    tcp_repeated,
+    /// Segments that came before bytes that precede them, and were kept back.
+    tcp_out_of_order,
+    /// Segments whose sequence numbers are far from where their stream is.
+    tcp_out_of_window,
+    /// Gaps handed out: bytes of a stream given up after waiting too long or holding back too much, and streams joined
+    /// in the middle of a message.
+    tcp_gaps,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_has_its_name() {
+        let counters = WireCounters {
+            packets: 7,
+            tcp_gaps: 3,
+            ..WireCounters::default()
+        };
+        let named = counters.named();
+        assert_eq!(named.first(), Some(&("packets", 7)));
+        assert_eq!(named.last(), Some(&("tcp_gaps", 3)));
+    }
+}
