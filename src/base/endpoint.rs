@@ -1,10 +1,11 @@
 //! Places on the network.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An address and a port. 18 bytes, copied and hashed freely; IPv4 is kept as an IPv4-mapped IPv6 address.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Endpoint {
     octets: [u8; 16],
     pub port: u16,
@@ -56,6 +57,15 @@ impl Endpoint {
     }
 }
 
+/// In few, wide steps: every packet is looked up by two of these.
+impl Hash for Endpoint {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(u128::from_ne_bytes(self.octets));
+        state.write_u16(self.port);
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.ip() {
@@ -72,7 +82,7 @@ impl fmt::Debug for Endpoint {
 }
 
 /// Where a packet was seen. Part of every flow key: the same private address on two VLANs is two hosts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Vantage {
     /// Index into the sensor's list of interfaces, or of capture files' interfaces.
     pub interface: u16,
@@ -81,6 +91,15 @@ pub struct Vantage {
     pub vlans: [u16; 3],
     /// Identity of the tunnels around the packet (VNI, GRE key, …), 0 for none.
     pub tunnel: u64,
+}
+
+impl Hash for Vantage {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [a, b, c] = self.vlans.map(u64::from);
+        state.write_u64(u64::from(self.interface) << 48 | a << 32 | b << 16 | c);
+        state.write_u64(self.tunnel);
+    }
 }
 
 /// One direction between two endpoints at one vantage.

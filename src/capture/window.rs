@@ -2,8 +2,9 @@
 
 use std::io::{self, Read};
 
-/// Bytes that are read from the system at once, at best.
-pub(super) const BUFFER_BYTES: usize = 1 << 20;
+/// Bytes that are read from the system at once, at best. Few enough that they are still in the processor's second cache when
+/// their packets are followed: with a megabyte each packet costs a miss of 200 ns.
+pub(super) const BUFFER_BYTES: usize = 128 << 10;
 
 /// The unread bytes of a stream, as many as the reader above asks for at once.
 ///

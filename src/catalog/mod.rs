@@ -37,7 +37,7 @@ mod record;
 mod row;
 #[cfg(test)]
 mod testing;
-pub mod text;
+mod text;
 mod write;
 
 pub use disposition::Disposition;

@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -287,6 +287,7 @@ fn replace(new: &Path, target: &Path, keep_damaged: bool) -> io::Result<()> {
     if with_suffix(new, "-wal").exists() {
         return Err(io::Error::other("the new catalog could not be closed"));
     }
+    take_after(new, target)?;
     File::open(new)?.sync_all()?;
     for suffix in ["-wal", "-shm", "-journal"] {
         let journal = with_suffix(target, suffix);
@@ -310,6 +311,19 @@ fn replace(new: &Path, target: &Path, keep_damaged: bool) -> io::Result<()> {
         .filter(|folder| *folder != Path::new(""))
         .unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
+}
+
+/// Gives the new file the owner and the mode of the old one: a rebuild by root must not lock the daemon out.
+fn take_after(new: &Path, target: &Path) -> io::Result<()> {
+    let (old, mine) = match fs::metadata(target) {
+        Ok(old) => (old, fs::metadata(new)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if (old.uid(), old.gid()) != (mine.uid(), mine.gid()) {
+        chown(new, Some(old.uid()), Some(old.gid()))?;
+    }
+    fs::set_permissions(new, old.permissions())
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -398,6 +412,16 @@ mod tests {
         drop(rebuild);
         assert_eq!(old.calls().await, [call(1, 4), call(2, 3), lost]);
         assert_eq!(old.files(), ["c.db"]);
+    }
+
+    #[tokio::test]
+    async fn the_new_file_keeps_the_mode_of_the_old() {
+        use std::os::unix::fs::PermissionsExt;
+        let old = Old::with(&[]).await;
+        fs::set_permissions(old.path(), fs::Permissions::from_mode(0o600)).unwrap();
+        old.rebuild().await.unwrap().finish().await.unwrap();
+        let mode = fs::metadata(old.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[tokio::test]

@@ -8,8 +8,9 @@ use crate::base::{InteractionId, PerSide, Side, TenantId, Timestamp};
 
 /// One leg of a call, for one tenant that owns it: what is written, and what is read.
 ///
-/// Text is stored cut to [a length](super::text) and without NUL; counts above `i64::MAX` are stored as that. An empty
-/// text means that there was none.
+/// Text is stored without NUL and cut to a length: numbers and names to 256 bytes, codes to 64, all else to 512. An empty
+/// text means that there was none. Counts above `i64::MAX` are stored as that, and an attribution of more than 64 KiB of
+/// JSON as its length.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CallRecord {
     /// The recording's id where there is a recording. Recording a call with the same id and tenant replaces what is there.

@@ -6,8 +6,10 @@ mod check;
 mod completions;
 mod matching;
 mod output;
+mod reasons;
 mod replay;
 mod run;
+mod selection;
 mod simulate;
 
 use std::path::PathBuf;

@@ -55,14 +55,20 @@ impl Table {
 /// Text without control characters and without characters that reorder what follows.
 pub fn harmless(text: &str) -> String {
     text.chars()
-        .map(|c| match c {
-            c if c.is_control() => '\u{fffd}',
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' => {
-                '\u{fffd}'
-            }
-            c => c,
-        })
+        .map(|c| if is_harmful(c) { '\u{fffd}' } else { c })
         .collect()
+}
+
+/// Moves the cursor, breaks the line or changes the direction of text.
+fn is_harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// `1 call`, `2 calls`.
+pub fn counted(count: u64, what: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{s}")
 }
 
 /// Prints text; a reader that went away is no error.
@@ -73,11 +79,64 @@ pub fn print(text: &str) {
 
 /// Prints a value as indented JSON.
 pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    print(&(serde_json::to_string_pretty(value)? + "\n"));
+    print(&(escaped(&serde_json::to_string_pretty(value)?) + "\n"));
     Ok(())
+}
+
+/// A value as JSON on one line, without a line break.
+pub fn json_line(value: &impl serde::Serialize) -> anyhow::Result<String> {
+    Ok(escaped(&serde_json::to_string(value)?))
+}
+
+/// JSON with everything escaped that a terminal could obey: it means the same. Line breaks stand between values only.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c != '\n' && is_harmful(c) {
+            text += &format!("\\u{:04x}", u32::from(c));
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 /// Whether a person is watching standard error.
 pub fn is_watched() -> bool {
     std::io::stderr().is_terminal()
+}
+
+/// A bar on standard error for work whose extent is known once it has begun; none when nobody watches.
+pub fn progress(what: &'static str) -> indicatif::ProgressBar {
+    if !is_watched() {
+        return indicatif::ProgressBar::hidden();
+    }
+    let style = indicatif::ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}")
+        .expect("the template is a constant");
+    indicatif::ProgressBar::new(0)
+        .with_style(style)
+        .with_message(what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOSTILE: &str = "\u{1b}[2J\u{9b}31m\u{202e}gnp.exe\r\n\0";
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_printed() {
+        assert_eq!(
+            harmless(HOSTILE),
+            "\u{fffd}[2J\u{fffd}31m\u{fffd}gnp.exe\u{fffd}\u{fffd}\u{fffd}"
+        );
+        assert_eq!(harmless("Zoë 田中 عمر"), "Zoë 田中 عمر");
+    }
+
+    #[test]
+    fn json_escapes_the_same_and_reads_back() {
+        let line = json_line(&HOSTILE).unwrap();
+        assert!(!line.chars().any(is_harmful), "{line}");
+        assert_eq!(serde_json::from_str::<String>(&line).unwrap(), HOSTILE);
+    }
 }

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::output::{self, Table};
-use super::{Exit, output::print_json};
+use super::{Exit, output::print_json, selection};
 use crate::base::{Side, Timestamp};
 use crate::capture::{CaptureFiles, Error as CaptureError};
 use crate::config::{self, Settings};
@@ -126,10 +126,7 @@ fn configuration(args: &Args) -> Result<(Settings, Arc<Directory>), config::Erro
     }
     // A storage of one's own has a catalog of its own.
     if args.storage.is_some() || args.config.is_none() {
-        settings.catalog.url = format!(
-            "sqlite://{}",
-            settings.storage.root.join("catalog.db").display()
-        );
+        settings.catalog.url = selection::catalog_in(&settings.storage.root);
     }
     Ok((settings, directory))
 }

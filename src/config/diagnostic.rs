@@ -188,7 +188,8 @@ impl Diagnostic {
                 let annotation = AnnotationKind::Primary.span(excerpt.span.clone());
                 title.element(snippet(excerpt, self.line, &self.file).annotation(annotation))
             }
-            None if self.line == 0 => title.element(annotate_snippets::Origin::path(&*self.file)),
+            // What is about a whole file names it in its message.
+            None if self.line == 0 => Group::with_title(title),
             None => {
                 title.element(annotate_snippets::Origin::path(&*self.file).line(self.line as usize))
             }

@@ -173,15 +173,15 @@ impl<'t> Fields<'t> {
             .ok()
     }
 
-    pub fn integer<T: TryFrom<i128> + fmt::Display>(
+    pub fn integer<T>(
         &mut self,
         source: &mut Source<'_>,
         key: &'static str,
         range: RangeInclusive<T>,
     ) -> Option<T>
     where
+        T: TryFrom<i128> + fmt::Display + Copy,
         i128: From<T>,
-        T: Copy,
     {
         let value = self.take(key)?;
         integer(source, value, key, range)
@@ -221,13 +221,14 @@ impl<'t> Fields<'t> {
     }
 
     /// A list of integers; one integer stands for a list of one.
-    pub fn integers<T: TryFrom<i128> + fmt::Display + Copy>(
+    pub fn integers<T>(
         &mut self,
         source: &mut Source<'_>,
         key: &'static str,
         range: RangeInclusive<T>,
     ) -> Option<Vec<T>>
     where
+        T: TryFrom<i128> + fmt::Display + Copy,
         i128: From<T>,
     {
         let list = self.list(source, key, "a list of integers")?;
@@ -361,13 +362,14 @@ fn text<'t>(
     })
 }
 
-fn integer<T: TryFrom<i128> + fmt::Display + Copy>(
+fn integer<T>(
     source: &mut Source<'_>,
     value: &Spanned<DeValue<'_>>,
     key: &str,
     range: RangeInclusive<T>,
 ) -> Option<T>
 where
+    T: TryFrom<i128> + fmt::Display + Copy,
     i128: From<T>,
 {
     let Some(written) = value.get_ref().as_integer() else {

@@ -159,15 +159,16 @@ pub struct Engine {
     pub max_calls: u32,
     /// From INVITE to an answer.
     pub setup_timeout_seconds: u32,
-    /// Without media, a call that is not on hold is over.
+    /// An answered call without media and without signalling is over after this.
     pub media_timeout_seconds: u32,
-    /// Without media, a call on hold is over.
+    /// The same while one side holds the other.
     pub hold_timeout_seconds: u32,
     /// Media kept, in all, whose signalling has not been seen.
     pub orphan_media_mib: u32,
     /// How long such media is kept.
     pub orphan_media_ms: u32,
-    /// How late a packet may come and still be put in its place before the block is written.
+    /// How long a block waits for late packets before it is written. With the block itself less than the second of audio
+    /// that a crash may lose.
     pub reorder_window_ms: u32,
 }
 
@@ -176,11 +177,11 @@ impl Default for Engine {
         Engine {
             max_calls: 20_000,
             setup_timeout_seconds: 300,
-            media_timeout_seconds: 60,
-            hold_timeout_seconds: 3600,
+            media_timeout_seconds: 300,
+            hold_timeout_seconds: 14_400,
             orphan_media_mib: 32,
             orphan_media_ms: 2000,
-            reorder_window_ms: 500,
+            reorder_window_ms: 200,
         }
     }
 }
@@ -199,7 +200,7 @@ impl Default for Recorder {
     fn default() -> Self {
         Recorder {
             threads: 0,
-            queue_blocks: 4096,
+            queue_blocks: 1024,
             max_call_hours: 24,
         }
     }
@@ -424,7 +425,7 @@ fn read_engine(source: &mut Source<'_>, fields: &mut Fields<'_>, engine: &mut En
     bounded(
         "reorder_window_ms",
         &mut engine.reorder_window_ms,
-        20..=5000,
+        20..=400,
     );
 }
 

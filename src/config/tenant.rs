@@ -31,12 +31,19 @@ pub(super) fn read(
     let recording = read_recording(source, &mut root);
     let candidates = read_candidates(source, &mut root);
     let rewrites = read_rewrites(source, &mut root);
-    let rules = root.tables(source, "match").into_iter();
-    let rules: Vec<MatchRule> = rules.map(|fields| read_rule(source, fields)).collect();
-    let extensions = root.tables(source, "extension").into_iter();
-    let extensions = extensions
-        .filter_map(|fields| read_extension(source, fields))
+    let tables = root.tables(source, "match");
+    let rules: Vec<MatchRule> = tables
+        .into_iter()
+        .map(|fields| read_rule(source, fields))
         .collect();
+    let tables = root.tables(source, "extension");
+    // Collecting would keep the tables' memory, three times as large, until the directory is compiled.
+    let mut extensions = Vec::with_capacity(tables.len());
+    extensions.extend(
+        tables
+            .into_iter()
+            .filter_map(|fields| read_extension(source, fields)),
+    );
     if let Some(tenant) = &mut tenant {
         tenant.recording = recording;
         tenant.candidates = candidates;

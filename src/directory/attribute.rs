@@ -10,7 +10,8 @@ use super::attribution::{Attribution, CallFacts, Candidate, Claim, OwnedSides, O
 use super::number::Number;
 use super::numbering::Hits;
 use super::rule::{Nearness, RuleHead};
-use super::snapshot::{Directory, Entry, Span, Standing};
+use super::rule_index::MaybeHeld;
+use super::snapshot::{Directory, Entry, Span};
 use crate::base::{PerSide, SYSTEM_TENANT, Side};
 
 /// So many rules are always asked one by one: it costs less than weighing the ways.
@@ -28,12 +29,12 @@ pub(super) struct Found {
 }
 
 /// What makes one claim better than another, the smaller the better: nearness, then the rank of the candidate in the
-/// tenant's order, then its place among the candidates.
+/// tenant's order, then its place among the candidates of the same header.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Weight {
     pub nearness: Nearness,
     rank: u8,
-    index: usize,
+    occurrence: usize,
 }
 
 /// The best claim on a side, and one of another tenant that is as good.
@@ -180,9 +181,13 @@ impl Directory {
     }
 
     fn best(&self, facts: &CallFacts<'_>) -> PerSide<Best> {
-        let hosts = distinct_hosts(facts);
-        let files = self.rule_index.may_hold(facts, &hosts);
-        let count: usize = files.iter().map(|file| file.len()).sum();
+        let hosts = if self.rule_index.asks_hosts() {
+            distinct_hosts(facts)
+        } else {
+            SmallVec::new()
+        };
+        let may_hold = self.rule_index.may_hold(facts, &hosts);
+        let count = may_hold.count();
         let sides = PerSide {
             caller: Side::Caller,
             callee: Side::Callee,
@@ -195,70 +200,64 @@ impl Directory {
         {
             return sides.map(|side| self.best_by_number(facts, side, &numbers));
         }
-        let mut rules: SmallVec<[u32; 32]> = SmallVec::with_capacity(count);
-        files.iter().for_each(|file| rules.extend_from_slice(file));
-        rules.sort_unstable();
-        rules.dedup();
-        rules.retain(|at| {
-            let head = self.rule_head(*at);
-            head.is_some_and(|head| !head.has_more || self.rest_holds(*at, facts))
+        let mut rules = may_hold.rules();
+        rules.retain(|held| {
+            let head = self.rule_head(held.rule);
+            head.is_some_and(|head| !head.has_more || self.rest_holds(held.rule, facts))
         });
         sides.map(|side| self.best_by_rule(facts, side, &rules))
     }
 
-    /// Among the tenants of `rules`, which all hold but for networks and domains. The rules are sorted, and so come
-    /// tenant by tenant.
-    fn best_by_rule(&self, facts: &CallFacts<'_>, side: Side, rules: &[u32]) -> Best {
+    /// Among the tenants of `rules`, which all hold but for networks and domains. Each rule is weighed before a
+    /// candidate is spelled: most lose by weight.
+    fn best_by_rule(&self, facts: &CallFacts<'_>, side: Side, rules: &[MaybeHeld]) -> Best {
         let mut best = Best::default();
         let mut spellings = Spellings::new();
-        let same_tenant = |a: &u32, b: &u32| {
-            self.rule_head(*a).map(|head| head.tenant) == self.rule_head(*b).map(|head| head.tenant)
-        };
-        for rules in rules.chunk_by(same_tenant) {
-            self.offer_tenant(facts, side, rules, &mut spellings, &mut best);
-        }
-        best
-    }
-
-    /// The best claim of one tenant. Each rule is weighed before a candidate is spelled: most lose by weight.
-    fn offer_tenant<'d>(
-        &'d self,
-        facts: &CallFacts<'_>,
-        side: Side,
-        rules: &[u32],
-        spellings: &mut Spellings<'d>,
-        best: &mut Best,
-    ) {
         let candidates = facts.candidates(side);
-        for at in rules {
-            let Some(head) = self.rule_head(*at) else {
-                continue;
-            };
-            let (Some(nearness), Some(tenant)) =
-                (self.nearness(head, facts, side), self.standing(head.tenant))
-            else {
+        for held in rules {
+            let head = self.rule_head(held.rule);
+            let nearness = head.and_then(|head| self.nearness_of(held, head, facts, side));
+            let (Some(head), Some(nearness)) = (head, nearness) else {
                 continue;
             };
             for (index, candidate) in candidates.iter().enumerate() {
-                let Some(weight) = self.weight(tenant, side, nearness, index, candidate) else {
+                let weight = self.weight(head.order, side, nearness, candidates, index);
+                let Some(weight) = weight.filter(|weight| best.is_open_to(*weight)) else {
                     continue;
                 };
-                if !best.is_open_to(weight) || !self.domain_holds(*at, head, candidate.host) {
+                if !self.domain_holds(head, candidate.host) {
                     continue;
                 }
-                let spelling = spellings.of(self, tenant.dialling, candidates, index);
-                let entry = spelling.and_then(|spelling| spelling.entry_of(tenant.entries));
+                let spelling = spellings.of(self, head.dialling, candidates, index);
+                let entry = spelling.and_then(|spelling| spelling.entry_of(head.entries));
                 if let (Some(spelling), Some(entry)) = (spelling, entry) {
                     best.offer(Found {
                         weight,
                         tenant: head.tenant,
-                        rule: *at,
+                        rule: held.rule,
                         entry,
                         candidate: index,
                         number: spelling.number,
                     });
                 }
             }
+        }
+        best
+    }
+
+    fn nearness_of(
+        &self,
+        held: &MaybeHeld,
+        head: &RuleHead,
+        facts: &CallFacts<'_>,
+        side: Side,
+    ) -> Option<Nearness> {
+        if held.inside[side] {
+            Some(Nearness::Near)
+        } else if held.inside[side.other()] {
+            Some(Nearness::Far)
+        } else {
+            self.nearness(head, facts, side)
         }
     }
 
@@ -267,24 +266,21 @@ impl Directory {
             .is_some_and(|rule| rule.failing_key(facts).is_none())
     }
 
-    fn domain_holds(&self, rule: u32, head: &RuleHead, host: &str) -> bool {
-        !head.has_more || self.rule(rule).is_some_and(|rule| rule.domain_holds(host))
-    }
-
     pub(super) fn weight(
         &self,
-        tenant: &Standing,
+        order: u32,
         side: Side,
         nearness: Nearness,
+        candidates: &[Candidate<'_>],
         index: usize,
-        candidate: &Candidate<'_>,
     ) -> Option<Weight> {
-        let order = self.orders.get(tenant.order as usize)?;
-        let rank = order.rank(side, candidate.source)?;
+        let source = candidates.get(index)?.source;
+        let rank = self.orders.get(order as usize)?.rank(side, source)?;
+        let earlier = candidates.iter().take(index);
         Some(Weight {
             nearness,
             rank,
-            index,
+            occurrence: earlier.filter(|other| other.source == source).count(),
         })
     }
 
@@ -370,7 +366,8 @@ impl Directory {
         let Some((at, tenant)) = owner.and_then(|at| Some((at, self.standing(at)?))) else {
             return;
         };
-        let Some(candidate) = facts.candidates(side).get(index) else {
+        let candidates = facts.candidates(side);
+        let Some(candidate) = candidates.get(index) else {
             return;
         };
         if tenant.dialling != dialling {
@@ -383,11 +380,11 @@ impl Directory {
             let Some(nearness) = self.nearness(head, facts, side) else {
                 continue;
             };
-            let Some(weight) = self.weight(tenant, side, nearness, index, candidate) else {
+            let Some(weight) = self.weight(tenant.order, side, nearness, candidates, index) else {
                 return;
             };
             if best.is_open_to(weight)
-                && self.domain_holds(rule_at, head, candidate.host)
+                && self.domain_holds(head, candidate.host)
                 && (!head.has_more || self.rest_holds(rule_at, facts))
             {
                 best.offer(Found {
@@ -438,11 +435,11 @@ impl Directory {
         let rule = self.rule_head(found.rule)?;
         let candidate = facts.candidates(side).get(found.candidate)?;
         Some(Claim {
-            tenant: self.standing(found.tenant)?.id,
+            tenant: rule.tenant_id,
             extension: self.extension_of(found, entry)?.into(),
             user: self.user(entry).cloned(),
             number: found.number.as_str().to_owned(),
-            seen: candidate.user.to_owned(),
+            seen: (candidate.user != found.number.as_str()).then(|| candidate.user.to_owned()),
             source: candidate.source,
             nearness: found.weight.nearness,
             rule: self.place(rule.file, rule.line),

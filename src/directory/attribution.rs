@@ -155,12 +155,13 @@ pub struct Claim {
     /// extension it belongs to.
     pub extension: Arc<str>,
     /// The user it is pinned to.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Arc<str>>,
     /// The candidate as it was looked up: normalised and rewritten.
     pub number: String,
-    /// The candidate as it was seen.
-    pub seen: String,
+    /// The candidate as it was seen, where that is not how it was looked up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<String>,
     pub source: CandidateSource,
     pub nearness: Nearness,
     /// The match rule that holds.
@@ -187,14 +188,14 @@ impl fmt::Debug for Claim {
 pub struct Considered {
     pub side: Side,
     pub tenant: TenantId,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<CandidateSource>,
     /// The candidate as this tenant spells it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<Place>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extension_line: Option<Place>,
     pub outcome: Outcome,
 }

@@ -10,9 +10,9 @@ use super::network;
 use super::number::normalise;
 use super::numbering::NumberingBuilder;
 use super::rewrite::{Dialling, DiallingKey};
-use super::rule::{Rule, RuleHead};
+use super::rule::{Domain, Rule, RuleHead};
 use super::rule_index::RuleIndex;
-use super::snapshot::{Directory, Entry, NO_USER, Span, Standing, Tenant};
+use super::snapshot::{Directory, Entry, NO_DIALLING, NO_USER, Span, Standing, Tenant};
 use crate::base::{SYSTEM_TENANT, TenantId, WireMap};
 
 /// Name of the System tenant until it is renamed.
@@ -36,22 +36,9 @@ impl Directory {
         definitions: Vec<TenantDefinition>,
         system_name: Option<&str>,
     ) -> Result<Directory, Vec<Error>> {
-        let (system, others): (Vec<_>, Vec<_>) =
-            (definitions.into_iter()).partition(|definition| definition.id == SYSTEM_TENANT);
-        let mut tenants = system;
-        if tenants.is_empty() {
-            let name = system_name.unwrap_or(SYSTEM_NAME);
-            let place = Place::new("", 0);
-            tenants.push(TenantDefinition::new(SYSTEM_TENANT, name, place));
-        }
-        tenants.extend(others);
-
-        let mut builder = Builder::new();
-        for (index, definition) in (0_u32..).zip(&tenants) {
-            builder.add_tenant(index, definition);
-        }
+        let tenants = with_system(definitions, system_name);
         let rules: Vec<&MatchRule> = tenants.iter().flat_map(|tenant| &tenant.rules).collect();
-        let (directory, mut errors) = builder.finish(RuleIndex::new(&rules));
+        let (directory, mut errors) = build(&tenants, &rules);
         if errors.is_empty() {
             errors = clash::find(&directory, &tenants, &rules);
         }
@@ -62,6 +49,35 @@ impl Directory {
             Err(errors)
         }
     }
+}
+
+/// A directory that need not be free of clashes: for tests of what happens then.
+#[cfg(test)]
+pub(super) fn without_proof(definitions: Vec<TenantDefinition>) -> Directory {
+    let tenants = with_system(definitions, None);
+    let rules: Vec<&MatchRule> = tenants.iter().flat_map(|tenant| &tenant.rules).collect();
+    build(&tenants, &rules).0
+}
+
+/// The System tenant first, made where it is not defined.
+fn with_system(definitions: Vec<TenantDefinition>, name: Option<&str>) -> Vec<TenantDefinition> {
+    let (mut tenants, others): (Vec<_>, Vec<_>) =
+        (definitions.into_iter()).partition(|definition| definition.id == SYSTEM_TENANT);
+    if tenants.is_empty() {
+        let place = Place::new("", 0);
+        let name = name.unwrap_or(SYSTEM_NAME);
+        tenants.push(TenantDefinition::new(SYSTEM_TENANT, name, place));
+    }
+    tenants.extend(others);
+    tenants
+}
+
+fn build(tenants: &[TenantDefinition], rules: &[&MatchRule]) -> (Directory, Vec<Error>) {
+    let mut builder = Builder::new();
+    for (index, definition) in (0_u32..).zip(tenants) {
+        builder.add_tenant(index, definition);
+    }
+    builder.finish(RuleIndex::new(rules))
 }
 
 struct Builder {
@@ -147,15 +163,14 @@ impl Builder {
         self.by_id.insert(definition.id, at);
         let rules = self.add_rules(at, &definition.rules);
         let entries = self.add_extensions(at, definition);
-        let key = Dialling::key(definition.country, &definition.rewrites);
-        let dialling = self.diallings.id(key, || Dialling {
-            country: definition.country,
-            rewrites: definition.rewrites.clone(),
-        });
+        let dialling = if definition.extensions.is_empty() {
+            NO_DIALLING
+        } else {
+            self.dialling(definition)
+        };
         let candidates = &definition.candidates;
         let order = self.orders.id(candidates.clone(), || candidates.clone());
         self.standings.push(Standing {
-            id: definition.id,
             rules,
             entries,
             dialling,
@@ -175,6 +190,14 @@ impl Builder {
             place: self.place(file, definition.place.line),
             index: at,
         });
+    }
+
+    fn dialling(&mut self, definition: &TenantDefinition) -> u32 {
+        let key = Dialling::key(definition.country, &definition.rewrites);
+        self.diallings.id(key, || Dialling {
+            country: definition.country,
+            rewrites: definition.rewrites.clone(),
+        })
     }
 
     fn add_rules(&mut self, tenant: u32, rules: &[MatchRule]) -> Span {
@@ -395,14 +418,19 @@ impl Builder {
                 place: place.unwrap_or_else(|| Place::new("", 0)),
             });
         }
-        let (rule_heads, networks) = rule_heads(&self.rules);
+        let Heads {
+            heads,
+            networks,
+            domains,
+        } = Heads::of(&self.rules, &self.tenants, &self.standings);
         let directory = Directory {
             tenants: self.tenants.into_boxed_slice(),
             standings: self.standings.into_boxed_slice(),
             by_id: self.by_id,
             rules: self.rules.into_boxed_slice(),
-            rule_heads,
-            networks,
+            rule_heads: heads.into_boxed_slice(),
+            networks: networks.into_boxed_slice(),
+            domains: domains.into_boxed_slice(),
             rule_index,
             diallings: self.diallings.values.into_boxed_slice(),
             orders: self.orders.values.into_boxed_slice(),
@@ -415,20 +443,47 @@ impl Builder {
     }
 }
 
-fn rule_heads(rules: &[Rule]) -> (Box<[RuleHead]>, Box<[network::Span]>) {
-    let mut networks = Vec::new();
-    let head = |rule: &Rule| {
-        let start = index(networks.len());
-        networks.extend_from_slice(rule.networks.spans());
-        let end = index(networks.len());
-        RuleHead {
-            tenant: rule.tenant,
-            networks: Span { start, end },
-            has_more: rule.has_more_than_networks(),
-            file: rule.file,
-            line: rule.line,
+/// The heads of all rules, and the networks and domains they point to.
+#[derive(Default)]
+struct Heads {
+    heads: Vec<RuleHead>,
+    networks: Vec<network::Span>,
+    domains: Vec<Domain>,
+}
+
+impl Heads {
+    fn of(rules: &[Rule], tenants: &[Tenant], standings: &[Standing]) -> Heads {
+        let mut all = Heads::default();
+        for rule in rules {
+            let tenant = tenants.get(rule.tenant as usize);
+            let standing = standings.get(rule.tenant as usize);
+            let (Some(tenant), Some(standing)) = (tenant, standing) else {
+                continue;
+            };
+            let networks = append(&mut all.networks, rule.networks.spans());
+            let domains = append(&mut all.domains, &rule.domains);
+            all.heads.push(RuleHead {
+                tenant: rule.tenant,
+                tenant_id: tenant.id,
+                entries: standing.entries,
+                dialling: standing.dialling,
+                order: standing.order,
+                networks,
+                domains,
+                has_more: rule.has_more(),
+                file: rule.file,
+                line: rule.line,
+            });
         }
-    };
-    let heads = rules.iter().map(head).collect();
-    (heads, networks.into_boxed_slice())
+        all
+    }
+}
+
+fn append<T: Clone>(table: &mut Vec<T>, values: &[T]) -> Span {
+    let start = index(table.len());
+    table.extend_from_slice(values);
+    Span {
+        start,
+        end: index(table.len()),
+    }
 }

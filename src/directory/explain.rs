@@ -2,7 +2,7 @@
 
 use super::attribute::{Best, Found};
 use super::attribution::{CallFacts, Considered, MAX_CONSIDERED, Outcome};
-use super::rule::{Nearness, Rule, RuleKey, nearness};
+use super::rule::{Nearness, Rule, RuleKey, domain_holds, nearness};
 use super::snapshot::{Directory, Tenant};
 use crate::base::{PerSide, Side};
 
@@ -130,11 +130,10 @@ impl Directory {
         nearness: Nearness,
         best: &Best,
     ) -> Outcome {
-        let candidate = facts.candidates(side).get(index);
         let standing = self.standing(tenant.index);
-        let weight = candidate.zip(standing).and_then(|(candidate, standing)| {
-            self.weight(standing, side, nearness, index, candidate)
-        });
+        let candidates = facts.candidates(side);
+        let weight = standing
+            .and_then(|standing| self.weight(standing.order, side, nearness, candidates, index));
         // With three or more equal claims only one is kept as the rival.
         let equal = weight.is_some() && weight == best.winner.map(|winner| winner.weight);
         if equal {
@@ -163,7 +162,7 @@ impl Directory {
             .candidates(side)
             .get(index)
             .map_or("", |candidate| candidate.host);
-        if rule.domain_holds(host) {
+        if domain_holds(&rule.domains, host) {
             Ok(nearness)
         } else {
             Err(RuleKey::Domains)
@@ -172,12 +171,14 @@ impl Directory {
 
     fn add_who_is_near(&self, facts: &CallFacts<'_>, side: Side, found: &mut Vec<Considered>) {
         let hosts: Vec<&str> = facts.candidates(side).iter().map(|c| c.host).collect();
-        let files = self.rule_index.may_hold(facts, &hosts);
-        for at in files.iter().copied().flatten().take(LOOKED_AT) {
+        let may_hold = self.rule_index.may_hold(facts, &hosts);
+        for held in may_hold.rules().iter().take(LOOKED_AT) {
             if found.len() >= MAX_CONSIDERED {
                 return;
             }
-            let Some(rule) = self.rule(*at) else { continue };
+            let Some(rule) = self.rule(held.rule) else {
+                continue;
+            };
             let Some(tenant) = self.tenant_at(rule.tenant) else {
                 continue;
             };

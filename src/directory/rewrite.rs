@@ -8,7 +8,7 @@ use super::country::Country;
 use super::definition::Place;
 use super::number::{Number, normalise};
 
-/// Longest pattern, in bytes.
+/// Longest pattern, and longest replacement, in bytes.
 pub const MAX_PATTERN_LEN: usize = 256;
 /// Largest compiled pattern and largest lazy automaton, in bytes: 10,000 tenants may each have some.
 const COMPILED_BYTES: usize = 128 << 10;
@@ -16,7 +16,7 @@ const COMPILED_BYTES: usize = 128 << 10;
 /// Why a pattern was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    #[error("the pattern has {0} bytes, at most {MAX_PATTERN_LEN} are allowed")]
+    #[error("it has {0} bytes, at most {MAX_PATTERN_LEN} are allowed")]
     TooLong(usize),
     #[error("the pattern grows too big when compiled; use smaller repetitions")]
     TooBig,
@@ -56,8 +56,11 @@ pub struct Rewrite {
 
 impl Rewrite {
     /// # Errors
-    /// When `pattern` is no regular expression, or too big a one.
+    /// When `pattern` is no regular expression, or either is too big.
     pub fn new(pattern: &str, replacement: &str, place: Place) -> Result<Rewrite, PatternError> {
+        if replacement.len() > MAX_PATTERN_LEN {
+            return Err(PatternError::TooLong(replacement.len()));
+        }
         Ok(Rewrite {
             pattern: compile_pattern(pattern)?,
             replacement: replacement.into(),

@@ -8,26 +8,86 @@ use super::CallFacts;
 use super::definition::MatchRule;
 use super::network::{Network, NetworkIndex, ordinal};
 use super::rule::{Domain, HeaderValue, MAX_HOST_LEN, parents};
-use crate::base::WireMap;
+use crate::base::{PerSide, WireMap};
 
 /// Rules filed under one of their keys each: the one that fewest other rules share.
 #[derive(Debug, Default)]
 pub(super) struct RuleIndex {
     networks: NetworkIndex,
-    vlans: WireMap<u16, Vec<u32>>,
-    interfaces: WireMap<Arc<str>, Vec<u32>>,
-    sensors: WireMap<Arc<str>, Vec<u32>>,
-    hosts: WireMap<Arc<str>, Vec<u32>>,
+    vlans: WireMap<u16, Filed>,
+    interfaces: FiledByText,
+    sensors: FiledByText,
+    hosts: FiledByText,
     /// Under what follows the `*.`.
-    hosts_below: WireMap<Arc<str>, Vec<u32>>,
+    hosts_below: FiledByText,
     /// By header name, then by its exact value.
-    headers: Vec<(Arc<str>, WireMap<Arc<str>, Vec<u32>>)>,
+    headers: Vec<(Arc<str>, FiledByText)>,
     /// Rules of header patterns only: asked every time.
     unfiled: Vec<u32>,
 }
 
-/// The rules that may hold, as they are filed: a rule can be there more than once.
-pub(super) type Files<'a> = SmallVec<[&'a [u32]; 8]>;
+/// Rules under one value: nearly always one, kept in place.
+type Filed = SmallVec<[u32; 4]>;
+type FiledByText = WireMap<Arc<str>, Filed>;
+
+/// Rules as they are filed: one can be there more than once.
+type Files<'a> = SmallVec<[&'a [u32]; 4]>;
+
+/// Rules that may hold for a call, by what they were found by.
+pub(super) struct MayHold<'a> {
+    /// Their networks hold the caller's address.
+    by_caller_address: Files<'a>,
+    /// Their networks hold the callee's address.
+    by_callee_address: Files<'a>,
+    /// Found by another key: their networks, if they name any, are still to be asked.
+    otherwise: Files<'a>,
+}
+
+/// A rule, and what its finding already says about its networks.
+#[derive(Clone, Copy)]
+pub(super) struct MaybeHeld {
+    pub rule: u32,
+    /// Whose address its networks are known to hold; neither where they are still to be asked.
+    pub inside: PerSide<bool>,
+}
+
+impl<'a> MayHold<'a> {
+    /// At least as many as there are rules.
+    pub fn count(&self) -> usize {
+        self.files().map(|(file, _)| file.len()).sum()
+    }
+
+    fn files(&self) -> impl Iterator<Item = (&'a [u32], PerSide<bool>)> {
+        let of = |files: &Files<'a>, caller, callee| {
+            let inside = PerSide { caller, callee };
+            files.clone().into_iter().map(move |file| (file, inside))
+        };
+        of(&self.by_caller_address, true, false)
+            .chain(of(&self.by_callee_address, false, true))
+            .chain(of(&self.otherwise, false, false))
+    }
+
+    /// Each rule once, ascending, and so tenant by tenant.
+    pub fn rules(&self) -> SmallVec<[MaybeHeld; 16]> {
+        let mut rules: SmallVec<[MaybeHeld; 16]> = SmallVec::new();
+        for (file, inside) in self.files() {
+            rules.extend(file.iter().map(|rule| MaybeHeld {
+                rule: *rule,
+                inside,
+            }));
+        }
+        rules.sort_unstable_by_key(|held| held.rule);
+        rules.dedup_by(|later, earlier| {
+            let same = later.rule == earlier.rule;
+            if same {
+                earlier.inside.caller |= later.inside.caller;
+                earlier.inside.callee |= later.inside.callee;
+            }
+            same
+        });
+        rules
+    }
+}
 
 /// How many rules name each value.
 #[derive(Default)]
@@ -157,14 +217,23 @@ impl RuleIndex {
     }
 
     /// All rules that may hold for a candidate of this call; every other rule does not.
-    pub fn may_hold<'s>(&'s self, facts: &CallFacts<'_>, hosts: &[&str]) -> Files<'s> {
-        let mut files = Files::new();
+    pub fn may_hold<'s>(&'s self, facts: &CallFacts<'_>, hosts: &[&str]) -> MayHold<'s> {
         let caller = ordinal(facts.caller_address);
         let callee = ordinal(facts.callee_address);
-        files.extend(self.networks.holding(caller));
-        if callee != caller {
-            files.extend(self.networks.holding(callee));
+        MayHold {
+            by_caller_address: self.networks.holding(caller).collect(),
+            by_callee_address: self.networks.holding(callee).collect(),
+            otherwise: self.otherwise(facts, hosts),
         }
+    }
+
+    /// Whether rules are filed by domain; the hosts are not looked at otherwise.
+    pub fn asks_hosts(&self) -> bool {
+        !(self.hosts.is_empty() && self.hosts_below.is_empty())
+    }
+
+    fn otherwise<'s>(&'s self, facts: &CallFacts<'_>, hosts: &[&str]) -> Files<'s> {
+        let mut files = Files::new();
         if !self.vlans.is_empty() {
             push_found(
                 &mut files,
@@ -177,7 +246,7 @@ impl RuleIndex {
         if !self.sensors.is_empty() {
             push_found(&mut files, [self.sensors.get(facts.sensor)]);
         }
-        if !(self.hosts.is_empty() && self.hosts_below.is_empty()) {
+        if self.asks_hosts() {
             hosts
                 .iter()
                 .for_each(|host| self.push_host(&mut files, host));
@@ -210,12 +279,12 @@ impl RuleIndex {
     }
 }
 
-fn file<K: Clone + Eq + std::hash::Hash>(map: &mut WireMap<K, Vec<u32>>, keys: &[K], id: u32) {
+fn file<K: Clone + Eq + std::hash::Hash>(map: &mut WireMap<K, Filed>, keys: &[K], id: u32) {
     for key in keys {
         map.entry(key.clone()).or_default().push(id);
     }
 }
 
-fn push_found<'a>(files: &mut Files<'a>, found: impl IntoIterator<Item = Option<&'a Vec<u32>>>) {
-    files.extend(found.into_iter().flatten().map(Vec::as_slice));
+fn push_found<'a>(files: &mut Files<'a>, found: impl IntoIterator<Item = Option<&'a Filed>>) {
+    files.extend(found.into_iter().flatten().map(SmallVec::as_slice));
 }

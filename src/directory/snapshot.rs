@@ -8,7 +8,7 @@ use super::definition::{CandidateOrder, Place, RecordingPolicy};
 use super::network;
 use super::numbering::Numbering;
 use super::rewrite::Dialling;
-use super::rule::{Nearness, Rule, RuleHead, nearness};
+use super::rule::{Domain, Nearness, Rule, RuleHead, domain_holds, nearness};
 use super::rule_index::RuleIndex;
 use crate::base::{Side, TenantId, WireMap};
 
@@ -26,6 +26,8 @@ pub struct Directory {
     pub(super) rule_heads: Box<[RuleHead]>,
     /// Networks of all rules.
     pub(super) networks: Box<[network::Span]>,
+    /// Domains of all rules.
+    pub(super) domains: Box<[Domain]>,
     pub(super) rule_index: RuleIndex,
     pub(super) diallings: Box<[Dialling]>,
     pub(super) orders: Box<[CandidateOrder]>,
@@ -52,10 +54,9 @@ pub struct Tenant {
     pub(super) index: u32,
 }
 
-/// What of a tenant every lookup reads: kept together in a table of its own, small enough for the processor's caches.
+/// A tenant by index: where its rules and extensions are, and how it reads numbers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Standing {
-    pub id: TenantId,
     pub rules: Span,
     pub entries: Span,
     pub dialling: u32,
@@ -91,6 +92,9 @@ pub(super) struct Entry {
 }
 
 pub(super) const NO_USER: u32 = u32::MAX;
+
+/// Dialling habits of a tenant without extensions: nothing is looked up for it.
+pub(super) const NO_DIALLING: u32 = u32::MAX;
 
 /// An extension as the directory keeps it, for listings.
 #[derive(Clone, Debug)]
@@ -166,6 +170,10 @@ impl Directory {
         side: Side,
     ) -> Option<Nearness> {
         nearness(at_span(&self.networks, head.networks), facts, side)
+    }
+
+    pub(super) fn domain_holds(&self, head: &RuleHead, host: &str) -> bool {
+        domain_holds(at_span(&self.domains, head.domains), host)
     }
 
     pub(super) fn rule_head(&self, at: u32) -> Option<&RuleHead> {

@@ -11,6 +11,8 @@ use crate::base::{Timestamp, WireMap};
 pub struct Timers<K> {
     by_time: BTreeSet<(Timestamp, K)>,
     by_name: WireMap<K, Timestamp>,
+    /// The earliest deadline: asked for with each packet.
+    earliest: Option<Timestamp>,
 }
 
 impl<K> Default for Timers<K> {
@@ -18,6 +20,7 @@ impl<K> Default for Timers<K> {
         Timers {
             by_time: BTreeSet::new(),
             by_name: WireMap::default(),
+            earliest: None,
         }
     }
 }
@@ -27,11 +30,13 @@ impl<K: Copy + Ord + Hash> Timers<K> {
         self.cancel(timer);
         self.by_time.insert((at, timer));
         self.by_name.insert(timer, at);
+        self.earliest = Some(self.earliest.map_or(at, |earliest| earliest.min(at)));
     }
 
     pub fn cancel(&mut self, timer: K) {
         if let Some(at) = self.by_name.remove(&timer) {
             self.by_time.remove(&(at, timer));
+            self.find_earliest();
         }
     }
 
@@ -40,8 +45,13 @@ impl<K: Copy + Ord + Hash> Timers<K> {
     }
 
     /// The earliest deadline.
+    #[inline]
     pub fn next(&self) -> Option<Timestamp> {
-        self.by_time.first().map(|&(at, _)| at)
+        self.earliest
+    }
+
+    fn find_earliest(&mut self) {
+        self.earliest = self.by_time.first().map(|&(at, _)| at);
     }
 
     /// Takes the earliest timer that is due at `now`.
@@ -51,6 +61,7 @@ impl<K: Copy + Ord + Hash> Timers<K> {
         }
         let (at, timer) = self.by_time.pop_first()?;
         self.by_name.remove(&timer);
+        self.find_earliest();
         Some((at, timer))
     }
 }

@@ -8,6 +8,8 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::Error;
 
+const NAME: &str = ".callreel.lock";
+
 /// Held while it lives; the kernel lets it go with the process, however that ends.
 #[derive(Debug)]
 pub struct StorageLock {
@@ -18,7 +20,7 @@ impl StorageLock {
     /// Takes the storage at `root` for this process, or says whose it is.
     pub fn acquire(root: &Path) -> Result<StorageLock, Error> {
         std::fs::create_dir_all(root).map_err(Error::io("create the storage folder", root))?;
-        let path = root.join(".callreel.lock");
+        let path = root.join(NAME);
         let mut file = File::options()
             .create(true)
             .truncate(false)
@@ -30,17 +32,9 @@ impl StorageLock {
             if errno != rustix::io::Errno::WOULDBLOCK {
                 return Err(Error::io("lock", &path)(errno.into()));
             }
-            let mut pid = String::new();
-            // Whoever holds it may not have written its number yet.
-            let _ = file.read_to_string(&mut pid);
-            let pid = if pid.trim().is_empty() {
-                "unknown".into()
-            } else {
-                pid.trim().to_owned()
-            };
             return Err(Error::InUse {
                 root: root.to_owned(),
-                pid,
+                pid: pid_in(&mut file),
             });
         }
         let write = |file: &mut File| {
@@ -50,6 +44,26 @@ impl StorageLock {
         };
         write(&mut file).map_err(Error::io("write the lock", &path))?;
         Ok(StorageLock { _file: file })
+    }
+
+    /// The process that holds the storage at `root`, if one does; changes nothing.
+    pub fn holder(root: &Path) -> Option<String> {
+        let mut file = File::open(root.join(NAME)).ok()?;
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Err(rustix::io::Errno::WOULDBLOCK) => Some(pid_in(&mut file)),
+            // The shared lock goes with the file.
+            _ => None,
+        }
+    }
+}
+
+fn pid_in(file: &mut File) -> String {
+    let mut pid = String::new();
+    // Whoever holds it may not have written its number yet.
+    let _ = file.read_to_string(&mut pid);
+    match pid.trim() {
+        "" => "unknown".into(),
+        pid => pid.to_owned(),
     }
 }
 
@@ -70,5 +84,16 @@ mod tests {
         );
         drop(first);
         StorageLock::acquire(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn who_holds_it_can_be_asked_without_taking_it() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(StorageLock::holder(folder.path()), None);
+        let lock = StorageLock::acquire(folder.path()).unwrap();
+        let own = Some(std::process::id().to_string());
+        assert_eq!(StorageLock::holder(folder.path()), own);
+        drop(lock);
+        assert_eq!(StorageLock::holder(folder.path()), None);
     }
 }

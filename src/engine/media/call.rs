@@ -2,11 +2,11 @@
 
 use smallvec::SmallVec;
 
-use super::stream::{Stream, StreamKey};
+use super::stream::Stream;
 use super::timeline::Timeline;
 use crate::base::{Endpoint, Flow, PerSide, Side, Timestamp, Vantage};
 use crate::codec::{Codec, PayloadFormat};
-use crate::engine::event::{Digit, Disposition, Event, Sink};
+use crate::engine::event::{Digit, Disposition, Event, Sink, StreamReport};
 use crate::engine::plan::{MediaPlan, SidePlan};
 
 /// A stream that is quiet for this long gives its track up to any other.
@@ -22,12 +22,16 @@ pub const MAX_STREAMS: usize = 256;
 
 #[derive(Debug)]
 pub struct MediaCall {
-    pub plan: MediaPlan,
+    /// Boxed: what each packet needs stays close together.
+    pub plan: Box<MediaPlan>,
+    /// As the plan says.
+    pub record: bool,
     pub timeline: Option<Timeline>,
     pub tracks: PerSide<Track>,
     pub streams: SmallVec<[u32; 4]>,
+    /// Streams that another call has claimed since.
+    pub departed: Vec<StreamReport>,
     pub learned: SmallVec<[(Vantage, Endpoint, Side); 2]>,
-    pub last_media: Option<Timestamp>,
     pub heard: Heard,
     pub digits: Vec<Digit>,
     pub block_timer_set: bool,
@@ -60,11 +64,11 @@ impl Heard {
         }
     }
 
+    /// Takes note of a codec that was heard; what can be decoded counts when it is placed.
     pub fn note(&mut self, codec: Codec) {
         match codec {
             Codec::ComfortNoise | Codec::TelephoneEvent => self.other = true,
-            codec if codec.is_decodable() => self.decodable = true,
-            _ => self.undecodable = true,
+            codec => self.undecodable |= !codec.is_decodable(),
         }
     }
 }
@@ -73,78 +77,35 @@ impl Heard {
 /// early media, packets from elsewhere), one is placed and the other counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Track {
-    holder: Option<Holder>,
+    /// Number of the stream.
+    pub holder: Option<u32>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Holder {
-    stream: u32,
-    key: StreamKey,
-    first_at: Timestamp,
-    last_at: Timestamp,
-    as_planned: bool,
+/// Whether `claimant` takes a track over from `holder`, at the time of its packet.
+pub fn takes_over(claimant: &Stream, holder: &Stream, side: &SidePlan, time: Timestamp) -> bool {
+    let quiet = time.nanos_since(holder.last_at);
+    if holder.key.flow == claimant.key.flow {
+        return claimant.first_at >= holder.first_at || quiet > SSRC_QUIET_NANOS;
+    }
+    let as_planned = |stream: &Stream| side.endpoints.contains(&stream.key.flow.source);
+    as_planned(claimant) && !as_planned(holder) || quiet > TRACK_QUIET_NANOS
 }
 
-impl Track {
-    /// Whether `stream` may be placed on this track.
-    #[inline]
-    pub fn claim(&mut self, id: u32, stream: &Stream, side: &SidePlan, time: Timestamp) -> bool {
-        if let Some(holder) = &mut self.holder
-            && holder.stream == id
-            && holder.key == stream.key
-        {
-            holder.last_at = time;
-            return true;
-        }
-        self.contest(id, stream, side, time)
-    }
-
-    #[cold]
-    fn contest(&mut self, id: u32, stream: &Stream, side: &SidePlan, time: Timestamp) -> bool {
-        let as_planned = side.endpoints.contains(&stream.key.flow.source);
-        let wins = self.holder.is_none_or(|holder| {
-            let quiet = time.nanos_since(holder.last_at);
-            if holder.key.flow == stream.key.flow {
-                stream.first_at >= holder.first_at || quiet > SSRC_QUIET_NANOS
-            } else {
-                as_planned && !holder.as_planned || quiet > TRACK_QUIET_NANOS
-            }
-        });
-        if wins {
-            let (key, first_at) = (stream.key, stream.first_at);
-            self.holder = Some(Holder {
-                stream: id,
-                key,
-                first_at,
-                last_at: time,
-                as_planned,
-            });
-        }
-        wins
-    }
-
-    /// Whether another flow than `flow` is being placed at `time`.
-    pub fn occupied_by_other(&self, flow: &Flow, time: Timestamp) -> bool {
-        self.holder
-            .is_some_and(|h| h.key.flow != *flow && time.nanos_since(h.last_at) < TRACK_QUIET_NANOS)
-    }
-
-    fn replan(&mut self, side: &SidePlan) {
-        if let Some(holder) = &mut self.holder {
-            holder.as_planned = side.endpoints.contains(&holder.key.flow.source);
-        }
-    }
+/// Whether a stream is heard at `time`.
+pub fn is_heard(stream: &Stream, time: Timestamp) -> bool {
+    time.nanos_since(stream.last_at) < TRACK_QUIET_NANOS
 }
 
 impl MediaCall {
     pub fn new(plan: MediaPlan) -> Self {
         MediaCall {
-            plan,
+            record: plan.record,
+            plan: Box::new(plan),
             timeline: None,
             tracks: PerSide::default(),
             streams: SmallVec::new(),
+            departed: Vec::new(),
             learned: SmallVec::new(),
-            last_media: None,
             heard: Heard::default(),
             digits: Vec::new(),
             block_timer_set: false,
@@ -161,14 +122,6 @@ impl MediaCall {
             start,
             sample_rate_hz,
         });
-    }
-
-    /// Takes a new plan.
-    pub fn replan(&mut self, plan: MediaPlan) {
-        self.plan = plan;
-        for side in Side::BOTH {
-            self.tracks[side].replan(&self.plan.sides[side]);
-        }
     }
 
     /// What `payload_type` means in a packet from `sender`: as the receiver's SDP says, or the sender's, or RFC 3551.

@@ -1,5 +1,6 @@
 //! Streams that appear, find their call, wait for it, or are forgotten.
 
+use super::call::is_heard;
 use super::*;
 
 impl Media {
@@ -8,6 +9,7 @@ impl Media {
     pub(super) fn open_stream(
         &mut self,
         key: StreamKey,
+        hash: u64,
         time: Timestamp,
         sink: &mut impl Sink,
     ) -> Option<u32> {
@@ -19,7 +21,8 @@ impl Media {
         }
         self.counters.streams_opened += 1;
         let id = self.streams.insert(Stream::new(key, time));
-        self.index.insert(key, id);
+        let rehash = |id: &u32| self.streams.get(*id).map_or(0, |stream| self.hasher.hash_one(stream.key));
+        self.index.insert_unique(hash, id, rehash);
         for endpoint in [key.flow.source, key.flow.destination] {
             self.touching
                 .entry((key.flow.vantage, endpoint))
@@ -57,14 +60,39 @@ impl Media {
         };
         match stream.owner {
             Owner::Call { slot, .. } if slot == best.slot || stream.score >= best.score => return,
-            Owner::Call { slot, .. } => {
-                if let Some(call) = self.calls.get_mut(slot) {
-                    call.streams.retain(|other| *other != id);
-                }
-            }
-            Owner::Nobody | Owner::Ended => {}
+            Owner::Call { .. } | Owner::Ended => self.part(id),
+            Owner::Nobody => {}
         }
         self.bind(id, best, sink);
+    }
+
+    /// Ends what a stream was to its call: the call keeps a report of it, and it starts to count anew.
+    fn part(&mut self, id: u32) {
+        let Some(stream) = self.streams.get_mut(id) else {
+            return;
+        };
+        if let Owner::Call { slot, side } = stream.owner
+            && let Some(call) = self.calls.get_mut(slot)
+        {
+            call.streams.retain(|other| *other != id);
+            if call.departed.len() < MAX_STREAMS {
+                call.departed.push(stream.report(side));
+            }
+        }
+        let (kept, bytes) = stream.take_kept();
+        self.kept_bytes -= bytes;
+        self.counters.not_placed += kept.len() as u64;
+        let last_at = stream.last_at;
+        *stream = Stream::new(stream.key, last_at);
+    }
+
+    /// A stream whose call was over long ago begins again: whose is it now?
+    #[cold]
+    pub(super) fn revive(&mut self, id: u32, time: Timestamp, sink: &mut impl Sink) {
+        if let Some(stream) = self.streams.get_mut(id) {
+            *stream = Stream::new(stream.key, time);
+        }
+        self.find_call(id, sink);
     }
 
     fn best_candidate(&self, stream: &Stream) -> Option<Candidate> {
@@ -88,7 +116,8 @@ impl Media {
         if self.owns_flow(call, &flow.reversed(), candidate.sender.other()) {
             candidate.score += 1;
         }
-        if call.tracks[candidate.sender].occupied_by_other(flow, stream.last_at) {
+        let holder = call.tracks[candidate.sender].holder.and_then(|id| self.streams.get(id));
+        if holder.is_some_and(|holder| holder.key.flow != *flow && is_heard(holder, stream.last_at)) {
             candidate.score = candidate.score.saturating_sub(3);
         }
         Some((candidate, call.plan.call))
@@ -118,7 +147,7 @@ impl Media {
         };
         stream.score = to.score;
         stream.ordinal = call.streams.len() as u16;
-        stream.format = None;
+        stream.mean(None);
         stream.clock = None;
         call.streams.push(id);
         let (kept, bytes) = stream.take_kept();
@@ -202,7 +231,10 @@ impl Media {
         };
         self.kept_bytes -= stream.kept_bytes;
         self.counters.unclaimed += stream.kept.len() as u64;
-        self.index.remove(&stream.key);
+        let hash = self.hasher.hash_one(stream.key);
+        if let Ok(entry) = self.index.find_entry(hash, |other| *other == id) {
+            entry.remove();
+        }
         let flow = stream.key.flow;
         for endpoint in [flow.source, flow.destination] {
             if let Some(ids) = self.touching.get_mut(&(flow.vantage, endpoint)) {

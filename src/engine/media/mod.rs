@@ -11,14 +11,17 @@ mod stream;
 mod timeline;
 
 use std::collections::VecDeque;
+use std::hash::BuildHasher;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use self::binding::{BOTH_ENDS, Candidate, Endpoints, Receiver};
-use self::call::{MAX_STREAMS, MediaCall};
+use self::call::{MAX_STREAMS, MediaCall, takes_over};
 use self::slots::Slots;
-use self::stream::{Kept, Owner, Stream, StreamKey};
+use self::stream::{Kept, Meaning, Owner, Stream, StreamKey};
 use self::timeline::Put;
 use super::event::{Digit, Disposition, Event, Piece, Sink, StreamReport};
 use super::plan::{CallKey, MediaPlan};
@@ -30,6 +33,9 @@ use crate::rtp::{Arrival, Placement, RtpPacket, StreamClock};
 /// A stream that nobody owns is forgotten when it was quiet for this long.
 const FORGET: Duration = Duration::from_secs(10);
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// A stream whose call is over and that begins again after this long is a new one under an old name: some senders use the
+/// same ports and the same SSRC in every call.
+const REBORN_NANOS: i64 = 1_000_000_000;
 /// How far behind its newest packet an idle timeline resumes.
 const REORDER_ALLOWANCE: Duration = Duration::from_millis(500);
 
@@ -114,7 +120,9 @@ pub struct Media {
     calls: Slots<MediaCall>,
     by_key: WireMap<CallKey, u32>,
     streams: Slots<Stream>,
-    index: WireMap<StreamKey, u32>,
+    /// Numbers of streams by their keys, which are kept with the streams.
+    index: HashTable<u32>,
+    hasher: RandomState,
     endpoints: Endpoints,
     /// Streams that start or end at an endpoint. One entry for each end of each stream.
     touching: WireMap<(Vantage, Endpoint), SmallVec<[u32; 4]>>,
@@ -167,7 +175,15 @@ impl Media {
 
     /// When media of `call` was last seen.
     pub fn last_media(&self, call: CallKey) -> Option<Timestamp> {
-        self.calls.get(*self.by_key.get(&call)?)?.last_media
+        let call = self.calls.get(*self.by_key.get(&call)?)?;
+        let streams = call.streams.iter().filter_map(|&id| self.streams.get(id));
+        streams.map(|stream| stream.last_at).max()
+    }
+
+    #[inline]
+    fn find_stream(&self, key: &StreamKey, hash: u64) -> Option<u32> {
+        let is_it = |id: &u32| self.streams.get(*id).is_some_and(|stream| stream.key == *key);
+        self.index.find(hash, is_it).copied()
     }
 
     /// Takes one RTP packet.
@@ -184,9 +200,10 @@ impl Media {
             flow: *flow,
             ssrc: rtp.ssrc,
         };
-        let id = match self.index.get(&key) {
-            Some(&id) => id,
-            None => match self.open_stream(key, time, sink) {
+        let hash = self.hasher.hash_one(key);
+        let id = match self.find_stream(&key, hash) {
+            Some(id) => id,
+            None => match self.open_stream(key, hash, time, sink) {
                 Some(id) => id,
                 None => return,
             },
@@ -195,7 +212,12 @@ impl Media {
             .streams
             .get_mut(id)
             .expect("the index names streams that are there");
+        let quiet = time.nanos_since(stream.last_at);
         stream.last_at = time;
+        if stream.owner == Owner::Ended && quiet > REBORN_NANOS {
+            self.revive(id, time, sink);
+        }
+        let stream = self.streams.get_mut(id).expect("it was there a moment ago");
         let number = match stream.sequence.arrive(rtp.sequence) {
             Arrival::InOrder { number } => number,
             Arrival::Late { number } => {
@@ -248,17 +270,16 @@ impl Media {
             .calls
             .get_mut(slot)
             .expect("a stream's call is there while it owns the stream");
-        call.last_media = Some(arrived.time);
-        let (format, number) = match stream.format {
-            Some(known) if known.0.payload_type == arrived.payload_type => known,
-            _ => change_format(stream, call, side, arrived.payload_type),
+        let meaning = match stream.meaning {
+            Some(known) if known.format.payload_type == arrived.payload_type => known,
+            _ => change_meaning(stream, call, side, arrived.payload_type),
         };
-        stream.count_codec(format.codec);
-        if call.plan.sides[side].encrypted {
-            call.heard.encrypted = true;
+        stream.count_codec();
+        if meaning.encrypted {
             self.counters.encrypted += 1;
             return;
         }
+        let format = meaning.format;
         if format.codec == Codec::TelephoneEvent {
             if let Some(key) = stream.digits.collect(arrived.timestamp, arrived.payload) {
                 call.press(Digit {
@@ -270,52 +291,69 @@ impl Media {
         } else {
             stream.count_audio(arrived.time, arrived.timestamp, format.clock_rate_hz);
         }
-        if !call.plan.record {
+        if !call.record {
             return;
         }
-        if !call.tracks[side].claim(id, stream, &call.plan.sides[side], arrived.time) {
-            stream.not_placed += 1;
+        if call.tracks[side].holder != Some(id) && !self.contest(id, slot, side, arrived.time) {
             self.counters.not_placed += 1;
             return;
         }
-        if call.timeline.is_none() {
-            if !format.codec.is_audio() {
-                call.heard.note(format.codec);
-                return;
-            }
-            call.begin(arrived.time, format.codec, sink);
+        self.place(id, slot, side, meaning, arrived, sink);
+    }
+
+    /// Whether a stream may be placed on a track that another one holds, or none.
+    #[cold]
+    fn contest(&mut self, id: u32, slot: u32, side: Side, time: Timestamp) -> bool {
+        let (Some(call), Some(stream)) = (self.calls.get_mut(slot), self.streams.get(id)) else {
+            return false;
+        };
+        let holder = call.tracks[side].holder.and_then(|holder| self.streams.get(holder));
+        let wins = holder.is_none_or(|holder| takes_over(stream, holder, &call.plan.sides[side], time));
+        if wins {
+            call.tracks[side].holder = Some(id);
+        } else if let Some(stream) = self.streams.get_mut(id) {
+            stream.not_placed += 1;
         }
-        let Some(position) = position(stream, call, &format, &arrived) else {
-            let kept = arrived.keep();
-            self.kept_bytes += stream.keep(kept);
+        wins
+    }
+
+    /// Places a packet on its call's timeline, which its first audio begins.
+    #[inline]
+    fn place(
+        &mut self,
+        id: u32,
+        slot: u32,
+        side: Side,
+        meaning: Meaning,
+        arrived: Arrived<'_>,
+        sink: &mut impl Sink,
+    ) {
+        let (Some(stream), Some(call)) = (self.streams.get_mut(id), self.calls.get_mut(slot)) else {
             return;
         };
-        put(
-            stream,
-            call,
-            side,
-            (format, number),
-            position,
-            &arrived,
-            sink,
-            &mut self.counters,
-        );
+        let mut meaning = meaning;
+        if call.timeline.is_none() {
+            if !meaning.format.codec.is_audio() {
+                return;
+            }
+            call.begin(arrived.time, meaning.format.codec, sink);
+        }
+        if meaning.number.is_none() {
+            // There was no list of formats when the meaning was looked up.
+            meaning = change_meaning(stream, call, side, arrived.payload_type);
+        }
+        let Some(position) = position(stream, call, &meaning.format, &arrived) else {
+            self.kept_bytes += stream.keep(arrived.keep());
+            return;
+        };
+        put(stream, call, side, &meaning, position, &arrived, sink, &mut self.counters);
         if !stream.kept.is_empty() {
-            place_kept(
-                stream,
-                call,
-                side,
-                sink,
-                &mut self.counters,
-                &mut self.kept_bytes,
-            );
+            place_kept(stream, call, side, sink, &mut self.counters, &mut self.kept_bytes);
         }
         if !call.block_timer_set {
             call.block_timer_set = true;
-            let due = call.timeline.as_ref().map_or(arrived.time, |t| {
-                t.next_block_end() + self.limits.reorder_window
-            });
-            self.timers.set(MediaTimer::BlockDue(call.plan.call), due);
+            let due = call.timeline.as_ref().map_or(arrived.time, |timeline| timeline.next_block_end());
+            self.timers.set(MediaTimer::BlockDue(call.plan.call), due + self.limits.reorder_window);
         }
     }
 
@@ -359,10 +397,11 @@ impl Media {
                     .calls
                     .get_mut(slot)
                     .expect("the key table names calls that are there");
-                call.replan(plan);
+                call.record = plan.record;
+                call.plan = Box::new(plan);
                 for &id in &call.streams {
                     if let Some(stream) = self.streams.get_mut(id) {
-                        stream.format = None;
+                        stream.mean(None);
                     }
                 }
                 slot
@@ -438,7 +477,7 @@ impl Media {
         self.withdraw(slot);
         self.timers.cancel(MediaTimer::BlockDue(key));
         let mut call = self.calls.remove(slot)?;
-        let mut streams = Vec::with_capacity(call.streams.len());
+        let mut streams = std::mem::take(&mut call.departed);
         for id in std::mem::take(&mut call.streams) {
             let Some(stream) = self.streams.get_mut(id) else {
                 continue;
@@ -503,20 +542,18 @@ impl Kept {
 
 /// Looks up what `payload_type` means and remembers it with the stream.
 #[cold]
-fn change_format(
-    stream: &mut Stream,
-    call: &mut MediaCall,
-    side: Side,
-    payload_type: u8,
-) -> (PayloadFormat, u8) {
+fn change_meaning(stream: &mut Stream, call: &mut MediaCall, side: Side, payload_type: u8) -> Meaning {
     let format = call.format(side, payload_type);
-    let number = call
-        .timeline
-        .as_mut()
-        .map(|timeline| timeline.format(format).unwrap_or(u8::MAX));
-    // Without a timeline there is no list to number it in: it is looked up again with the next packet.
-    stream.format = number.map(|number| (format, number));
-    (format, number.unwrap_or(0))
+    let encrypted = call.plan.sides[side].encrypted;
+    let number = call.timeline.as_mut().and_then(|timeline| timeline.format(format));
+    let meaning = Meaning { format, number, encrypted };
+    if encrypted {
+        call.heard.encrypted = true;
+    } else {
+        call.heard.note(format.codec);
+    }
+    stream.mean(Some(meaning));
+    meaning
 }
 
 /// First sample of a packet; `None` when it has to wait.
@@ -557,13 +594,12 @@ fn put(
     stream: &mut Stream,
     call: &mut MediaCall,
     side: Side,
-    (format, number): (PayloadFormat, u8),
+    meaning: &Meaning,
     position: i64,
     arrived: &Arrived<'_>,
     sink: &mut impl Sink,
     counters: &mut MediaCounters,
 ) {
-    call.heard.note(format.codec);
     let timeline = call
         .timeline
         .as_mut()
@@ -571,21 +607,24 @@ fn put(
     if !timeline.has_open_blocks() {
         timeline.skip_to(arrived.time - REORDER_ALLOWANCE);
     }
-    let piece = Piece {
-        position,
-        number: arrived.number as u32,
-        offset: 0,
-        len: 0,
-        stream: stream.ordinal,
-        format: number,
+    let samples = timeline.samples_of(&meaning.format, arrived.payload.len());
+    let placed = match meaning.number {
+        // A call with more formats than can be numbered is broken.
+        None => Put::Outside,
+        Some(format) => {
+            let piece = Piece {
+                position,
+                number: arrived.number as u32,
+                offset: 0,
+                len: 0,
+                stream: stream.ordinal,
+                format,
+            };
+            timeline.put(side, piece, arrived.payload, samples)
+        }
     };
-    match timeline.put(
-        side,
-        piece,
-        arrived.payload,
-        timeline.samples_of(&format, arrived.payload.len()),
-    ) {
-        Put::Done => {}
+    match placed {
+        Put::Done => call.heard.decodable |= meaning.format.codec.is_decodable(),
         Put::Late(block) => sink.event(Event::Block {
             call: call.plan.call,
             block,
@@ -610,27 +649,18 @@ fn place_kept(
     *kept_bytes -= bytes;
     for packet in kept {
         let format = call.format(side, packet.payload_type);
-        let place =
-            call.timeline
-                .as_mut()
-                .zip(stream.clock.as_ref())
-                .and_then(|(timeline, clock)| {
-                    let position =
-                        clock.place_kept(timeline.start, packet.time, packet.timestamp)?;
-                    Some((timeline.format(format)?, position))
-                });
+        let place = call
+            .timeline
+            .as_mut()
+            .zip(stream.clock.as_ref())
+            .and_then(|(timeline, clock)| {
+                let position = clock.place_kept(timeline.start, packet.time, packet.timestamp)?;
+                let number = timeline.format(format);
+                Some((Meaning { format, number, encrypted: false }, position))
+            });
         match place {
-            Some((number, position)) => {
-                put(
-                    stream,
-                    call,
-                    side,
-                    (format, number),
-                    position,
-                    &packet.arrived(),
-                    sink,
-                    counters,
-                );
+            Some((meaning, position)) => {
+                put(stream, call, side, &meaning, position, &packet.arrived(), sink, counters);
             }
             None => {
                 stream.not_placed += 1;

@@ -29,6 +29,15 @@ pub enum Owner {
     Ended,
 }
 
+/// What a payload type means in a stream, and what is done with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meaning {
+    pub format: PayloadFormat,
+    /// Its number in the recording's list of formats; `None` while there is no list, or when it is full.
+    pub number: Option<u8>,
+    pub encrypted: bool,
+}
+
 /// A packet that could not be placed when it came.
 #[derive(Clone, Debug)]
 pub struct Kept {
@@ -50,8 +59,10 @@ pub struct Stream {
     pub score: u8,
     /// Which of its call's streams it is.
     pub ordinal: u16,
-    /// Payload type and number of the format that came last.
-    pub format: Option<(PayloadFormat, u8)>,
+    /// What its payload type means, as long as that stays the same; `None` when it has to be looked up.
+    pub meaning: Option<Meaning>,
+    /// Packets counted with this meaning.
+    run: u64,
     pub sequence: SequenceTracker,
     /// `None` until the first packet is placed: the recording's rate is not known before.
     pub clock: Option<StreamClock>,
@@ -76,7 +87,8 @@ impl Stream {
             owner: Owner::Nobody,
             score: 0,
             ordinal: 0,
-            format: None,
+            meaning: None,
+            run: 0,
             sequence: SequenceTracker::default(),
             clock: None,
             kept: VecDeque::new(),
@@ -100,14 +112,30 @@ impl Stream {
         self.jitter.update(time, timestamp, clock_rate_hz);
     }
 
-    /// Counts one packet for its codec.
+    /// Counts one packet for the codec of its present meaning.
     #[inline]
-    pub fn count_codec(&mut self, codec: Codec) {
-        if let Some((_, count)) = self.codecs.iter_mut().find(|(known, _)| *known == codec) {
-            *count += 1;
-        } else if self.codecs.len() < MAX_CODECS {
-            self.codecs.push((codec, 1));
+    pub fn count_codec(&mut self) {
+        self.run += 1;
+    }
+
+    /// Changes what the payload type means.
+    pub fn mean(&mut self, meaning: Option<Meaning>) {
+        self.codecs = self.codec_counts();
+        self.run = 0;
+        self.meaning = meaning;
+    }
+
+    /// Packets by codec.
+    fn codec_counts(&self) -> Vec<(Codec, u64)> {
+        let mut codecs = self.codecs.clone();
+        let Some(meaning) = self.meaning else { return codecs };
+        let codec = meaning.format.codec;
+        if let Some((_, count)) = codecs.iter_mut().find(|(known, _)| *known == codec) {
+            *count += self.run;
+        } else if codecs.len() < MAX_CODECS {
+            codecs.push((codec, self.run));
         }
+        codecs
     }
 
     /// Keeps a packet that cannot be placed yet; how many bytes that takes.
@@ -138,10 +166,8 @@ impl Stream {
     }
 
     pub fn report(&self, side: Side) -> StreamReport {
-        let most = self
-            .codecs
-            .iter()
-            .max_by_key(|(codec, count)| (codec.is_audio(), *count));
+        let codecs = self.codec_counts();
+        let most = codecs.iter().max_by_key(|(codec, count)| (codec.is_audio(), *count));
         StreamReport {
             side,
             flow: self.key.flow,

@@ -1,7 +1,8 @@
 //! The open end of a recording's timeline: payloads are put in their places, and handed on a block at a time.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use crate::base::{PerSide, Side, Timestamp};
 use crate::codec::PayloadFormat;
@@ -28,7 +29,7 @@ pub enum Put {
 pub struct Timeline {
     pub start: Timestamp,
     pub sample_rate_hz: u32,
-    open: VecDeque<Block>,
+    open: SmallVec<[Block; 2]>,
     /// Index of the first block that was not handed on yet.
     next: u64,
     /// One past the last sample that was put.
@@ -43,7 +44,7 @@ impl Timeline {
         Timeline {
             start,
             sample_rate_hz,
-            open: VecDeque::new(),
+            open: SmallVec::new(),
             next: 0,
             end: 0,
             formats: Arc::default(),
@@ -121,7 +122,7 @@ impl Timeline {
         };
         while self.open.len() as u64 <= ahead {
             let block = self.block(self.next + self.open.len() as u64, false);
-            self.open.push_back(block);
+            self.open.push(block);
         }
         append(
             &mut self.open[ahead as usize].sides[side],
@@ -148,7 +149,10 @@ impl Timeline {
 
     /// Hands on the first open block.
     pub fn close(&mut self) -> Option<Block> {
-        let mut block = self.open.pop_front()?;
+        if self.open.is_empty() {
+            return None;
+        }
+        let mut block = self.open.remove(0);
         self.next = block.index + 1;
         self.usual_bytes = PerSide {
             caller: block.sides.caller.bytes.len(),

@@ -16,6 +16,8 @@ const MAX_TRANSACTIONS: usize = 64;
 const MAX_HOLDS: usize = 512;
 /// Answered requests remembered of one leg.
 const MAX_SETTLED: usize = 16;
+/// Answers to one INVITE that are told apart.
+const MAX_ANSWERS: usize = 8;
 /// Places one dialog may be seen at.
 const MAX_VANTAGES: usize = 4;
 
@@ -61,6 +63,10 @@ pub struct Leg {
     pub holding: PerSide<Option<Timestamp>>,
     pub holds: Vec<HoldSpan>,
     pub cancelled: bool,
+    /// The caller acknowledged the answer that `tags` names.
+    pub acknowledged: bool,
+    /// Tags of further answers to the INVITE, until one is acknowledged.
+    pub other_answers: SmallVec<[Box<str>; 1]>,
     /// Requests whose 2xx was seen, the latest last: the same 2xx at the next hop, or once more, says nothing more.
     settled: SmallVec<[(Side, u32); 4]>,
     pub last_at: Timestamp,
@@ -99,6 +105,8 @@ impl Leg {
             holding: PerSide::default(),
             holds: Vec::new(),
             cancelled: false,
+            acknowledged: false,
+            other_answers: SmallVec::new(),
             settled: SmallVec::new(),
             last_at: info.invite_at,
             invite: None,
@@ -109,13 +117,17 @@ impl Leg {
     }
 
     /// The side that sent a request with these tags, if they are this leg's. Before the answer any tag may be the
-    /// callee's: forks each have their own.
+    /// callee's: forks each have their own. Its own tag names a callee that leaves the caller's out, as RFC 2543 let it.
     pub fn requester(&self, from_tag: &str, to_tag: &str) -> Option<Side> {
         let callee = &self.tags.callee;
         let fits_callee = |tag: &str| tag.is_empty() || callee.is_empty() || tag == callee;
         if from_tag == self.tags.caller && fits_callee(to_tag) {
             Some(Side::Caller)
-        } else if to_tag == self.tags.caller && !from_tag.is_empty() && fits_callee(from_tag) {
+        } else if from_tag.is_empty() {
+            None
+        } else if to_tag == self.tags.caller && fits_callee(from_tag)
+            || to_tag.is_empty() && from_tag == callee
+        {
             Some(Side::Callee)
         } else {
             None
@@ -180,6 +192,28 @@ impl Leg {
         true
     }
 
+    /// Notes one more phone that answered, or a proxy that answers under a tag of its own.
+    pub fn note_other_answer(&mut self, tag: &str, description: Option<Description>) {
+        if self.other_answers.len() < MAX_ANSWERS && !self.other_answers.iter().any(|t| **t == *tag)
+        {
+            self.other_answers.push(tag.into());
+        }
+        if let Some(description) = description {
+            self.descriptions.set_fork(tag, description);
+        }
+    }
+
+    /// The caller acknowledged the answer with `tag`: of several, that is the call.
+    pub fn acknowledge(&mut self, tag: &str) {
+        if tag != self.tags.callee {
+            self.tags.callee = tag.to_owned();
+            self.descriptions.choose_fork(tag, None);
+        }
+        self.acknowledged = true;
+        self.other_answers.clear();
+        self.descriptions.forks.clear();
+    }
+
     /// Adds a place at which the dialog was seen; `false` when it was known.
     pub fn add_vantage(&mut self, vantage: Vantage) -> bool {
         if self.vantages.contains(&vantage) || self.vantages.len() == MAX_VANTAGES {
@@ -235,15 +269,18 @@ impl Leg {
 
     /// The plan that follows from what is known, if it differs from the last.
     pub fn new_plan(&mut self) -> Option<MediaPlan> {
-        let plan = self.descriptions.plan(
+        let mut plan = self.descriptions.plan(
             self.key,
             &self.vantages,
             self.since,
             self.record(),
             self.on_hold(),
         );
-        if self.plan.as_ref() == Some(&plan) {
-            return None;
+        if let Some(before) = &self.plan {
+            keep_formats(&mut plan, before);
+            if plan == *before {
+                return None;
+            }
         }
         self.plan = Some(plan.clone());
         Some(plan)
@@ -257,5 +294,21 @@ impl Leg {
         self.invite = None;
         self.holds = Vec::new();
         self.directory = Arc::new(Directory::empty());
+    }
+}
+
+/// Packets that were on their way when a new answer came still mean what was agreed before (RFC 3264 section 8.3.2): a
+/// payload type keeps its meaning until it is given another. There are no more than 128 of them.
+fn keep_formats(plan: &mut MediaPlan, before: &MediaPlan) {
+    for side in Side::BOTH {
+        let formats = &mut plan.sides[side].formats;
+        for format in &before.sides[side].formats {
+            if formats
+                .iter()
+                .all(|f| f.payload_type != format.payload_type)
+            {
+                formats.push(*format);
+            }
+        }
     }
 }

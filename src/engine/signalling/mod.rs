@@ -8,6 +8,8 @@ mod leg;
 mod parties;
 mod requests;
 mod responses;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use smallvec::SmallVec;
 
 use self::description::Description;
 use self::leg::{Leg, State};
-pub use self::parties::Sensor;
+pub use self::parties::{Sensor, with_facts};
 use super::event::{CallInfo, EndReason, HoldSpan};
 use super::plan::{CallKey, MediaPlan};
 use super::timer::Timers;
@@ -39,9 +41,9 @@ pub struct SignallingLimits {
     pub calls: usize,
     /// From INVITE to a final answer.
     pub setup: Duration,
-    /// Of an answered call without media and without signalling.
+    /// Of an answered call whose media stopped, without signalling.
     pub idle: Duration,
-    /// The same while one side holds the other.
+    /// The same while one side holds the other, or where no media ever came.
     pub idle_on_hold: Duration,
     pub longest_call: Duration,
 }
@@ -507,14 +509,18 @@ impl Signalling {
         let Some(leg) = self.legs.get(&key) else {
             return;
         };
-        let patience = if leg.on_hold() {
+        // Media that never came goes another way: its silence says nothing about the call.
+        let media = last_media(key);
+        let patience = if leg.on_hold() || media.is_none() {
             self.limits.idle_on_hold
         } else {
             self.limits.idle
         };
-        let due = last_media(key).map_or(leg.last_at, |media| media.max(leg.last_at)) + patience;
+        let due = media.map_or(leg.last_at, |media| media.max(leg.last_at)) + patience;
         if due > at {
-            self.timers.set(LegTimer::Idle(key), due);
+            // Media may begin, and a hold end, at any time: what to wait for is asked again.
+            let again = due.min(at + self.limits.idle);
+            self.timers.set(LegTimer::Idle(key), again);
         } else {
             self.end(key, at, EndReason::MediaTimeout, orders);
         }

@@ -35,6 +35,20 @@ pub fn attribute(
     invite: &Message<'_>,
     answer: Option<&Message<'_>>,
 ) -> Attribution {
+    with_facts(sensor, flow, invite, answer, |facts| {
+        directory.attribute(facts)
+    })
+}
+
+/// Asks something of what a directory is told of a call: by its INVITE, or by its answer where that came alone, and by
+/// the answer to it where there is one.
+pub fn with_facts<T>(
+    sensor: &Sensor,
+    flow: &Flow,
+    invite: &Message<'_>,
+    answer: Option<&Message<'_>>,
+    ask: impl FnOnce(&CallFacts<'_>) -> T,
+) -> T {
     let vlans: SmallVec<[u16; 3]> = flow
         .vantage
         .vlans
@@ -55,7 +69,7 @@ pub fn attribute(
     };
     callee.extend(callee_candidates(invite));
     let headers = |name: &str| invite.header(name);
-    directory.attribute(&CallFacts {
+    ask(&CallFacts {
         sensor: &sensor.name,
         interface: sensor.interface(flow.vantage.interface),
         vlans: &vlans,

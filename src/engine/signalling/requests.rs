@@ -15,7 +15,7 @@ impl Signalling {
         if envelope.method == Method::Invite {
             return self.handle_invite(envelope, found, orders);
         }
-        let Some((key, side)) = found else {
+        let Some((key, side)) = found.or_else(|| self.find_answer(envelope)) else {
             return self.handle_stray(envelope, orders);
         };
         self.touch(key, envelope);
@@ -23,6 +23,7 @@ impl Signalling {
             Method::Bye => self.handle_bye(key, side, envelope),
             Method::Cancel => self.handle_cancel(key),
             Method::Ack | Method::Prack => {
+                self.handle_ack(key, side, envelope);
                 if let Some(description) = self.description(envelope) {
                     self.agree(key, side, description, false, envelope.time);
                 }
@@ -31,6 +32,25 @@ impl Signalling {
             _ => {}
         }
         self.replan(key, orders);
+    }
+
+    /// The leg whose caller acknowledges another answer than the first that was seen.
+    fn find_answer(&self, envelope: &Envelope<'_, '_>) -> Option<(CallKey, Side)> {
+        let leg = self.unacknowledged(envelope)?;
+        let answered = leg.other_answers.iter().any(|t| **t == *envelope.to_tag);
+        (envelope.method == Method::Ack && answered).then_some((leg.key, Side::Caller))
+    }
+
+    /// An ACK says which of several answers is the call (RFC 3261 section 13.2.2.4). Without a 2xx it says nothing.
+    fn handle_ack(&mut self, key: CallKey, side: Side, envelope: &Envelope<'_, '_>) {
+        let Some(leg) = self.legs.get_mut(&key) else {
+            return;
+        };
+        let of_answer = leg.state == State::Answered && !leg.acknowledged;
+        if envelope.method == Method::Ack && side == Side::Caller && of_answer {
+            leg.acknowledge(envelope.to_tag);
+            Arc::make_mut(&mut leg.info).parties.callee.tag = parties::capped(envelope.to_tag);
+        }
     }
 
     /// A request in a dialog that is not known.
@@ -50,7 +70,8 @@ impl Signalling {
         found: Option<(CallKey, Side)>,
         orders: &mut Orders,
     ) {
-        if !envelope.to_tag.is_empty() {
+        // A callee that leaves the caller's tag out has none in To, and a dialog all the same.
+        if !envelope.to_tag.is_empty() || matches!(found, Some((_, Side::Callee))) {
             return match found {
                 Some((key, side)) => {
                     self.touch(key, envelope);

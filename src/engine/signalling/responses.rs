@@ -12,6 +12,7 @@ impl Signalling {
     ) {
         let (key, side) = match self.find(envelope) {
             Some(found) => found,
+            None if self.note_other_answer(envelope, status) => return,
             None => match self.meet(envelope, status) {
                 Some(key) => (key, Side::Caller),
                 None => return,
@@ -40,6 +41,36 @@ impl Signalling {
             _ => {}
         }
         self.replan(key, orders);
+    }
+
+    /// One more 2xx to an INVITE: another phone's, or the same one's as a proxy hands it on under a tag of its own. The ACK
+    /// will say which is the call.
+    fn note_other_answer(&mut self, envelope: &Envelope<'_, '_>, status: u16) -> bool {
+        if envelope.method != Method::Invite || !(200..=299).contains(&status) {
+            return false;
+        }
+        let Some(key) = self.unacknowledged(envelope).map(|leg| leg.key) else {
+            return false;
+        };
+        let description = self.description(envelope);
+        if let Some(leg) = self.legs.get_mut(&key) {
+            leg.note_other_answer(envelope.to_tag, description);
+        }
+        true
+    }
+
+    /// The answered leg of which `envelope` is an answer or an ACK, as long as its ACK was not seen.
+    pub(super) fn unacknowledged(&self, envelope: &Envelope<'_, '_>) -> Option<&leg::Leg> {
+        let keys = self.by_call_id.get(envelope.call_id)?;
+        keys.iter()
+            .filter_map(|key| self.legs.get(key))
+            .find(|leg| {
+                leg.state == State::Answered
+                    && !leg.acknowledged
+                    && leg.tags.caller == envelope.from_tag
+                    && leg.transactions.iter().any(|t| t.number == envelope.number)
+                    && leg.vantages.contains(&envelope.flow.vantage)
+            })
     }
 
     /// An answer to an INVITE that was not seen, or not yet: the mirror may show them the wrong way round, or the capture began

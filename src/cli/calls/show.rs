@@ -1,0 +1,290 @@
+//! `callreel calls show`: everything that is known of a call.
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::super::output::{self, Table, harmless, print_json};
+use super::super::reasons;
+use super::super::{Exit, selection::Store};
+use super::line::CallLine;
+use crate::access::Scope;
+use crate::base::TenantId;
+use crate::catalog::{CallRecord, Catalog};
+use crate::directory::Attribution;
+use crate::storage::{Kind, Layout, RecordingName, SegmentRecord, Sidecar, StreamRecord};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The call's id, as `callreel calls` lists it
+    #[arg(value_name = "ID")]
+    id: Uuid,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A call with what lies beside its recording.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    call: CallLine,
+    participants: Vec<ParticipantLine>,
+    attribution: Value,
+    sidecar: Option<Sidecar>,
+    /// Why there is no sidecar though there is a recording.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sidecar_error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ParticipantLine {
+    side: crate::base::Side,
+    user: Option<String>,
+    extension: Option<String>,
+    number: String,
+    name: String,
+}
+
+pub async fn run(args: &Args, store: &Store, catalog: &Catalog) -> anyhow::Result<Exit> {
+    let calls = catalog.call(&Scope::root(), args.id).await?;
+    if calls.is_empty() {
+        eprintln!("callreel: there is no call {}", args.id);
+        return Ok(Exit::Found);
+    }
+    // A call without a recording can be in the catalog for several tenants.
+    let shown: Vec<Shown> = calls.iter().map(|call| shown(call, &store.root)).collect();
+    if args.json {
+        match shown.as_slice() {
+            [only] => print_json(only)?,
+            several => print_json(&several)?,
+        }
+        return Ok(Exit::Success);
+    }
+    let tenants = catalog.tenants(&Scope::root()).await?;
+    let names = |id: TenantId| {
+        let tenant = tenants.iter().find(|tenant| tenant.id == id)?;
+        Some(tenant.name.clone())
+    };
+    for (at, one) in shown.iter().enumerate() {
+        if at > 0 {
+            output::print("\n");
+        }
+        print(one, &names);
+    }
+    Ok(Exit::Success)
+}
+
+fn shown(call: &CallRecord, root: &Path) -> Shown {
+    let (sidecar, sidecar_error) = match sidecar(call, root) {
+        Some(Ok(sidecar)) => (Some(sidecar), None),
+        Some(Err(error)) => (None, Some(error)),
+        None => (None, None),
+    };
+    let participants = call.participants.iter().map(|participant| ParticipantLine {
+        side: participant.side,
+        user: participant.user.clone(),
+        extension: participant.extension.clone(),
+        number: participant.number.clone(),
+        name: participant.display.clone(),
+    });
+    Shown {
+        call: CallLine::new(call, root),
+        participants: participants.collect(),
+        attribution: call.attribution.clone(),
+        sidecar,
+        sidecar_error,
+    }
+}
+
+fn sidecar(call: &CallRecord, root: &Path) -> Option<Result<Sidecar, String>> {
+    let file = call.file.as_ref()?;
+    // A path that is not a recording's own is not followed.
+    let name = RecordingName::parse(Path::new(&file.path))
+        .filter(|(name, kind)| *kind == Kind::Audio && name.tenant == call.tenant);
+    let Some((name, _)) = name else {
+        return Some(Err("the path in the catalog is no recording's".into()));
+    };
+    let path = Layout::new(root).path(&name, Kind::Sidecar);
+    Some(Sidecar::read(&path).map_err(|error| error.to_string()))
+}
+
+fn print(shown: &Shown, names: &reasons::Names<'_>) {
+    print_facts(&shown.call);
+    print_parties(shown);
+    if let Some(sidecar) = &shown.sidecar {
+        print_streams(&sidecar.streams);
+        print_segments(sidecar);
+        print_digits(sidecar);
+    }
+    if let Some(error) = &shown.sidecar_error {
+        output::print(&format!("\nsidecar: {}\n", harmless(error)));
+    }
+    if let Ok(attribution) = serde_json::from_value::<Attribution>(shown.attribution.clone()) {
+        output::print("\nattribution\n");
+        reasons::print(&attribution, names);
+    }
+}
+
+fn print_facts(call: &CallLine) {
+    let mut facts = vec![
+        ("call", call.id.to_string()),
+        ("tenant", format!("{} ({})", call.tenant, call.tenant_id)),
+        ("started", call.started_at.clone()),
+        (
+            "answered",
+            call.answered_at.clone().unwrap_or_else(|| "-".into()),
+        ),
+        ("ended", call.ended_at.clone().unwrap_or_else(|| "-".into())),
+        ("end reason", call.end_reason.clone()),
+        ("disposition", call.disposition.clone()),
+        ("length", format!("{:.3} s", call.length_s)),
+        ("codec", call.codec.clone()),
+        (
+            "loss",
+            format!("{} of {} packets", call.packets_lost, call.packets_expected),
+        ),
+        ("seen by", format!("{}, {}", call.sensor, call.vantage)),
+        ("Call-ID", call.call_id.clone()),
+        (
+            "interaction",
+            call.interaction_id
+                .map_or_else(|| "-".into(), |id| id.to_string()),
+        ),
+    ];
+    match &call.file {
+        Some(file) => facts.extend([
+            ("file", file.path.display().to_string()),
+            (
+                "audio",
+                format!(
+                    "{}, {} Hz, {} bytes",
+                    file.format, file.sample_rate_hz, file.size_bytes
+                ),
+            ),
+        ]),
+        None => facts.push(("file", "none".into())),
+    }
+    for (name, value) in facts {
+        let value = if value.is_empty() { "-" } else { &value };
+        output::print(&format!("{name:12} {}\n", harmless(value)));
+    }
+}
+
+fn print_parties(shown: &Shown) {
+    output::print("\n");
+    let mut table = Table::new(&["SIDE", "NUMBER", "HOST", "NAME", "EXTENSION", "USER", "OWN"]);
+    let of_sidecar = |side: fn(&Sidecar) -> &crate::storage::PartyRecord| {
+        let party = shown.sidecar.as_ref().map(side);
+        party.map_or_else(|| "-".into(), |party| party.host.clone())
+    };
+    let sides = [
+        (
+            "caller",
+            &shown.call.caller,
+            of_sidecar(|sidecar| &sidecar.caller),
+        ),
+        (
+            "callee",
+            &shown.call.callee,
+            of_sidecar(|sidecar| &sidecar.callee),
+        ),
+    ];
+    let dash = |text: Option<&String>| text.map_or("-", |text| text).to_owned();
+    for (side, party, host) in sides {
+        table.row(vec![
+            side.into(),
+            party.number.clone(),
+            host,
+            party.name.clone(),
+            dash(party.extension.as_ref()),
+            dash(party.user.as_ref()),
+            if party.own { "yes" } else { "no" }.into(),
+        ]);
+    }
+    table.print();
+}
+
+fn print_streams(streams: &[StreamRecord]) {
+    if streams.is_empty() {
+        return;
+    }
+    output::print("\n");
+    let mut table = Table::new(&[
+        "STREAM OF",
+        "SOURCE",
+        "DESTINATION",
+        "SSRC",
+        "CODEC",
+        "PACKETS",
+        "LOST",
+        "LATE",
+        "TWICE",
+        "JITTER",
+        "DRIFT",
+    ]);
+    for stream in streams {
+        table.row(vec![
+            stream.side.to_string(),
+            stream.source.clone(),
+            stream.destination.clone(),
+            stream.ssrc.clone(),
+            stream.codec.clone(),
+            stream.packets.to_string(),
+            stream.lost.to_string(),
+            stream.late.to_string(),
+            stream.duplicates.to_string(),
+            format!("{:.1} ms", stream.jitter_ms),
+            format!("{:.1} ms", stream.drift_ms),
+        ]);
+    }
+    table.print();
+}
+
+fn print_segments(sidecar: &Sidecar) {
+    if sidecar.segments.is_empty() {
+        return;
+    }
+    output::print("\n");
+    let rate = f64::from(sidecar.sample_rate_hz.max(1));
+    let seconds = |samples: u64| format!("{:.3} s", samples as f64 / rate);
+    let mut table = Table::new(&["SEGMENT OF", "FROM", "TO", "LENGTH", "CAUSE"]);
+    for SegmentRecord {
+        side,
+        from,
+        to,
+        cause,
+    } in &sidecar.segments
+    {
+        let cause = serde_json::to_value(cause).unwrap_or_default();
+        table.row(vec![
+            side.to_string(),
+            seconds(*from),
+            seconds(*to),
+            seconds(to.saturating_sub(*from)),
+            cause.as_str().unwrap_or_default().to_owned(),
+        ]);
+    }
+    table.print();
+    if sidecar.segments_omitted > 0 {
+        output::print(&format!("and {} more\n", sidecar.segments_omitted));
+    }
+}
+
+fn print_digits(sidecar: &Sidecar) {
+    if sidecar.digits.is_empty() {
+        return;
+    }
+    output::print("\n");
+    let mut table = Table::new(&["KEY OF", "AT", "KEY"]);
+    for digit in &sidecar.digits {
+        table.row(vec![
+            digit.side.to_string(),
+            digit.at.clone(),
+            digit.key.to_string(),
+        ]);
+    }
+    table.print();
+}

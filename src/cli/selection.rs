@@ -1,0 +1,106 @@
+//! Which storage and which catalog a command is about.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+
+use super::{DEFAULT_CONFIG, Exit, config_path, output};
+use crate::catalog::Catalog;
+use crate::config::{self, Loaded};
+use crate::daemon::storekeeping;
+
+/// Where `callreel replay` puts recordings when nobody says.
+const TRIAL_STORAGE: &str = "recordings";
+
+#[derive(Debug, Default, clap::Args)]
+pub struct Selection {
+    /// The daemon's configuration [default: /etc/callreel/callreel.toml; without it, what `replay` left in ./recordings]
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// A storage that `replay` filled, with its own catalog in DIR/catalog.db
+    #[arg(long, value_name = "DIR", global = true)]
+    storage: Option<PathBuf>,
+}
+
+/// A storage and its catalog.
+#[derive(Debug)]
+pub struct Store {
+    pub root: PathBuf,
+    pub catalog_url: String,
+}
+
+impl Selection {
+    /// What was chosen. Says what is wrong with the configuration where that is the reason for there being nothing.
+    pub fn store(&self) -> Result<Store, Exit> {
+        if let Some(root) = &self.storage {
+            return Ok(Store::of_its_own(root));
+        }
+        if self.config.is_none() && !Path::new(DEFAULT_CONFIG).exists() {
+            if Path::new(TRIAL_STORAGE).is_dir() {
+                return Ok(Store::of_its_own(Path::new(TRIAL_STORAGE)));
+            }
+            eprintln!(
+                "callreel: there is neither {DEFAULT_CONFIG} nor ./{TRIAL_STORAGE}: say which with --config FILE or --storage DIR"
+            );
+            return Err(Exit::Usage);
+        }
+        let settings = load(self.config.clone())?.settings;
+        Ok(Store {
+            root: settings.storage.root,
+            catalog_url: settings.catalog.url,
+        })
+    }
+}
+
+impl Store {
+    fn of_its_own(root: &Path) -> Store {
+        Store {
+            root: root.to_owned(),
+            catalog_url: catalog_in(root),
+        }
+    }
+
+    /// The catalog, which has to be there.
+    pub async fn catalog(&self) -> anyhow::Result<Catalog> {
+        storekeeping::open_catalog(&self.catalog_url).await
+    }
+}
+
+/// The address of the catalog that a storage without configuration has.
+pub fn catalog_in(root: &Path) -> String {
+    let path = root.join("catalog.db").display().to_string();
+    let path = path
+        .replace('%', "%25")
+        .replace('?', "%3F")
+        .replace('#', "%23");
+    format!("sqlite://{path}")
+}
+
+/// Loads a configuration, or says what is wrong with it, and how the command ends.
+pub fn load(path: Option<PathBuf>) -> Result<Loaded, Exit> {
+    config::load(&config_path(path)).map_err(|error| {
+        eprint!("{}", error.render(output::is_watched()));
+        Exit::Usage
+    })
+}
+
+/// Runs what asks a catalog.
+pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_catalog_is_found_in_folders_of_any_name() {
+        for folder in ["plain", "100%25 sure?", "a b#c"] {
+            let root = Path::new("/tmp").join(folder);
+            let file = storekeeping::catalog_file(&catalog_in(&root));
+            assert_eq!(file, Some(root.join("catalog.db")));
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! Do catalog and disk agree? Both ways: every row has its file, every file its row, and each is what the other says.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{OnDisk, Survey, files, survey};
+use crate::access::Scope;
+use crate::base::TenantId;
+use crate::catalog::{CallRecord, Catalog, FileRow};
+use crate::storage::{Kind, Layout, RecordingName, StorageLock, read_wav_info};
+
+/// A running daemon may take this long from a recording's last file to its row.
+const SETTLING: Duration = Duration::from_secs(60);
+
+/// What can be wrong. The codes are stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// The catalog's own file is broken.
+    CatalogDamaged,
+    /// A row's path is that of another tenant's recording.
+    WrongTenant,
+    /// A row's path is that of no recording, or of another one.
+    WrongPath,
+    /// There is a row or a sidecar, and no audio.
+    FileMissing,
+    /// The audio is not as long as its row or its sidecar says.
+    SizeDiffers,
+    /// The header of the audio does not fit its length, or is none.
+    HeaderWrong,
+    /// Audio without a sidecar.
+    SidecarMissing,
+    /// The sidecar cannot be read, or is another recording's.
+    SidecarWrong,
+    /// A recording without a row.
+    NotCatalogued,
+    /// Files of a call in progress, and no daemon that records it.
+    Unfinished,
+    /// A file or folder that cannot be looked at.
+    Unreadable,
+}
+
+impl Fault {
+    pub fn code(self) -> &'static str {
+        match self {
+            Fault::CatalogDamaged => "catalog_damaged",
+            Fault::WrongTenant => "wrong_tenant",
+            Fault::WrongPath => "wrong_path",
+            Fault::FileMissing => "file_missing",
+            Fault::SizeDiffers => "size_differs",
+            Fault::HeaderWrong => "header_wrong",
+            Fault::SidecarMissing => "sidecar_missing",
+            Fault::SidecarWrong => "sidecar_wrong",
+            Fault::NotCatalogued => "not_catalogued",
+            Fault::Unfinished => "unfinished",
+            Fault::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Finding {
+    pub fault: Fault,
+    /// Whose it is: by the row where there is one, else by the path.
+    pub tenant_id: Option<TenantId>,
+    pub recording_id: Option<Uuid>,
+    pub path: PathBuf,
+    pub detail: String,
+}
+
+/// What was compared, and what was found.
+#[derive(Debug, Default, serde::Serialize)]
+pub struct Verification {
+    /// Rows with a file.
+    pub rows: u64,
+    /// Recordings with a finished sidecar.
+    pub recordings: u64,
+    /// Calls in progress: the daemon's.
+    pub in_progress: u64,
+    /// Process of the daemon that holds the storage.
+    pub daemon: Option<String>,
+    pub findings: Vec<Finding>,
+}
+
+/// Compares, and changes nothing. A daemon may run meanwhile. `progress` is told how many rows and recordings of how
+/// many are done.
+///
+/// # Errors
+/// When there is no storage, or the catalog cannot be read.
+pub async fn verify(
+    catalog: &Catalog,
+    root: &Path,
+    progress: impl FnMut(u64, u64),
+) -> anyhow::Result<Verification> {
+    anyhow::ensure!(root.is_dir(), "there is no storage {}", root.display());
+    let survey = survey(root);
+    let rows = files(catalog).await?;
+    let mut verifier = Verifier {
+        layout: Layout::new(root),
+        found: Verification {
+            rows: rows.len() as u64,
+            recordings: survey.recordings.len() as u64,
+            daemon: StorageLock::holder(root),
+            ..Verification::default()
+        },
+        reported: HashSet::new(),
+        done: 0,
+        total: (rows.len() + survey.recordings.len()) as u64,
+        progress,
+    };
+    for line in catalog.check().await? {
+        verifier.add(Fault::CatalogDamaged, None, PathBuf::new(), line);
+    }
+    verifier.check_rows(&rows);
+    verifier.check_recordings(catalog, &survey, &rows).await?;
+    verifier.check_leftovers(survey);
+    let mut found = verifier.found;
+    found
+        .findings
+        .sort_by(|a, b| (a.fault, &a.path).cmp(&(b.fault, &b.path)));
+    Ok(found)
+}
+
+struct Verifier<P> {
+    layout: Layout,
+    found: Verification,
+    /// Recordings whose audio is not what their row says.
+    reported: HashSet<RecordingName>,
+    done: u64,
+    total: u64,
+    progress: P,
+}
+
+type Whose = (TenantId, Uuid);
+
+impl<P: FnMut(u64, u64)> Verifier<P> {
+    fn add(
+        &mut self,
+        fault: Fault,
+        whose: Option<Whose>,
+        path: PathBuf,
+        detail: impl Into<String>,
+    ) {
+        self.found.findings.push(Finding {
+            fault,
+            tenant_id: whose.map(|(tenant, _)| tenant),
+            recording_id: whose.map(|(_, id)| id),
+            path,
+            detail: detail.into(),
+        });
+    }
+
+    fn step(&mut self) {
+        self.done += 1;
+        (self.progress)(self.done, self.total);
+    }
+
+    fn check_rows(&mut self, rows: &[FileRow]) {
+        for row in rows {
+            if let Err((fault, detail)) = self.check_row(row) {
+                if let (Fault::FileMissing | Fault::SizeDiffers, Some((name, _))) =
+                    (fault, RecordingName::parse(Path::new(&row.path)))
+                {
+                    self.reported.insert(name);
+                }
+                // What the row says is not joined to the root: it may be any text.
+                let path = match fault {
+                    Fault::WrongPath | Fault::WrongTenant => PathBuf::from(&row.path),
+                    _ => self.layout.root().join(&row.path),
+                };
+                self.add(fault, Some((row.tenant, row.id)), path, detail);
+            }
+            self.step();
+        }
+    }
+
+    fn check_row(&self, row: &FileRow) -> Result<(), (Fault, String)> {
+        let Some((name, Kind::Audio)) = RecordingName::parse(Path::new(&row.path)) else {
+            return Err((Fault::WrongPath, "no recording is named like this".into()));
+        };
+        if name.tenant != row.tenant {
+            return Err((
+                Fault::WrongTenant,
+                format!("the row is tenant {}'s", row.tenant),
+            ));
+        }
+        if name.id.0 != row.id {
+            return Err((Fault::WrongPath, format!("the row is recording {}", row.id)));
+        }
+        let said = row.size_bytes;
+        match fs::symlink_metadata(self.layout.path(&name, Kind::Audio)) {
+            Ok(file) if !file.is_file() => Err((Fault::Unreadable, "it is no file".into())),
+            Ok(file) if file.len() != said => Err((
+                Fault::SizeDiffers,
+                format!("{} bytes, the catalog says {said}", file.len()),
+            )),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err((Fault::FileMissing, "the catalog has it".into()))
+            }
+            Err(error) => Err((Fault::Unreadable, error.to_string())),
+        }
+    }
+
+    async fn check_recordings(
+        &mut self,
+        catalog: &Catalog,
+        survey: &Survey,
+        rows: &[FileRow],
+    ) -> anyhow::Result<()> {
+        let known: HashSet<Whose> = rows.iter().map(|row| (row.tenant, row.id)).collect();
+        for recording in &survey.recordings {
+            let whose = (recording.name.tenant, recording.name.id.0);
+            if !known.contains(&whose)
+                && !self.is_settling(recording)
+                && !has_row(catalog, whose).await?
+            {
+                let detail = "`callreel catalog rebuild` enters it";
+                self.add(Fault::NotCatalogued, Some(whose), recording.audio(), detail);
+            }
+            self.check_files(recording);
+            self.step();
+        }
+        Ok(())
+    }
+
+    fn check_files(&mut self, recording: &OnDisk) {
+        let whose = Some((recording.name.tenant, recording.name.id.0));
+        let sidecar = match recording.row() {
+            Ok(row) => Some(row),
+            // Its tenant's data may have been removed since the survey.
+            Err(_) if !recording.sidecar_path().exists() => return,
+            Err(error) => {
+                let path = recording.sidecar_path();
+                self.add(Fault::SidecarWrong, whose, path, error.to_string());
+                None
+            }
+        };
+        if let Err((fault, detail)) = check_audio(recording, sidecar.as_ref()) {
+            // Otherwise the row has said so already.
+            if !self.reported.contains(&recording.name) {
+                self.add(fault, whose, recording.audio(), detail);
+            }
+        }
+    }
+
+    /// Whether a running daemon may still be about to enter it.
+    fn is_settling(&self, recording: &OnDisk) -> bool {
+        let age = || {
+            let modified = fs::metadata(recording.sidecar_path())
+                .ok()?
+                .modified()
+                .ok()?;
+            modified.elapsed().ok()
+        };
+        self.found.daemon.is_some() && age().is_some_and(|age| age < SETTLING)
+    }
+
+    fn check_leftovers(&mut self, survey: Survey) {
+        // One may have been started since the first look, and the survey has seen files of its calls.
+        let daemon = StorageLock::holder(self.layout.root());
+        let is_running = daemon.is_some() || self.found.daemon.is_some();
+        for recording in survey.without_sidecar {
+            let whose = (recording.name.tenant, recording.name.id.0);
+            let part = self.layout.path(&recording.name, Kind::SidecarPart);
+            if recording.sidecar_path().exists() || (is_running && part.exists()) {
+                continue;
+            }
+            let detail = "the catalog cannot be rebuilt from it";
+            self.add(
+                Fault::SidecarMissing,
+                Some(whose),
+                recording.audio(),
+                detail,
+            );
+        }
+        if is_running {
+            self.found.in_progress = survey.unfinished.len() as u64;
+        } else {
+            for recording in survey.unfinished {
+                let whose = (recording.name.tenant, recording.name.id.0);
+                let parts = [Kind::AudioPart, Kind::SidecarPart]
+                    .map(|kind| self.layout.path(&recording.name, kind));
+                let Some(path) = parts.into_iter().find(|path| path.exists()) else {
+                    continue;
+                };
+                let detail = "no daemon is running; the next start finishes it";
+                self.add(Fault::Unfinished, Some(whose), path, detail);
+            }
+        }
+        for (path, error) in survey.unreadable {
+            self.add(Fault::Unreadable, None, path, error.to_string());
+        }
+    }
+}
+
+async fn has_row(catalog: &Catalog, (tenant, id): Whose) -> anyhow::Result<bool> {
+    let rows = catalog.call(&Scope::tenant(tenant), id).await?;
+    Ok(rows.iter().any(|row| row.file.is_some()))
+}
+
+fn check_audio(recording: &OnDisk, sidecar: Option<&CallRecord>) -> Result<(), (Fault, String)> {
+    let path = recording.audio();
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err((Fault::FileMissing, "only its sidecar is there".into()));
+        }
+        Err(error) => return Err((Fault::Unreadable, error.to_string())),
+    };
+    let info = match read_wav_info(&file, &path) {
+        Ok(info) => info,
+        Err(error) => return Err((Fault::HeaderWrong, error.to_string())),
+    };
+    let is = file.metadata().map_or(0, |file| file.len());
+    let said = sidecar
+        .and_then(|row| row.file.as_ref())
+        .map(|file| file.size_bytes);
+    match said {
+        Some(said) if said != is => Err((
+            Fault::SizeDiffers,
+            format!("{is} bytes, its sidecar says {said}"),
+        )),
+        _ if !info.complete => Err((Fault::HeaderWrong, "it does not fit the length".into())),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,3 @@
+pub mod expected;
+pub mod reference;
+pub mod replay;
