@@ -36,7 +36,8 @@ test:
 	@.ci/setup test
 	.ci/test
 
-bench: build
+bench:
+	@.ci/setup build
 	benches/run.sh
 
 lint:

@@ -17,6 +17,7 @@ pub mod simulate;
 pub mod storage;
 
 pub mod access;
+pub mod api;
 pub mod catalog;
 pub mod recorder;
 

@@ -26,8 +26,7 @@ enum Command {
 and if anything fails, the old one stays. Calls without a recording are taken over from the old catalog as far as it is \
 readable; one that is damaged is kept as catalog.db.damaged.\n\n\
 Not while `callreel run` or `replay` works on the storage: what they finish meanwhile would be in the old catalog only. \
-It is refused then, with their process id, and a daemon is not started while it lasts. A daemon that was stopped for it \
-enters by itself what it finds missing when it starts again.\n\n\
+It is refused then, with their process id, and a daemon does not start while it lasts.\n\n\
 Exit status: 0 rebuilt, 1 rebuilt without what could not be read, 2 not rebuilt."
     )]
     Rebuild(Options),

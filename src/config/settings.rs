@@ -422,11 +422,7 @@ fn read_engine(source: &mut Source<'_>, fields: &mut Fields<'_>, engine: &mut En
     );
     bounded("orphan_media_mib", &mut engine.orphan_media_mib, 0..=4096);
     bounded("orphan_media_ms", &mut engine.orphan_media_ms, 0..=10_000);
-    bounded(
-        "reorder_window_ms",
-        &mut engine.reorder_window_ms,
-        20..=400,
-    );
+    bounded("reorder_window_ms", &mut engine.reorder_window_ms, 20..=400);
 }
 
 fn read_recorder(source: &mut Source<'_>, fields: &mut Fields<'_>, recorder: &mut Recorder) {

@@ -2,6 +2,18 @@
 //!
 //! In: a configuration. Out: a running recorder, or the reason why there is none.
 
+mod announce;
 pub mod cataloguing;
+mod control;
+mod disk;
+mod entering;
+mod health;
+mod live;
+mod log;
+mod metrics;
 pub mod pipeline;
+mod reload;
+pub mod run;
+mod state;
 pub mod storekeeping;
+mod systemd;

@@ -362,25 +362,19 @@ impl Directory {
         (entry, number): (u32, &Number),
         best: &mut Best,
     ) {
-        let owner = self.entry(entry).map(|entry| entry.tenant);
-        let Some((at, tenant)) = owner.and_then(|at| Some((at, self.standing(at)?))) else {
-            return;
-        };
+        let owner = self.entry(entry);
         let candidates = facts.candidates(side);
-        let Some(candidate) = candidates.get(index) else {
+        let (Some(owner), Some(candidate)) = (owner, candidates.get(index)) else {
             return;
         };
-        if tenant.dialling != dialling {
-            return;
-        }
-        for rule_at in tenant.rules.iter() {
-            let Some(head) = self.rule_head(rule_at) else {
-                continue;
-            };
+        let rules = self.rule_heads.get(owner.first_rule as usize..);
+        let own = |head: &&RuleHead| head.tenant == owner.tenant && head.dialling == dialling;
+        let rules = rules.unwrap_or_default().iter().take_while(own);
+        for (rule_at, head) in (owner.first_rule..).zip(rules) {
             let Some(nearness) = self.nearness(head, facts, side) else {
                 continue;
             };
-            let Some(weight) = self.weight(tenant.order, side, nearness, candidates, index) else {
+            let Some(weight) = self.weight(head.order, side, nearness, candidates, index) else {
                 return;
             };
             if best.is_open_to(weight)
@@ -389,7 +383,7 @@ impl Directory {
             {
                 best.offer(Found {
                     weight,
-                    tenant: at,
+                    tenant: head.tenant,
                     rule: rule_at,
                     entry,
                     candidate: index,

@@ -96,6 +96,14 @@ struct Builder {
     errors: Vec<Error>,
 }
 
+/// What the entries of one extension have in common.
+struct Owner {
+    tenant: u32,
+    first_rule: u32,
+    main: u32,
+    user: u32,
+}
+
 /// Values that many share, each kept once.
 struct Interned<K, V> {
     known: WireMap<K, u32>,
@@ -162,7 +170,7 @@ impl Builder {
         }
         self.by_id.insert(definition.id, at);
         let rules = self.add_rules(at, &definition.rules);
-        let entries = self.add_extensions(at, definition);
+        let entries = self.add_extensions(at, rules.start, definition);
         let dialling = if definition.extensions.is_empty() {
             NO_DIALLING
         } else {
@@ -220,20 +228,29 @@ impl Builder {
         }
     }
 
-    fn add_extensions(&mut self, tenant: u32, definition: &TenantDefinition) -> Span {
+    fn add_extensions(
+        &mut self,
+        tenant: u32,
+        first_rule: u32,
+        definition: &TenantDefinition,
+    ) -> Span {
         let start = index(self.entries.len());
         let mut ranges: Vec<(Range, u32)> = Vec::new();
         for extension in &definition.extensions {
             let Some(spelled) = extension.pattern.spelled(definition.country) else {
                 continue;
             };
-            let main = index(self.entries.len());
-            let user = self.user_id(extension);
-            self.add_entry(tenant, main, user, &extension.place, &spelled, &mut ranges);
+            let owner = Owner {
+                tenant,
+                first_rule,
+                main: index(self.entries.len()),
+                user: self.user_id(extension),
+            };
+            self.add_entry(&owner, &extension.place, &spelled, &mut ranges);
             for alias in &extension.aliases {
                 if let Some(number) = normalise(&alias.number, definition.country) {
                     let spelled = Spelled::Number(number);
-                    self.add_entry(tenant, main, user, &alias.place, &spelled, &mut ranges);
+                    self.add_entry(&owner, &alias.place, &spelled, &mut ranges);
                 }
             }
         }
@@ -251,9 +268,7 @@ impl Builder {
 
     fn add_entry(
         &mut self,
-        tenant: u32,
-        main: u32,
-        user: u32,
+        owner: &Owner,
         place: &Place,
         spelled: &Spelled,
         ranges: &mut Vec<(Range, u32)>,
@@ -267,9 +282,10 @@ impl Builder {
             is_number: matches!(spelled, Spelled::Number(_)),
             file,
             line: place.line,
-            tenant,
-            main,
-            user,
+            tenant: owner.tenant,
+            first_rule: owner.first_rule,
+            main: owner.main,
+            user: owner.user,
         });
         let width = if let Spelled::Range(range) = spelled {
             ranges.push((*range, at));
@@ -283,7 +299,7 @@ impl Builder {
             let latest = self.numbering.latest(key);
             let same_tenant = latest.filter(|latest| {
                 let entry = self.entries.get(*latest as usize);
-                entry.is_some_and(|entry| entry.tenant == tenant)
+                entry.is_some_and(|entry| entry.tenant == owner.tenant)
             });
             match (same_tenant, shape.kind) {
                 (None, _) => self.numbering.add(key, at),

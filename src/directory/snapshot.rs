@@ -76,8 +76,9 @@ impl Span {
     }
 }
 
-/// An extension or an alias of one.
+/// An extension or an alias of one. A million of them are a table that no cache holds: each lies in one line of it.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
 pub(super) struct Entry {
     pub text: u32,
     pub text_len: u8,
@@ -86,6 +87,8 @@ pub(super) struct Entry {
     pub file: u32,
     pub line: u32,
     pub tenant: u32,
+    /// The first of the tenant's rules, if it has any.
+    pub first_rule: u32,
     /// The extension it is an alias of; itself where it is the extension.
     pub main: u32,
     pub user: u32,

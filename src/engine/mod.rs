@@ -9,6 +9,8 @@ pub mod media;
 pub mod plan;
 pub mod signalling;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod timer;
 
 use std::sync::Arc;

@@ -29,15 +29,15 @@ impl Source {
     /// Where `word` stands, alone, not as a part of another word.
     pub fn words<'s>(&'s self, word: &'s str) -> impl Iterator<Item = usize> + 's {
         let part = |c: char| c.is_alphanumeric() || c == '_';
-        let bytes_before = |at: usize| self.code[..at].chars().next_back();
+        let before = |at: usize| self.code[..at].chars().next_back();
         self.code
             .match_indices(word)
             .map(|(at, _)| at)
             .filter(move |&at| {
                 let after = self.code[at + word.len()..].chars().next();
-                let (opens, closes) = (word.starts_with(part), word.ends_with(part));
-                !(opens && bytes_before(at).is_some_and(part))
-                    && !(closes && after.is_some_and(part))
+                let runs_on_before = word.starts_with(part) && before(at).is_some_and(part);
+                let runs_on_after = word.ends_with(part) && after.is_some_and(part);
+                !runs_on_before && !runs_on_after
             })
     }
 

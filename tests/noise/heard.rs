@@ -68,6 +68,7 @@ impl Heard {
             for piece in &pieces.pieces {
                 let codec = block.formats[usize::from(piece.format)].codec;
                 let payload = pieces.payload(piece).to_vec();
+                trace.placed += 1;
                 assert_eq!(payload.len(), usize::from(piece.len));
                 trace
                     .pieces

@@ -146,9 +146,9 @@ impl Question {
                 ..
             } => {}
             StartLine::Request { .. } => {
-                bail!("the message is a {}, not an INVITE", invite.method_token())
+                bail!("the message is {}, not INVITE", invite.method_token())
             }
-            StartLine::Response { .. } => bail!("the message is a response, not an INVITE"),
+            StartLine::Response { .. } => bail!("the message is a response, not INVITE"),
         }
         let answer = self
             .answer

@@ -157,3 +157,8 @@ pub async fn open_catalog(url: &str) -> anyhow::Result<Catalog> {
     }
     Ok(Catalog::open(url).await?)
 }
+
+/// JSON for any path: a name that is not UTF-8 is shown as far as it is.
+fn as_text<S: serde::Serializer>(path: &Path, out: S) -> Result<S::Ok, S::Error> {
+    out.collect_str(&path.display())
+}

@@ -24,6 +24,7 @@ pub struct Rebuilt {
 
 #[derive(Debug, serde::Serialize)]
 pub struct Unreadable {
+    #[serde(serialize_with = "super::as_text")]
     pub path: PathBuf,
     pub reason: String,
 }

@@ -70,6 +70,7 @@ pub struct Finding {
     /// Whose it is: by the row where there is one, else by the path.
     pub tenant_id: Option<TenantId>,
     pub recording_id: Option<Uuid>,
+    #[serde(serialize_with = "super::as_text")]
     pub path: PathBuf,
     pub detail: String,
 }
@@ -219,7 +220,7 @@ impl<P: FnMut(u64, u64)> Verifier<P> {
             let whose = (recording.name.tenant, recording.name.id.0);
             if !known.contains(&whose)
                 && !self.is_settling(recording)
-                && !has_row(catalog, whose).await?
+                && !self.has_row(catalog, whose).await?
             {
                 let detail = "`callreel catalog rebuild` enters it";
                 self.add(Fault::NotCatalogued, Some(whose), recording.audio(), detail);
@@ -262,6 +263,15 @@ impl<P: FnMut(u64, u64)> Verifier<P> {
         self.found.daemon.is_some() && age().is_some_and(|age| age < SETTLING)
     }
 
+    /// Whether a running daemon has entered it since the rows were read.
+    async fn has_row(&self, catalog: &Catalog, (tenant, id): Whose) -> anyhow::Result<bool> {
+        if self.found.daemon.is_none() {
+            return Ok(false);
+        }
+        let rows = catalog.call(&Scope::tenant(tenant), id).await?;
+        Ok(rows.iter().any(|row| row.file.is_some()))
+    }
+
     fn check_leftovers(&mut self, survey: Survey) {
         // One may have been started since the first look, and the survey has seen files of its calls.
         let daemon = StorageLock::holder(self.layout.root());
@@ -298,11 +308,6 @@ impl<P: FnMut(u64, u64)> Verifier<P> {
             self.add(Fault::Unreadable, None, path, error.to_string());
         }
     }
-}
-
-async fn has_row(catalog: &Catalog, (tenant, id): Whose) -> anyhow::Result<bool> {
-    let rows = catalog.call(&Scope::tenant(tenant), id).await?;
-    Ok(rows.iter().any(|row| row.file.is_some()))
 }
 
 fn check_audio(recording: &OnDisk, sidecar: Option<&CallRecord>) -> Result<(), (Fault, String)> {

@@ -21,7 +21,11 @@ impl Media {
         }
         self.counters.streams_opened += 1;
         let id = self.streams.insert(Stream::new(key, time));
-        let rehash = |id: &u32| self.streams.get(*id).map_or(0, |stream| self.hasher.hash_one(stream.key));
+        let rehash = |id: &u32| {
+            self.streams
+                .get(*id)
+                .map_or(0, |stream| self.hasher.hash_one(stream.key))
+        };
         self.index.insert_unique(hash, id, rehash);
         for endpoint in [key.flow.source, key.flow.destination] {
             self.touching
@@ -116,8 +120,11 @@ impl Media {
         if self.owns_flow(call, &flow.reversed(), candidate.sender.other()) {
             candidate.score += 1;
         }
-        let holder = call.tracks[candidate.sender].holder.and_then(|id| self.streams.get(id));
-        if holder.is_some_and(|holder| holder.key.flow != *flow && is_heard(holder, stream.last_at)) {
+        let holder = call.tracks[candidate.sender]
+            .holder
+            .and_then(|id| self.streams.get(id));
+        if holder.is_some_and(|holder| holder.key.flow != *flow && is_heard(holder, stream.last_at))
+        {
             candidate.score = candidate.score.saturating_sub(3);
         }
         Some((candidate, call.plan.call))

@@ -182,7 +182,11 @@ impl Media {
 
     #[inline]
     fn find_stream(&self, key: &StreamKey, hash: u64) -> Option<u32> {
-        let is_it = |id: &u32| self.streams.get(*id).is_some_and(|stream| stream.key == *key);
+        let is_it = |id: &u32| {
+            self.streams
+                .get(*id)
+                .is_some_and(|stream| stream.key == *key)
+        };
         self.index.find(hash, is_it).copied()
     }
 
@@ -307,8 +311,11 @@ impl Media {
         let (Some(call), Some(stream)) = (self.calls.get_mut(slot), self.streams.get(id)) else {
             return false;
         };
-        let holder = call.tracks[side].holder.and_then(|holder| self.streams.get(holder));
-        let wins = holder.is_none_or(|holder| takes_over(stream, holder, &call.plan.sides[side], time));
+        let holder = call.tracks[side]
+            .holder
+            .and_then(|holder| self.streams.get(holder));
+        let wins =
+            holder.is_none_or(|holder| takes_over(stream, holder, &call.plan.sides[side], time));
         if wins {
             call.tracks[side].holder = Some(id);
         } else if let Some(stream) = self.streams.get_mut(id) {
@@ -328,7 +335,8 @@ impl Media {
         arrived: Arrived<'_>,
         sink: &mut impl Sink,
     ) {
-        let (Some(stream), Some(call)) = (self.streams.get_mut(id), self.calls.get_mut(slot)) else {
+        let (Some(stream), Some(call)) = (self.streams.get_mut(id), self.calls.get_mut(slot))
+        else {
             return;
         };
         let mut meaning = meaning;
@@ -346,14 +354,36 @@ impl Media {
             self.kept_bytes += stream.keep(arrived.keep());
             return;
         };
-        put(stream, call, side, &meaning, position, &arrived, sink, &mut self.counters);
+        put(
+            stream,
+            call,
+            side,
+            &meaning,
+            position,
+            &arrived,
+            sink,
+            &mut self.counters,
+        );
         if !stream.kept.is_empty() {
-            place_kept(stream, call, side, sink, &mut self.counters, &mut self.kept_bytes);
+            place_kept(
+                stream,
+                call,
+                side,
+                sink,
+                &mut self.counters,
+                &mut self.kept_bytes,
+            );
         }
         if !call.block_timer_set {
             call.block_timer_set = true;
-            let due = call.timeline.as_ref().map_or(arrived.time, |timeline| timeline.next_block_end());
-            self.timers.set(MediaTimer::BlockDue(call.plan.call), due + self.limits.reorder_window);
+            let due = call
+                .timeline
+                .as_ref()
+                .map_or(arrived.time, |timeline| timeline.next_block_end());
+            self.timers.set(
+                MediaTimer::BlockDue(call.plan.call),
+                due + self.limits.reorder_window,
+            );
         }
     }
 
@@ -542,11 +572,23 @@ impl Kept {
 
 /// Looks up what `payload_type` means and remembers it with the stream.
 #[cold]
-fn change_meaning(stream: &mut Stream, call: &mut MediaCall, side: Side, payload_type: u8) -> Meaning {
+fn change_meaning(
+    stream: &mut Stream,
+    call: &mut MediaCall,
+    side: Side,
+    payload_type: u8,
+) -> Meaning {
     let format = call.format(side, payload_type);
     let encrypted = call.plan.sides[side].encrypted;
-    let number = call.timeline.as_mut().and_then(|timeline| timeline.format(format));
-    let meaning = Meaning { format, number, encrypted };
+    let number = call
+        .timeline
+        .as_mut()
+        .and_then(|timeline| timeline.format(format));
+    let meaning = Meaning {
+        format,
+        number,
+        encrypted,
+    };
     if encrypted {
         call.heard.encrypted = true;
     } else {
@@ -649,18 +691,35 @@ fn place_kept(
     *kept_bytes -= bytes;
     for packet in kept {
         let format = call.format(side, packet.payload_type);
-        let place = call
-            .timeline
-            .as_mut()
-            .zip(stream.clock.as_ref())
-            .and_then(|(timeline, clock)| {
-                let position = clock.place_kept(timeline.start, packet.time, packet.timestamp)?;
-                let number = timeline.format(format);
-                Some((Meaning { format, number, encrypted: false }, position))
-            });
+        let place =
+            call.timeline
+                .as_mut()
+                .zip(stream.clock.as_ref())
+                .and_then(|(timeline, clock)| {
+                    let position =
+                        clock.place_kept(timeline.start, packet.time, packet.timestamp)?;
+                    let number = timeline.format(format);
+                    Some((
+                        Meaning {
+                            format,
+                            number,
+                            encrypted: false,
+                        },
+                        position,
+                    ))
+                });
         match place {
             Some((meaning, position)) => {
-                put(stream, call, side, &meaning, position, &packet.arrived(), sink, counters);
+                put(
+                    stream,
+                    call,
+                    side,
+                    &meaning,
+                    position,
+                    &packet.arrived(),
+                    sink,
+                    counters,
+                );
             }
             None => {
                 stream.not_placed += 1;

@@ -128,7 +128,9 @@ impl Stream {
     /// Packets by codec.
     fn codec_counts(&self) -> Vec<(Codec, u64)> {
         let mut codecs = self.codecs.clone();
-        let Some(meaning) = self.meaning else { return codecs };
+        let Some(meaning) = self.meaning else {
+            return codecs;
+        };
         let codec = meaning.format.codec;
         if let Some((_, count)) = codecs.iter_mut().find(|(known, _)| *known == codec) {
             *count += self.run;
@@ -167,7 +169,9 @@ impl Stream {
 
     pub fn report(&self, side: Side) -> StreamReport {
         let codecs = self.codec_counts();
-        let most = codecs.iter().max_by_key(|(codec, count)| (codec.is_audio(), *count));
+        let most = codecs
+            .iter()
+            .max_by_key(|(codec, count)| (codec.is_audio(), *count));
         StreamReport {
             side,
             flow: self.key.flow,

@@ -516,13 +516,17 @@ impl Signalling {
         } else {
             self.limits.idle
         };
-        let due = media.map_or(leg.last_at, |media| media.max(leg.last_at)) + patience;
-        if due > at {
+        let last = media.map_or(leg.last_at, |media| media.max(leg.last_at));
+        let due = last + patience;
+        if due <= at {
+            self.end(key, at, EndReason::MediaTimeout, orders);
+        } else if last > at {
+            // Of a capture whose clock jumps.
+            self.timers.set(LegTimer::Idle(key), due);
+        } else {
             // Media may begin, and a hold end, at any time: what to wait for is asked again.
             let again = due.min(at + self.limits.idle);
             self.timers.set(LegTimer::Idle(key), again);
-        } else {
-            self.end(key, at, EndReason::MediaTimeout, orders);
         }
     }
 

@@ -1,0 +1,217 @@
+//! Replays simulated captures through the real program and reports what a packet costs.
+//!
+//! `make bench`, or `cargo bench --bench replay -- [--runs N] [--calls N,N,…] [--folder DIR]`. CPU is user and system time
+//! of the whole process as the kernel counts it; memory is its peak resident size. Captures are made once and kept in the
+//! folder, which should be on the disk that recordings would be on.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use callreel::simulate::{PcapSink, Scenario, generate};
+
+/// Packets of RTP that a capture holds at most: with more calls they are shorter.
+const PACKETS: u32 = 6_000_000;
+/// Two sides, fifty packets a second.
+const PACKETS_A_SECOND: u32 = 100;
+
+fn main() {
+    let options = Options::parse();
+    std::fs::create_dir_all(&options.folder).expect("the bench folder can be made");
+    println!(
+        "{:>6} {:>9} {:>8} {:>8} {:>8} {:>9} {:>10} {:>12} {:>9}",
+        "calls",
+        "packets",
+        "user s",
+        "sys s",
+        "wall s",
+        "ns/packet",
+        "packets/s",
+        "peak MB",
+        "KB/call"
+    );
+    for &calls in &options.calls {
+        let capture = capture(&options.folder, calls);
+        let mut runs: Vec<Run> = (0..options.runs)
+            .map(|_| replay(&options.folder, &capture, calls))
+            .collect();
+        runs.sort_by_key(|run| run.user + run.sys);
+        let Some(median) = runs.get(runs.len() / 2) else {
+            return;
+        };
+        median.print(calls);
+    }
+}
+
+struct Options {
+    runs: u32,
+    calls: Vec<u32>,
+    folder: PathBuf,
+}
+
+impl Options {
+    /// Unknown words are cargo's own.
+    fn parse() -> Options {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
+        let mut options = Options {
+            runs: 3,
+            calls: vec![100, 1000, 5000],
+            folder,
+        };
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            let mut value = || {
+                words
+                    .next()
+                    .unwrap_or_else(|| panic!("{word} needs a value"))
+            };
+            match word.as_str() {
+                "--runs" => options.runs = value().parse().expect("--runs takes a number"),
+                "--folder" => options.folder = value().into(),
+                "--calls" => {
+                    let numbers = value();
+                    let numbers = numbers
+                        .split(',')
+                        .map(|n| n.parse().expect("--calls takes numbers"));
+                    options.calls = numbers.collect();
+                }
+                _ => {}
+            }
+        }
+        options
+    }
+}
+
+/// The capture of `calls` calls at once, made if it is not there.
+fn capture(folder: &Path, calls: u32) -> PathBuf {
+    let seconds = talk_seconds(calls);
+    let path = folder.join(format!("{calls}-calls-{seconds}-s.pcap"));
+    if !path.exists() {
+        let scenario = Scenario::benchmark(calls, Duration::from_secs(u64::from(seconds)));
+        let part = path.with_extension("part");
+        let mut sink = PcapSink::create(&part).expect("the capture can be made");
+        generate(&scenario, &mut sink).expect("the capture can be written");
+        drop(sink);
+        std::fs::rename(&part, &path).expect("the capture gets its name");
+    }
+    // Into the page cache.
+    let mut file = std::fs::File::open(&path).expect("the capture is there");
+    let mut buffer = vec![0; 1 << 20];
+    while file.read(&mut buffer).is_ok_and(|read| read > 0) {}
+    path
+}
+
+fn talk_seconds(calls: u32) -> u32 {
+    (PACKETS / PACKETS_A_SECOND / calls).clamp(2, 60)
+}
+
+struct Run {
+    user: Duration,
+    sys: Duration,
+    wall: Duration,
+    peak_kib: u64,
+}
+
+/// Replays the capture and checks that every call is whole.
+fn replay(folder: &Path, capture: &Path, calls: u32) -> Run {
+    let storage = folder.join("recordings");
+    // What an earlier run left, if any.
+    let _ = std::fs::remove_dir_all(&storage);
+    rustix::fs::sync();
+    let before = children_ticks();
+    let begin = Instant::now();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_callreel"))
+        .arg("replay")
+        .arg(capture)
+        .arg("--storage")
+        .arg(&storage)
+        .arg("--json")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("callreel starts");
+    let mut output = child.stdout.take().expect("it was piped");
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        output.read_to_string(&mut text).map(|_| text)
+    });
+    let mut peak_kib = 0;
+    let status = loop {
+        peak_kib = peak_kib.max(peak_of(child.id()));
+        if let Some(status) = child.try_wait().expect("callreel can be waited for") {
+            break status;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let wall = begin.elapsed();
+    let after = children_ticks();
+    assert!(status.success(), "callreel failed: {status}");
+    check(
+        &reader
+            .join()
+            .expect("the reader does not panic")
+            .expect("the report is text"),
+        calls,
+    );
+    let _ = std::fs::remove_dir_all(&storage);
+    Run {
+        user: after.0 - before.0,
+        sys: after.1 - before.1,
+        wall,
+        peak_kib,
+    }
+}
+
+fn check(report: &str, calls: u32) {
+    let report: serde_json::Value = serde_json::from_str(report).expect("the report is JSON");
+    let whole = report["calls"]
+        .as_array()
+        .expect("it lists calls")
+        .iter()
+        .filter(|call| {
+            let length = call["length_s"].as_f64().unwrap_or(0.0);
+            call["disposition"] == "recorded"
+                && call["packets_lost"] == 0
+                && length > f64::from(talk_seconds(calls)) - 0.1
+        });
+    assert_eq!(whole.count(), calls as usize, "calls that are whole");
+}
+
+/// User and system time of all children that were waited for (proc(5), fields 16 and 17).
+fn children_ticks() -> (Duration, Duration) {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("proc is mounted");
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    // Field 3 is the first behind the name; ticks are hundredths of a second on Linux.
+    let ticks =
+        |field: usize| Duration::from_millis(fields[field - 3].parse::<u64>().unwrap_or(0) * 10);
+    (ticks(16), ticks(17))
+}
+
+fn peak_of(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok())
+        .unwrap_or(0)
+}
+
+impl Run {
+    fn print(&self, calls: u32) {
+        let packets = f64::from(calls * talk_seconds(calls) * PACKETS_A_SECOND);
+        let cpu = (self.user + self.sys).as_secs_f64();
+        println!(
+            "{calls:>6} {packets:>9} {:>8.2} {:>8.2} {:>8.2} {:>9.0} {:>10.0} {:>12.1} {:>9.1}",
+            self.user.as_secs_f64(),
+            self.sys.as_secs_f64(),
+            self.wall.as_secs_f64(),
+            cpu * 1e9 / packets,
+            packets / self.wall.as_secs_f64(),
+            self.peak_kib as f64 / 1024.0,
+            self.peak_kib as f64 / f64::from(calls),
+        );
+    }
+}

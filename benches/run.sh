@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Speed and memory, on generated calls: `make bench`. Nothing else should run on the machine meanwhile.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+echo "== replay: whole calls, from a capture in the page cache to WAV, sidecar and catalog =="
+cargo bench --locked --quiet --bench replay -- "$@"
+echo
+echo "== directory: load and lookup =="
+cargo bench --locked --quiet --bench directory

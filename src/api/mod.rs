@@ -1,0 +1,187 @@
+//! HTTP: what programs and operators ask a running daemon.
+//!
+//! In: a [`Service`] that answers, and the address to listen on. Out: `/health` for those who must know whether recording
+//! works, `/metrics` for Prometheus. Nothing here waits for a packet or a disk.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+use serde::Serialize;
+
+/// What the daemon answers with. Called on the thread that serves: must not block.
+pub trait Service: Send + Sync + 'static {
+    fn health(&self) -> Health;
+    /// In Prometheus' text format, version 0.0.4.
+    fn metrics(&self) -> String;
+}
+
+/// Whether calls are being recorded as configured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// None: all is well.
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// For programs; stable.
+    pub code: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+impl Health {
+    pub fn add(&mut self, code: &'static str, message: impl Into<String>) {
+        let message = message.into();
+        self.problems.push(Problem { code, message });
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot listen on {address} (api.listen): {source}")]
+    Listen {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
+    #[error("cannot serve HTTP: {0}")]
+    Serve(std::io::Error),
+}
+
+/// Takes the port, so that a taken one is known at start.
+pub fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    let bind = || {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    bind().map_err(|source| Error::Listen { address, source })
+}
+
+/// Answers until `stop` is ready. To be called within a tokio runtime.
+pub async fn serve(
+    listener: TcpListener,
+    service: Arc<dyn Service>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), Error> {
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(Error::Serve)?;
+    axum::serve(listener, routes(service))
+        .with_graceful_shutdown(stop)
+        .await
+        .map_err(Error::Serve)
+}
+
+fn routes(service: Arc<dyn Service>) -> Router {
+    Router::new()
+        .route("/health", get(health))
+        .route("/metrics", get(metrics))
+        .with_state(service)
+}
+
+async fn health(State(service): State<Arc<dyn Service>>) -> Response {
+    #[derive(Serialize)]
+    struct Body {
+        status: &'static str,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        reasons: Vec<Problem>,
+    }
+    let Health { problems } = service.health();
+    let (code, status) = match problems.is_empty() {
+        true => (StatusCode::OK, "ok"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "failing"),
+    };
+    let body = Body {
+        status,
+        reasons: problems,
+    };
+    (code, Json(body)).into_response()
+}
+
+async fn metrics(State(service): State<Arc<dyn Service>>) -> Response {
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], service.metrics()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use super::*;
+
+    struct Answers(Health);
+
+    impl Service for Answers {
+        fn health(&self) -> Health {
+            self.0.clone()
+        }
+
+        fn metrics(&self) -> String {
+            "callreel_packets_total 7\n".into()
+        }
+    }
+
+    /// The answer to one request, head and body.
+    fn ask(health: Health, path: &str) -> String {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let server = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            let stopped = async move { _ = stopped.await };
+            runtime.block_on(serve(listener, Arc::new(Answers(health)), stopped))
+        });
+        let mut client = TcpStream::connect(address).unwrap();
+        write!(
+            client,
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        stop.send(()).unwrap();
+        server.join().unwrap().unwrap();
+        answer
+    }
+
+    #[test]
+    fn health_is_200_or_503_with_reasons() {
+        let answer = ask(Health::default(), "/health");
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.ends_with("{\"status\":\"ok\"}"), "{answer}");
+        let mut health = Health::default();
+        health.add("storage_low", "3 MiB are free");
+        let answer = ask(health, "/health");
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(
+            answer.ends_with(
+                r#"{"status":"failing","reasons":[{"code":"storage_low","message":"3 MiB are free"}]}"#
+            ),
+            "{answer}"
+        );
+    }
+
+    #[test]
+    fn metrics_are_text_and_other_paths_do_not_exist() {
+        let answer = ask(Health::default(), "/metrics");
+        assert!(answer.contains("content-type: text/plain; version=0.0.4"));
+        assert!(answer.ends_with("callreel_packets_total 7\n"));
+        assert!(ask(Health::default(), "/").starts_with("HTTP/1.1 404 "));
+    }
+
+    #[test]
+    fn a_taken_port_is_an_error_that_names_the_setting() {
+        let first = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let taken = listen(first.local_addr().unwrap()).unwrap_err();
+        assert!(taken.to_string().contains("api.listen"), "{taken}");
+    }
+}

@@ -1,0 +1,131 @@
+//! The thread that listens to the outside: signals and HTTP. What concerns the daemon comes out as an [`Order`].
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::thread::JoinHandle;
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+use super::state::Front;
+use crate::api;
+
+/// What the daemon is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    Stop,
+    Reload,
+    /// A file of the configuration may have changed.
+    FilesChanged,
+    /// A thread between wire and recorder is gone.
+    CaptureEnded,
+}
+
+pub struct Control {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Control {
+    /// Hears signals from now on, and answers on `listener`.
+    pub fn start(
+        listener: TcpListener,
+        front: Arc<Front>,
+        orders: SyncSender<Order>,
+    ) -> anyhow::Result<Control> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let signals = {
+            let _guard = runtime.enter();
+            Signals {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+                hang_up: signal(SignalKind::hangup())?,
+            }
+        };
+        let (stop, stopped) = oneshot::channel();
+        let run = move || serve(&runtime, listener, front, signals, orders, stopped);
+        let thread = std::thread::Builder::new().name("control".into());
+        let thread = thread.spawn(run)?;
+        Ok(Control { stop, thread })
+    }
+
+    /// Ends HTTP.
+    pub fn finish(self) {
+        let _ = self.stop.send(());
+        let _ = self.thread.join();
+    }
+}
+
+fn serve(
+    runtime: &Runtime,
+    listener: TcpListener,
+    front: Arc<Front>,
+    signals: Signals,
+    orders: SyncSender<Order>,
+    stopped: oneshot::Receiver<()>,
+) {
+    runtime.spawn(hear(signals, front.clone(), orders));
+    let served = runtime.block_on(async {
+        tokio::select! {
+            served = api::serve(listener, front, std::future::pending()) => served,
+            // Nobody waits for a client that reads slowly.
+            _ = stopped => Ok(()),
+        }
+    });
+    if let Err(error) = served {
+        tracing::error!(%error, "metrics and health are not served any more");
+    }
+}
+
+/// The first signal to stop is an order, the second the end.
+async fn hear(mut signals: Signals, front: Arc<Front>, orders: SyncSender<Order>) {
+    let mut stopping = false;
+    loop {
+        let (name, status) = tokio::select! {
+            _ = signals.terminate.recv() => ("SIGTERM", 143),
+            _ = signals.interrupt.recv() => ("SIGINT", 130),
+            _ = signals.hang_up.recv() => {
+                // A full queue holds what leads to a reload already.
+                let _ = orders.try_send(Order::Reload);
+                continue;
+            }
+        };
+        if !front.is_open() {
+            // There is nothing to lose: what is not recovered yet is recovered by the next start.
+            tracing::info!(signal = name, "stopped before recording began");
+            leave(0);
+        }
+        if stopping {
+            tracing::error!(
+                signal = name,
+                "told to stop twice: calls in progress are recovered by the next start"
+            );
+            leave(status);
+        }
+        stopping = true;
+        tracing::info!(signal = name, "stopping");
+        // The queue is emptied all the time; one that is full has the daemon in a bad way.
+        if orders.try_send(Order::Stop).is_err() {
+            leave(status);
+        }
+    }
+}
+
+/// Ends the process at this moment.
+#[expect(
+    clippy::exit,
+    reason = "whoever insists is not to wait for threads that may be stuck"
+)]
+fn leave(status: i32) -> ! {
+    std::process::exit(status)
+}

@@ -1,0 +1,91 @@
+//! Keeps the catalog whole: enters what it missed, after the start and after each of its outages.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::cataloguing::enter_missing;
+use super::state::State;
+use crate::catalog::Catalog;
+
+/// Between looks at how the catalog is.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// The thread; ends when this is finished, whatever it is doing.
+pub struct Entering {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Entering {
+    pub fn start(url: String, root: PathBuf, state: Arc<State>) -> std::io::Result<Entering> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (stop, stopped) = oneshot::channel();
+        let run = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = keep_whole(&url, &root, &state) => {}
+                    _ = stopped => {}
+                }
+            });
+        };
+        let thread = std::thread::Builder::new().name("entering".into());
+        let thread = thread.spawn(run)?;
+        Ok(Entering { stop, thread })
+    }
+
+    pub fn finish(self) {
+        let _ = self.stop.send(());
+        // A look at a large storage is not interrupted, and has nothing to lose: it is not waited for.
+        if self.thread.is_finished() {
+            let _ = self.thread.join();
+        }
+    }
+}
+
+async fn keep_whole(url: &str, root: &Path, state: &State) {
+    let mut whole = false;
+    let mut dropped = state.catalog.dropped.load(Ordering::Relaxed);
+    loop {
+        let away = state.catalog.away.load(Ordering::Relaxed);
+        let dropped_now = state.catalog.dropped.load(Ordering::Relaxed);
+        whole &= !away && dropped_now == dropped;
+        dropped = dropped_now;
+        if !whole && !away {
+            whole = try_enter(url, root, state).await;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Whether the catalog has everything.
+async fn try_enter(url: &str, root: &Path, state: &State) -> bool {
+    let entered = async {
+        let catalog = Catalog::open(url).await?;
+        let entered = enter_missing(&catalog, root).await;
+        catalog.close().await;
+        entered
+    };
+    match entered.await {
+        Ok(entered) => {
+            state.catalog_unreachable.store(false, Ordering::Relaxed);
+            if entered > 0 {
+                tracing::info!(entered, "recordings that the catalog missed are entered");
+            }
+            true
+        }
+        Err(error) => {
+            if !state.catalog_unreachable.swap(true, Ordering::Relaxed) {
+                let error = format!("{error:#}");
+                tracing::error!(error, "the catalog cannot be asked what it has");
+            }
+            false
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Whether calls are being recorded as configured, and if not, why.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::state::State;
+use crate::api::Health;
+
+/// An engine that has not finished a batch, or looked for one, for so long is stuck.
+const STALLED: Duration = Duration::from_secs(5);
+
+pub fn health(state: &State) -> Health {
+    let mut health = Health::default();
+    for interface in &state.interfaces {
+        if let Some(reason) = interface.why_lost() {
+            let message = format!("interface {}: {reason}", interface.name);
+            health.add("interface_lost", message);
+        }
+    }
+    let idle = state.heartbeat.age();
+    if idle > STALLED {
+        let message = format!("no packet was looked for since {} s", idle.as_secs());
+        health.add("engine_stalled", message);
+    }
+    let storage = &state.storage;
+    if storage.low.load(Ordering::Relaxed) {
+        let message = format!(
+            "{} MiB are free; nothing is recorded below {} MiB (storage.min_free_mib)",
+            storage.free_bytes.load(Ordering::Relaxed) >> 20,
+            storage.min_free_mib.load(Ordering::Relaxed)
+        );
+        health.add("storage_low", message);
+    }
+    if let Some(reason) = storage.why_failing() {
+        health.add("storage_failing", reason);
+    }
+    if state.catalog.away.load(Ordering::Relaxed)
+        || state.catalog_unreachable.load(Ordering::Relaxed)
+    {
+        let message = "the catalog cannot be written: recordings are entered when it is back";
+        health.add("catalog_away", message);
+    }
+    health
+}

@@ -1,0 +1,93 @@
+//! The engine at work on a wire, with what it needs around it: the newest directory, and somebody who asks how it is.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::base::Timestamp;
+use crate::daemon::announce::Announcer;
+use crate::daemon::state::{EngineSnapshot, State, locked};
+use crate::directory::Directory;
+use crate::engine::event::EndReason;
+use crate::engine::{Engine, EngineSettings};
+use crate::recorder::Recorder;
+use crate::wire::Packet;
+
+/// How often the counters are told.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+
+/// Owned by the one thread that runs the engine.
+pub struct Session {
+    engine: Engine,
+    sink: Announcer,
+    state: Arc<State>,
+    /// The one that the engine has.
+    directory: Arc<Directory>,
+    next_telling: Instant,
+}
+
+impl Session {
+    pub fn new(
+        settings: EngineSettings,
+        recorder: Recorder,
+        state: Arc<State>,
+    ) -> std::io::Result<Session> {
+        let directory = state.directory.load_full();
+        Ok(Session {
+            engine: Engine::new(settings, directory.clone()),
+            sink: Announcer::start(recorder)?,
+            state,
+            directory,
+            next_telling: Instant::now(),
+        })
+    }
+
+    #[inline]
+    pub fn handle_packet(&mut self, packet: &Packet<'_>) {
+        self.engine.handle_packet(packet, &mut self.sink);
+    }
+
+    /// No packet of before `now` will come.
+    pub fn advance(&mut self, now: Timestamp) {
+        if now > self.engine.now() {
+            self.engine.handle_timeout(now, &mut self.sink);
+        }
+    }
+
+    /// What need not be done for each packet.
+    pub fn between_batches(&mut self) {
+        let now = Instant::now();
+        self.state.heartbeat.beat(now);
+        let newest = self.state.directory.load();
+        if !Arc::ptr_eq(&newest, &self.directory) {
+            self.directory = Arc::clone(&newest);
+            self.engine.set_directory(self.directory.clone());
+        }
+        drop(newest);
+        if now >= self.next_telling {
+            self.next_telling = now + TELL_EVERY;
+            self.tell();
+        }
+    }
+
+    fn tell(&self) {
+        let engine = &self.engine;
+        *locked(&self.state.engine) = EngineSnapshot {
+            wire: engine.wire_counters().clone(),
+            engine: *engine.counters(),
+            signalling: *engine.signalling_counters(),
+            media: *engine.media_counters(),
+            open_calls: engine.open_calls() as u64,
+            open_streams: engine.open_streams() as u64,
+            kept_packets: engine.unclaimed_packets(),
+        };
+    }
+
+    /// Ends all calls, and waits until they are on the disk.
+    pub fn finish(mut self) {
+        let open = self.engine.open_calls();
+        self.engine.finish(EndReason::Shutdown, &mut self.sink);
+        self.tell();
+        tracing::info!(calls = open, "calls in progress are finished");
+        self.sink.into_recorder().finish();
+    }
+}

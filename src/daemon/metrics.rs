@@ -1,0 +1,392 @@
+//! The daemon's state as Prometheus reads it (text format, version 0.0.4).
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::state::{EngineSnapshot, State, locked};
+
+/// All metrics. No label holds anything that came over the wire.
+pub fn text(state: &State) -> String {
+    let mut page = Page::default();
+    page.family("callreel_build_info", "gauge", "Always 1.")
+        .value(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    page.gauge(
+        "callreel_start_time_seconds",
+        "Start of the daemon, in seconds since 1970.",
+        state.started_at,
+    );
+    engine(&mut page, &locked(&state.engine).clone());
+    interfaces(&mut page, state);
+    drops(&mut page, state);
+    calls(&mut page, state);
+    recorder(&mut page, state);
+    storage(&mut page, state);
+    catalog(&mut page, state);
+    reloads(&mut page, state);
+    page.0
+}
+
+/// Lines so far.
+#[derive(Default)]
+struct Page(String);
+
+/// The metrics of one name.
+struct Family<'a> {
+    page: &'a mut String,
+    name: &'a str,
+}
+
+impl Page {
+    fn family<'a>(&'a mut self, name: &'a str, kind: &str, help: &str) -> Family<'a> {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        let page = &mut self.0;
+        Family { page, name }
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.family(name, "counter", help).value(&[], value);
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) {
+        self.family(name, "gauge", help).value(&[], value);
+    }
+}
+
+impl Family<'_> {
+    fn value(&mut self, labels: &[(&str, &str)], value: u64) {
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(label, text)| format!("{label}=\"{}\"", escaped(text)))
+            .collect();
+        let labels = match labels.is_empty() {
+            true => String::new(),
+            false => format!("{{{}}}", labels.join(",")),
+        };
+        let _ = writeln!(self.page, "{}{labels} {value}", self.name);
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+fn count(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+fn flag(flag: &AtomicBool) -> u64 {
+    flag.load(Ordering::Relaxed).into()
+}
+
+fn engine(page: &mut Page, snapshot: &EngineSnapshot) {
+    for (name, value) in snapshot.wire.named() {
+        let words = name.replace('_', " ");
+        match name {
+            "packets" => page.counter("callreel_packets_total", "Packets captured.", value),
+            "bytes" => page.counter("callreel_bytes_total", "Bytes captured.", value),
+            _ => page.counter(
+                &format!("callreel_wire_{name}_total"),
+                &format!("Packets and what was made of them: {words}."),
+                value,
+            ),
+        }
+    }
+    for (name, help, value) in COUNTERS {
+        page.counter(&format!("callreel_{name}_total"), help, value(snapshot));
+    }
+    for (name, help, value) in GAUGES {
+        page.gauge(name, help, value(snapshot));
+    }
+}
+
+type Of = fn(&EngineSnapshot) -> u64;
+
+const COUNTERS: &[(&str, &str, Of)] = &[
+    ("sip_messages", "SIP messages understood.", |of| {
+        of.engine.sip_messages
+    }),
+    ("sip_malformed", "What begins like SIP and is none.", |of| {
+        of.engine.sip_malformed
+    }),
+    (
+        "sip_stream_bytes_skipped",
+        "Bytes skipped in TCP connections to find the next message.",
+        |of| of.engine.sip_stream_bytes_skipped,
+    ),
+    ("rtcp_packets", "RTCP packets.", |of| of.engine.rtcp_packets),
+    (
+        "other_datagrams",
+        "Datagrams that are neither SIP nor RTP nor RTCP.",
+        |of| of.engine.other_datagrams,
+    ),
+    (
+        "packets_out_of_order",
+        "Packets with an earlier time than one before them.",
+        |of| of.engine.out_of_order,
+    ),
+    ("sip_other_methods", "SIP messages of no call.", |of| {
+        of.signalling.other_methods
+    }),
+    (
+        "sip_incomplete",
+        "SIP messages without Call-ID, From, To or CSeq.",
+        |of| of.signalling.incomplete,
+    ),
+    (
+        "sip_foreign_tags",
+        "SIP messages of a call with tags that are not its.",
+        |of| of.signalling.foreign_tags,
+    ),
+    (
+        "sip_unknown_dialog",
+        "SIP messages in a dialog whose beginning was not seen.",
+        |of| of.signalling.unknown_dialog,
+    ),
+    (
+        "sdp_malformed",
+        "Descriptions of media that could not be read.",
+        |of| of.signalling.sdp_malformed,
+    ),
+    ("calls_begun", "Calls followed.", |of| of.signalling.calls),
+    (
+        "calls_refused",
+        "Calls that found no room (engine.max_calls).",
+        |of| of.signalling.calls_refused,
+    ),
+    ("rtp_packets", "RTP packets.", |of| of.media.rtp_packets),
+    ("rtp_duplicates", "RTP packets seen twice.", |of| {
+        of.media.duplicates
+    }),
+    (
+        "rtp_late",
+        "RTP packets that came after their block.",
+        |of| of.media.late,
+    ),
+    (
+        "rtp_not_placed",
+        "RTP packets placed nowhere on a timeline.",
+        |of| of.media.not_placed,
+    ),
+    (
+        "rtp_unclaimed",
+        "RTP packets of no call that was seen.",
+        |of| of.media.unclaimed,
+    ),
+    (
+        "rtp_after_end",
+        "RTP packets of calls that were over.",
+        |of| of.media.after_end,
+    ),
+    ("rtp_encrypted", "Encrypted RTP packets.", |of| {
+        of.media.encrypted
+    }),
+    (
+        "rtp_streams_refused",
+        "RTP packets that found no room in the table of streams.",
+        |of| of.media.streams_refused,
+    ),
+    ("rtp_streams", "RTP streams seen.", |of| {
+        of.media.streams_opened
+    }),
+];
+
+const GAUGES: &[(&str, &str, Of)] = &[
+    ("callreel_open_calls", "Calls that are not over.", |of| {
+        of.open_calls
+    }),
+    ("callreel_open_streams", "RTP streams followed.", |of| {
+        of.open_streams
+    }),
+    (
+        "callreel_kept_packets",
+        "RTP packets kept for signalling that has not come.",
+        |of| of.kept_packets,
+    ),
+];
+
+fn interfaces(page: &mut Page, state: &State) {
+    let help = "Whether an interface is captured on.";
+    let mut family = page.family("callreel_interface_up", "gauge", help);
+    for interface in &state.interfaces {
+        let up = interface.why_lost().is_none();
+        family.value(&[("interface", &interface.name)], up.into());
+    }
+    let help = "How often an interface was lost.";
+    let mut family = page.family("callreel_interface_outages_total", "counter", help);
+    for interface in &state.interfaces {
+        let outages = count(&interface.outages);
+        family.value(&[("interface", &interface.name)], outages);
+    }
+    let help = "Packets that passed the filter, dropped or not, as the kernel counts them.";
+    let mut family = page.family("callreel_kernel_packets_total", "counter", help);
+    for interface in &state.interfaces {
+        let received = interface.kernel.read().received;
+        family.value(&[("interface", &interface.name)], received);
+    }
+}
+
+/// I3: every loss, by its place.
+fn drops(page: &mut Page, state: &State) {
+    let help = "Packets lost within this machine, by place.";
+    let mut family = page.family("callreel_dropped_packets_total", "counter", help);
+    for interface in &state.interfaces {
+        let kernel = interface.kernel.read();
+        let places = [
+            ("kernel", kernel.dropped),
+            ("interface", kernel.interface_dropped),
+            ("capture_queue", count(&interface.queue_dropped)),
+        ];
+        for (place, dropped) in places {
+            let labels = [("place", place), ("interface", &interface.name)];
+            family.value(&labels, dropped);
+        }
+    }
+    let recorder = &state.recorder;
+    let queue = count(&recorder.packets_dropped);
+    family.value(&[("place", "recorder_queue")], queue);
+    let storage = count(&recorder.storage_packets_dropped);
+    family.value(&[("place", "storage")], storage);
+}
+
+fn calls(page: &mut Page, state: &State) {
+    let help = "Calls that are over, by what became of them; one of two tenants counts for each.";
+    let mut family = page.family("callreel_calls_total", "counter", help);
+    for (disposition, calls) in state.calls.all() {
+        family.value(&[("disposition", disposition)], calls);
+    }
+}
+
+fn recorder(page: &mut Page, state: &State) {
+    let recorder = &state.recorder;
+    page.gauge(
+        "callreel_recorder_queue",
+        "Events that wait for a recorder thread.",
+        count(&recorder.queued),
+    );
+    let counters = [
+        (
+            "callreel_blocks_total",
+            "Blocks of audio handed to recorder threads.",
+            count(&recorder.blocks),
+        ),
+        (
+            "callreel_blocks_dropped_total",
+            "Blocks of audio that found no room in a queue.",
+            count(&recorder.blocks_dropped),
+        ),
+        (
+            "callreel_recordings_finished_total",
+            "Recordings that are safe on the disk.",
+            count(&recorder.recordings_finished),
+        ),
+        (
+            "callreel_recordings_failed_total",
+            "Recordings that could not be made safe.",
+            count(&recorder.recordings_failed),
+        ),
+        (
+            "callreel_recordings_recovered_total",
+            "Recordings of an earlier run that this one finished.",
+            state.recovered,
+        ),
+        (
+            "callreel_storage_errors_total",
+            "Writes that the storage refused.",
+            count(&recorder.storage_errors),
+        ),
+    ];
+    for (name, help, value) in counters {
+        page.counter(name, help, value);
+    }
+}
+
+fn storage(page: &mut Page, state: &State) {
+    let storage = &state.storage;
+    let gauges = [
+        (
+            "callreel_disk_free_bytes",
+            "Free on the file system of the storage.",
+            count(&storage.free_bytes),
+        ),
+        (
+            "callreel_storage_low",
+            "Whether recording waits for room on the disk.",
+            flag(&storage.low),
+        ),
+        (
+            "callreel_storage_failing",
+            "Whether the storage refuses recordings.",
+            storage.why_failing().is_some().into(),
+        ),
+    ];
+    for (name, help, value) in gauges {
+        page.gauge(name, help, value);
+    }
+}
+
+fn catalog(page: &mut Page, state: &State) {
+    let catalog = &state.catalog;
+    let away = flag(&catalog.away) | flag(&state.catalog_unreachable);
+    page.gauge(
+        "callreel_catalog_away",
+        "Whether the catalog cannot be written.",
+        away,
+    );
+    page.counter(
+        "callreel_catalog_rows_written_total",
+        "Calls entered in the catalog.",
+        count(&catalog.written),
+    );
+    page.counter(
+        "callreel_catalog_rows_dropped_total",
+        "Calls that the catalog could not take in time.",
+        count(&catalog.dropped),
+    );
+}
+
+fn reloads(page: &mut Page, state: &State) {
+    let reloads = &state.reloads;
+    page.counter(
+        "callreel_config_reloads_total",
+        "Configurations read and taken since the start.",
+        count(&reloads.done),
+    );
+    page.counter(
+        "callreel_config_reload_failures_total",
+        "Configurations read since the start that were not valid.",
+        count(&reloads.failed),
+    );
+    page.gauge(
+        "callreel_config_last_reload_successful",
+        "Whether the configuration on the disk is the one in use.",
+        flag(&reloads.last_successful),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::state::tests::a_state;
+
+    #[test]
+    fn every_metric_has_help_type_and_a_value() {
+        let text = text(&a_state());
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let name = line.split(['{', ' ']).next().unwrap();
+            let kind = if name.ends_with("_total") {
+                "counter"
+            } else {
+                "gauge"
+            };
+            assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{line}");
+            assert!(text.contains(&format!("# HELP {name} ")), "{line}");
+            assert!(line.rsplit(' ').next().unwrap().parse::<u64>().is_ok());
+        }
+        assert_eq!(text.matches("# TYPE callreel_packets_total").count(), 1);
+        assert!(text.contains("callreel_calls_total{disposition=\"not_answered\"} 1\n"));
+        assert!(text.contains("callreel_interface_up{interface=\"span\\\"0\"} 0\n"));
+    }
+}

@@ -1,0 +1,249 @@
+//! The daemon from its start to its end.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::announce::tell_end;
+use super::cataloguing::{self, Cataloguer};
+use super::control::{Control, Order};
+use super::disk::{DiskWatch, look_for_room};
+use super::entering::Entering;
+use super::live::{self, Live, Session, Source};
+use super::log;
+use super::pipeline;
+use super::reload::{Asked, Reload};
+use super::state::{CallCounts, Front, Heartbeat, ReloadState, State, StorageState, seconds_now};
+use super::systemd;
+use crate::api;
+use crate::config::{Loaded, Settings};
+use crate::engine::event::Disposition;
+use crate::recorder::{self, CallOutcome, Recorder, WhenFull, recover};
+use crate::storage::StorageLock;
+
+/// A changed file is read when nothing has changed for so long.
+const SETTLED: Duration = Duration::from_millis(500);
+
+/// Orders that wait; more of the same mean nothing.
+const ORDERS: usize = 64;
+
+/// How the daemon ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// As it was told to.
+    Asked,
+    /// By a fault of its own, which it has logged.
+    Broken,
+}
+
+/// Records until a signal says stop. `path` is where the configuration came from, and is read again.
+///
+/// # Errors
+///
+/// Whatever keeps the daemon from starting.
+pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
+    let settings = &loaded.settings;
+    anyhow::ensure!(
+        !settings.capture.interfaces.is_empty(),
+        "no interface to record from: write `interfaces = [\"span0\"]`, with the name of yours, under [capture] in {}",
+        path.display()
+    );
+    let dial = log::start(&settings.log);
+    raise_file_limit();
+    let _lock = StorageLock::acquire(&settings.storage.root)?;
+    let (orders, inbox) = sync_channel(ORDERS);
+    let front = Arc::new(Front::default());
+    let listener = api::listen(settings.api.listen)?;
+    let control = Control::start(listener, front.clone(), orders.clone())?;
+    // Before what may take its time: their buffers fill meanwhile.
+    let sources = live::open(settings)?;
+    let running = Running::start(&loaded, sources, &orders)?;
+    front.open(running.state.clone());
+    systemd::start_watchdog(running.state.clone())?;
+    let changed = move || _ = orders.try_send(Order::FilesChanged);
+    let interfaces = loaded.settings.capture.interfaces.join(", ");
+    let reload = Reload::new(path, loaded, running.state.clone(), dial, changed);
+    systemd::ready();
+    tracing::info!(interfaces, version = env!("CARGO_PKG_VERSION"), "recording");
+    let told = obey(&inbox, reload);
+    systemd::stopping();
+    let ended = running.finish();
+    control.finish();
+    tracing::info!("stopped");
+    Ok(match (told, ended) {
+        (Ended::Asked, Ended::Asked) => Ended::Asked,
+        _ => Ended::Broken,
+    })
+}
+
+/// Each recording is an open file.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, limit = ?limit.current, "the number of open files cannot be raised");
+    }
+}
+
+/// Works off orders until there is one to stop.
+fn obey(inbox: &Receiver<Order>, mut reload: Reload) -> Ended {
+    let mut changed_at: Option<Instant> = None;
+    loop {
+        let patience = changed_at.map_or(Duration::from_secs(1), |at| {
+            SETTLED.saturating_sub(at.elapsed())
+        });
+        match inbox.recv_timeout(patience) {
+            Ok(Order::Stop) => return Ended::Asked,
+            Ok(Order::Reload) => {
+                changed_at = None;
+                reload.reload(Asked::ByOperator);
+            }
+            Ok(Order::FilesChanged) => changed_at = Some(Instant::now()),
+            Ok(Order::CaptureEnded) | Err(RecvTimeoutError::Disconnected) => {
+                tracing::error!("a thread between wire and recorder is gone: the daemon ends");
+                return Ended::Broken;
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                if changed_at.take().is_some() {
+                    reload.reload(Asked::ByChange);
+                }
+                reload.tidy();
+            }
+        }
+    }
+}
+
+/// Everything between wire, disk and catalog, at work.
+struct Running {
+    state: Arc<State>,
+    live: Live,
+    disk: DiskWatch,
+    cataloguer: Cataloguer,
+    entering: Entering,
+}
+
+impl Running {
+    fn start(
+        loaded: &Loaded,
+        sources: Vec<Source>,
+        orders: &SyncSender<Order>,
+    ) -> anyhow::Result<Running> {
+        let settings = &loaded.settings;
+        let names: Vec<Arc<str>> = settings
+            .capture
+            .interfaces
+            .iter()
+            .map(|name| name.as_str().into())
+            .collect();
+        let cataloguer = Cataloguer::start(settings.catalog.url.clone())?;
+        let of_recorder = pipeline::recorder_settings(settings, &names, WhenFull::Drop);
+        let recovered = finish_what_was_left(&of_recorder, &cataloguer);
+
+        let (layout, low) = (of_recorder.layout.clone(), of_recorder.storage_low.clone());
+        let calls = Arc::new(CallCounts::default());
+        let recorder = start_recorder(settings, of_recorder, &names, &cataloguer, &calls)?;
+        let state = Arc::new(State {
+            started_at: seconds_now(),
+            interfaces: sources.iter().map(|source| source.state.clone()).collect(),
+            directory: loaded.directory.clone().into(),
+            engine: Default::default(),
+            heartbeat: Heartbeat::default(),
+            calls,
+            recorder: recorder.counters(),
+            recovered,
+            storage: StorageState::new(settings.storage.min_free_mib, low),
+            catalog: cataloguer.state.clone(),
+            catalog_unreachable: false.into(),
+            reloads: ReloadState::default(),
+        });
+        // Before the first packet. A failure is found again, and told, by the thread below.
+        let _ = look_for_room(&layout, &state);
+        let disk = DiskWatch::start(layout, state.clone())?;
+        let engine = pipeline::engine_settings(settings, &names);
+        let session = Session::new(engine, recorder, state.clone())?;
+        let orders = orders.clone();
+        let live = Live::start(sources, session, move || {
+            _ = orders.try_send(Order::CaptureEnded);
+        })?;
+        let (url, root) = (settings.catalog.url.clone(), settings.storage.root.clone());
+        let entering = Entering::start(url, root, state.clone())?;
+        Ok(Running {
+            state,
+            live,
+            disk,
+            cataloguer,
+            entering,
+        })
+    }
+
+    /// Calls in progress become recordings, and all that is over is entered in the catalog.
+    fn finish(self) -> Ended {
+        self.entering.finish();
+        let whole = self.live.finish();
+        self.disk.finish();
+        let catalog = self.cataloguer.finish();
+        let uncatalogued = catalog.dropped.load(Ordering::Relaxed);
+        if uncatalogued > 0 {
+            tracing::warn!(
+                calls = uncatalogued,
+                "not in the catalog; the next start enters those with a recording"
+            );
+        }
+        match whole {
+            true => Ended::Asked,
+            false => Ended::Broken,
+        }
+    }
+}
+
+/// I2. Returns the number of recordings.
+fn finish_what_was_left(settings: &recorder::Settings, cataloguer: &Cataloguer) -> u64 {
+    let found = recover(settings);
+    for error in &found.failed {
+        tracing::error!(%error, "a recording of an earlier run could not be finished");
+    }
+    let rows = found
+        .recordings
+        .iter()
+        .map(|(sidecar, path)| cataloguing::row_of_sidecar(sidecar, path));
+    cataloguer.record(rows.collect());
+    let recovered = found.recordings.len() as u64;
+    if recovered > 0 || found.empty > 0 {
+        tracing::warn!(
+            recordings = recovered,
+            empty = found.empty,
+            "an earlier run was broken off: its recordings are finished"
+        );
+    }
+    recovered
+}
+
+fn start_recorder(
+    settings: &Settings,
+    of_recorder: recorder::Settings,
+    interfaces: &[Arc<str>],
+    cataloguer: &Cataloguer,
+    calls: &Arc<CallCounts>,
+) -> anyhow::Result<Recorder> {
+    let (sensor, names) = (pipeline::sensor_name(settings), interfaces.to_vec());
+    let (record, calls) = (cataloguer.sender(), calls.clone());
+    let told = move |outcome: CallOutcome| {
+        if outcome.recordings.is_empty() {
+            calls.add(Disposition::Unattributed);
+        }
+        for of in &outcome.recordings {
+            calls.add(of.disposition);
+        }
+        tell_end(&outcome);
+        record(cataloguing::rows_of(&outcome, &sensor, &names));
+    };
+    Recorder::start(of_recorder, told).context("cannot start the recorder's threads")
+}

@@ -1,0 +1,308 @@
+//! What the daemon's threads tell of themselves, for metrics, health and each other.
+//!
+//! Written by the one whose state it is, read by anyone; nothing here is held while somebody works.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+
+use super::cataloguing::CatalogState;
+use crate::api::{Health, Service};
+use crate::capture::SharedKernelStats;
+use crate::directory::Directory;
+use crate::engine::EngineCounters;
+use crate::engine::event::Disposition;
+use crate::engine::media::MediaCounters;
+use crate::engine::signalling::SignallingCounters;
+use crate::recorder::RecorderCounters;
+use crate::wire::WireCounters;
+
+/// Everything that is told of a running daemon.
+pub struct State {
+    /// Seconds since 1970.
+    pub started_at: u64,
+    pub interfaces: Vec<Arc<InterfaceState>>,
+    /// What the engine matches calls against from its next batch on.
+    pub directory: ArcSwap<Directory>,
+    pub engine: Mutex<EngineSnapshot>,
+    pub heartbeat: Heartbeat,
+    pub calls: Arc<CallCounts>,
+    pub recorder: Arc<RecorderCounters>,
+    /// Recordings of an earlier run that this one finished.
+    pub recovered: u64,
+    pub storage: StorageState,
+    pub catalog: Arc<CatalogState>,
+    /// The catalog could not be asked what it has.
+    pub catalog_unreachable: AtomicBool,
+    pub reloads: ReloadState,
+}
+
+/// The engine's counters at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct EngineSnapshot {
+    pub wire: WireCounters,
+    pub engine: EngineCounters,
+    pub signalling: SignallingCounters,
+    pub media: MediaCounters,
+    pub open_calls: u64,
+    pub open_streams: u64,
+    /// RTP packets kept for signalling that has not come.
+    pub kept_packets: u64,
+}
+
+/// How one interface is.
+pub struct InterfaceState {
+    pub name: String,
+    lost: Mutex<Option<String>>,
+    pub outages: AtomicU64,
+    pub kernel: Arc<SharedKernelStats>,
+    /// Packets that found no room between this interface's thread and the engine's.
+    pub queue_dropped: AtomicU64,
+}
+
+impl InterfaceState {
+    /// `lost`: why it is not captured on from the start.
+    pub fn new(name: &str, kernel: Arc<SharedKernelStats>, lost: Option<String>) -> Self {
+        InterfaceState {
+            name: name.to_owned(),
+            lost: Mutex::new(lost),
+            outages: AtomicU64::new(0),
+            kernel,
+            queue_dropped: AtomicU64::new(0),
+        }
+    }
+
+    pub fn lost(&self, reason: String) {
+        tracing::warn!(interface = self.name, reason, "an interface is waited for");
+        if locked(&self.lost).replace(reason).is_none() {
+            self.outages.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub fn resumed(&self) {
+        tracing::warn!(interface = self.name, "an interface is captured on again");
+        *locked(&self.lost) = None;
+    }
+
+    /// Why no packets come, if none can.
+    pub fn why_lost(&self) -> Option<String> {
+        locked(&self.lost).clone()
+    }
+}
+
+/// When a thread was last seen at work.
+pub struct Heartbeat {
+    epoch: Instant,
+    /// Milliseconds after `epoch`.
+    last: AtomicU64,
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Heartbeat {
+            epoch: Instant::now(),
+            last: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Heartbeat {
+    pub fn beat(&self, now: Instant) {
+        let at = now.saturating_duration_since(self.epoch).as_millis();
+        self.last.store(at as u64, Ordering::Relaxed);
+    }
+
+    pub fn age(&self) -> Duration {
+        let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
+        self.epoch.elapsed().saturating_sub(last)
+    }
+}
+
+/// Calls that are over, by what became of them.
+#[derive(Default)]
+pub struct CallCounts([AtomicU64; Disposition::ALL.len()]);
+
+impl CallCounts {
+    pub fn add(&self, disposition: Disposition) {
+        let place = Disposition::ALL
+            .iter()
+            .position(|&known| known == disposition);
+        if let Some(count) = place.and_then(|place| self.0.get(place)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
+        Disposition::ALL
+            .iter()
+            .map(|known| known.code())
+            .zip(counts)
+    }
+}
+
+/// How the storage is.
+pub struct StorageState {
+    pub free_bytes: AtomicU64,
+    /// Recording stops below it.
+    pub min_free_mib: AtomicU64,
+    /// The recorder's own flag.
+    pub low: Arc<AtomicBool>,
+    failing: Mutex<Option<String>>,
+}
+
+impl StorageState {
+    pub fn new(min_free_mib: u64, low: Arc<AtomicBool>) -> Self {
+        StorageState {
+            free_bytes: AtomicU64::new(0),
+            min_free_mib: AtomicU64::new(min_free_mib),
+            low,
+            failing: Mutex::new(None),
+        }
+    }
+
+    /// Whether that is another state than before.
+    pub fn set_failing(&self, reason: Option<String>) -> bool {
+        let mut failing = locked(&self.failing);
+        let changed = failing.is_some() != reason.is_some();
+        *failing = reason;
+        changed
+    }
+
+    pub fn why_failing(&self) -> Option<String> {
+        locked(&self.failing).clone()
+    }
+}
+
+/// How the configuration was read since the start.
+pub struct ReloadState {
+    pub done: AtomicU64,
+    pub failed: AtomicU64,
+    pub last_successful: AtomicBool,
+}
+
+impl Default for ReloadState {
+    fn default() -> Self {
+        ReloadState {
+            done: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            // The one of the start was.
+            last_successful: AtomicBool::new(true),
+        }
+    }
+}
+
+/// What HTTP asks: there from the first moment, the state behind it as soon as there is one.
+#[derive(Default)]
+pub struct Front(OnceLock<Arc<State>>);
+
+impl Front {
+    /// From now on the daemon answers for itself. Once.
+    pub fn open(&self, state: Arc<State>) {
+        let _ = self.0.set(state);
+    }
+
+    /// Whether calls are being recorded.
+    pub fn is_open(&self) -> bool {
+        self.0.get().is_some()
+    }
+}
+
+impl Service for Front {
+    fn health(&self) -> Health {
+        match self.0.get() {
+            Some(state) => super::health::health(state),
+            None => {
+                let mut health = Health::default();
+                health.add("starting", "the daemon has not begun to record");
+                health
+            }
+        }
+    }
+
+    fn metrics(&self) -> String {
+        self.0
+            .get()
+            .map_or_else(String::new, |state| super::metrics::text(state))
+    }
+}
+
+/// Seconds since 1970.
+pub fn seconds_now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}
+
+/// The lock, also after a panic of who held it: each value is whole at any time.
+pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// One interface that is not there, one call that nobody answered.
+    pub fn a_state() -> State {
+        let lost = Some("it does not exist".to_owned());
+        let calls = CallCounts::default();
+        calls.add(Disposition::NotAnswered);
+        State {
+            started_at: 1,
+            interfaces: vec![Arc::new(InterfaceState::new(
+                "span\"0",
+                Arc::default(),
+                lost,
+            ))],
+            directory: ArcSwap::from_pointee(Directory::empty()),
+            engine: Mutex::default(),
+            heartbeat: Heartbeat::default(),
+            calls: Arc::new(calls),
+            recorder: Arc::default(),
+            recovered: 0,
+            storage: StorageState::new(1024, Arc::default()),
+            catalog: Arc::default(),
+            catalog_unreachable: AtomicBool::new(false),
+            reloads: ReloadState::default(),
+        }
+    }
+
+    #[test]
+    fn health_names_each_problem() {
+        let state = a_state();
+        let codes = |state: &State| {
+            let problems = crate::daemon::health::health(state).problems;
+            problems.iter().map(|p| p.code).collect::<Vec<_>>()
+        };
+        assert_eq!(codes(&state), ["interface_lost"]);
+        state.interfaces[0].resumed();
+        assert!(codes(&state).is_empty());
+        state.storage.low.store(true, Ordering::Relaxed);
+        state.storage.set_failing(Some("it burns".into()));
+        state.catalog.away.store(true, Ordering::Relaxed);
+        assert_eq!(
+            codes(&state),
+            ["storage_low", "storage_failing", "catalog_away"]
+        );
+    }
+
+    #[test]
+    fn before_the_start_is_done_nothing_is_well() {
+        let front = Front::default();
+        assert_eq!(front.health().problems[0].code, "starting");
+        front.open(Arc::new(a_state()));
+        assert_eq!(front.health().problems[0].code, "interface_lost");
+    }
+
+    #[test]
+    fn outages_are_counted_and_not_their_reasons() {
+        let interface = InterfaceState::new("span0", Arc::default(), None);
+        interface.lost("no link".into());
+        interface.lost("it does not exist".into());
+        interface.resumed();
+        interface.lost("no link".into());
+        assert_eq!(interface.outages.load(Ordering::Relaxed), 2);
+    }
+}

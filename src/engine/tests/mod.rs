@@ -1,0 +1,5 @@
+//! The engine in a scripted world: what signalling and media do to each other.
+
+mod calls;
+mod streams;
+mod world;

@@ -1,0 +1,216 @@
+//! Streams that find their calls, and those that must not.
+
+use super::world::{Dialog, Talk, World, sdp};
+use crate::base::Side;
+use crate::engine::event::Disposition;
+
+#[test]
+fn behind_a_nat_the_end_that_is_true_decides() {
+    let mut world = World::new();
+    let dialog = Dialog::new("nat", 1, 2);
+    // The caller says 10.0.0.99:4000 and sends from 10.0.0.1:31234.
+    dialog.set_up(&mut world, (99, 4000), (2, 4000));
+    let (mut out, mut back) = (
+        Talk::new((1, 31234), (2, 4000), 0x11),
+        Talk::new((2, 4000), (1, 31234), 0x22),
+    );
+    world.talk_both(&mut out, &mut back, 30);
+    dialog.bye(&mut world);
+    assert_eq!(world.heard("nat", Side::Caller), [(0x11, 30 * 160)]);
+    assert_eq!(world.heard("nat", Side::Callee), [(0x22, 30 * 160)]);
+}
+
+#[test]
+fn audio_from_elsewhere_changes_nothing() {
+    let mut world = World::new();
+    let dialog = Dialog::new("injected", 1, 2);
+    dialog.set_up(&mut world, (1, 4000), (2, 4000));
+    let (mut caller, mut forged) = (
+        Talk::new((1, 4000), (2, 4000), 0x11),
+        Talk::new((66, 4000), (2, 4000), 0x66),
+    );
+    world.talk_both(&mut caller, &mut forged, 100);
+    dialog.bye(&mut world);
+    assert_eq!(world.heard("injected", Side::Caller), [(0x11, 100 * 160)]);
+    let forged = world
+        .end()
+        .streams
+        .iter()
+        .find(|s| s.ssrc == 0x1066)
+        .unwrap();
+    assert_eq!((forged.packets, forged.not_placed), (100, 100));
+}
+
+#[test]
+fn a_stream_goes_to_the_call_that_it_fits_better() {
+    let mut world = World::new();
+    let (first, second) = (Dialog::new("first", 1, 2), Dialog::new("second", 1, 3));
+    // Both calls use port 4000 of the caller; the BYE of the first was lost.
+    first.set_up(&mut world, (1, 4000), (2, 4000));
+    world.talk(&mut Talk::new((2, 4000), (1, 4000), 0x22), 10);
+    second.set_up(&mut world, (1, 4000), (3, 4000));
+    world.talk(&mut Talk::new((3, 4000), (1, 4000), 0x33), 10);
+    world.finish();
+    assert_eq!(world.heard("first", Side::Callee), [(0x22, 1600)]);
+    assert_eq!(world.heard("second", Side::Callee), [(0x33, 1600)]);
+}
+
+#[test]
+fn the_last_packets_of_a_call_are_not_the_first_of_the_next() {
+    let mut world = World::new();
+    let (first, second) = (Dialog::new("first", 1, 2), Dialog::new("second", 1, 3));
+    first.set_up(&mut world, (1, 4000), (2, 4000));
+    let mut talk = Talk::new((2, 4000), (1, 4000), 0x22);
+    world.talk(&mut talk, 50);
+    first.bye(&mut world);
+    second.request(&mut world, "INVITE", 1, "", &sdp((1, 4000), ""));
+    world.talk(&mut talk, 25);
+    second.answer(&mut world, 200, "INVITE", 1, "tt", &sdp((3, 4000), ""));
+    world.talk(&mut Talk::new((3, 4000), (1, 4000), 0x33), 50);
+    world.finish();
+    assert_eq!(world.heard("second", Side::Callee), [(0x33, 8000)]);
+}
+
+#[test]
+fn the_same_ports_and_ssrc_in_the_next_call_are_the_next_call() {
+    let mut world = World::new();
+    for call_id in ["one", "two"] {
+        let dialog = Dialog::new(call_id, 1, 2);
+        dialog.set_up(&mut world, (1, 4000), (2, 4000));
+        world.talk_both(
+            &mut Talk::new((1, 4000), (2, 4000), 0x11),
+            &mut Talk::new((2, 4000), (1, 4000), 0x22),
+            50,
+        );
+        dialog.bye(&mut world);
+    }
+    for call_id in ["one", "two"] {
+        assert_eq!(
+            world.heard(call_id, Side::Caller),
+            [(0x11, 8000)],
+            "{call_id}"
+        );
+        let end = world
+            .ends()
+            .into_iter()
+            .find(|end| end.info.call_id == call_id)
+            .unwrap();
+        let counts: Vec<_> = end
+            .streams
+            .iter()
+            .map(|s| (s.packets, s.expected, s.lost, s.duplicates))
+            .collect();
+        assert_eq!(counts, [(50, 50, 0, 0); 2], "{call_id}");
+    }
+}
+
+#[test]
+fn the_same_addresses_on_two_vlans_are_two_calls() {
+    let mut world = World::new();
+    let dialogs = [("blue", 10u16, 0x11u8), ("red", 20, 0x22)];
+    for (call_id, vlan, _) in dialogs {
+        world.vlan = vlan;
+        Dialog::new(call_id, 1, 2).set_up(&mut world, (1, 4000), (2, 4000));
+    }
+    let mut talks = dialogs.map(|(_, vlan, fill)| {
+        let mut talk = Talk::new((1, 4000), (2, 4000), fill);
+        talk.ssrc = 7;
+        (vlan, talk)
+    });
+    for _ in 0..20 {
+        for (vlan, talk) in &mut talks {
+            world.vlan = *vlan;
+            world.talk(talk, 1);
+        }
+    }
+    // A stream on a VLAN without a call stays nobody's.
+    world.vlan = 30;
+    world.talk(&mut Talk::new((1, 4000), (2, 4000), 0x33), 20);
+    world.finish();
+    assert_eq!(world.heard("blue", Side::Caller), [(0x11, 20 * 160)]);
+    assert_eq!(world.heard("red", Side::Caller), [(0x22, 20 * 160)]);
+}
+
+#[test]
+fn directions_that_the_mirror_tags_differently_are_one_call() {
+    let mut world = World::new();
+    let dialog = Dialog::new("tagged", 1, 2);
+    world.vlan = 10;
+    dialog.request(&mut world, "INVITE", 1, "", &sdp((1, 4000), ""));
+    world.vlan = 20;
+    dialog.answer(&mut world, 200, "INVITE", 1, "tt", &sdp((2, 4000), ""));
+    let (mut out, mut back) = (
+        Talk::new((1, 4000), (2, 4000), 0x11),
+        Talk::new((2, 4000), (1, 4000), 0x22),
+    );
+    for _ in 0..20 {
+        world.vlan = 10;
+        world.talk(&mut out, 1);
+        world.vlan = 20;
+        world.talk(&mut back, 1);
+    }
+    world.finish();
+    assert_eq!(world.heard("tagged", Side::Caller), [(0x11, 20 * 160)]);
+    assert_eq!(world.heard("tagged", Side::Callee), [(0x22, 20 * 160)]);
+}
+
+#[test]
+fn media_ahead_of_its_signalling_is_kept() {
+    let mut world = World::new();
+    let dialog = Dialog::new("ahead", 1, 2);
+    let mut talk = Talk::new((2, 4000), (1, 4000), 0x22);
+    world.talk(&mut talk, 75);
+    dialog.set_up(&mut world, (1, 4000), (2, 4000));
+    world.talk(&mut talk, 25);
+    dialog.bye(&mut world);
+    assert_eq!(world.heard("ahead", Side::Callee), [(0x22, 100 * 160)]);
+}
+
+#[test]
+fn encrypted_media_never_becomes_noise() {
+    let mut world = World::new();
+    let dialog = Dialog::new("srtp", 1, 2);
+    let secure = |at| {
+        let key = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj\r\n";
+        sdp(at, key).replace("RTP/AVP", "RTP/SAVP")
+    };
+    dialog.request(&mut world, "INVITE", 1, "", &secure((1, 4000)));
+    dialog.answer(&mut world, 200, "INVITE", 1, "tt", &secure((2, 4000)));
+    world.talk(&mut Talk::new((1, 4000), (2, 4000), 0x11), 20);
+    dialog.bye(&mut world);
+    assert_eq!(world.end().disposition, Disposition::Encrypted);
+    assert!(world.heard("srtp", Side::Caller).is_empty());
+}
+
+#[test]
+fn digits_are_collected_and_make_no_sound() {
+    let mut world = World::new();
+    let dialog = Dialog::new("dtmf", 1, 2);
+    dialog.set_up(&mut world, (1, 4000), (2, 4000));
+    let mut talk = Talk::new((1, 4000), (2, 4000), 0x11);
+    world.talk(&mut talk, 10);
+    for n in 0..5u16 {
+        let mut event = vec![0x80, 101];
+        event.extend((talk.sequence + n).to_be_bytes());
+        event.extend(talk.timestamp.to_be_bytes());
+        event.extend(talk.ssrc.to_be_bytes());
+        event.extend([11, if n > 2 { 0x8a } else { 0x0a }, 0, 160]);
+        world.send(talk.from, talk.to, &event);
+        world.pass(20);
+    }
+    talk.sequence += 5;
+    talk.timestamp += 800;
+    world.talk(&mut talk, 10);
+    dialog.bye(&mut world);
+    let end = world.end();
+    assert_eq!(end.digits.iter().map(|d| d.key).collect::<String>(), "#");
+    assert_eq!(end.streams[0].lost, 0);
+    let positions: Vec<i64> = world
+        .blocks("dtmf")
+        .iter()
+        .flat_map(|b| &b.sides.caller.pieces)
+        .filter(|piece| piece.len == 160)
+        .map(|piece| piece.position)
+        .collect();
+    assert_eq!(positions[9..11], [1440, 1600 + 800]);
+}
