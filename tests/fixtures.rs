@@ -8,13 +8,12 @@ use callreel::base::{PerSide, Side, Timestamp};
 use callreel::storage::{Cause, SegmentRecord, Sidecar};
 
 use common::expected::{Differences, Expected, Leg, Variant, Voice, make_variants};
+use common::findings::Findings;
+use common::recording::{FRAME, Recording, level_dbfs};
 use common::reference::Capture;
 use common::replay::{CallLine, Replay};
 
 const RATE_HZ: f64 = 8000.0;
-/// Frames softer than this are not speech: `expect.py` leaves them out too.
-const SPEECH_DBFS: f64 = -50.0;
-const FRAME: usize = 160;
 /// Tunnels that are not opened: what is inside is nobody's call.
 const CLOSED_TUNNELS: [&str; 3] = ["tunnel-gre.pcap", "tunnel-erspan.pcap", "tunnel-vxlan.pcap"];
 
@@ -29,11 +28,6 @@ struct Call {
     recording: Option<Recording>,
 }
 
-struct Recording {
-    sidecar: Sidecar,
-    channels: PerSide<Vec<i16>>,
-}
-
 fn replay(capture: &Path) -> Replayed {
     let replay = Replay::run(&[capture]);
     assert!(!replay.panicked(), "{capture:?}: {}", replay.stderr);
@@ -44,111 +38,6 @@ fn replay(capture: &Path) -> Replayed {
     Replayed {
         calls: calls.collect(),
         replay,
-    }
-}
-
-impl Recording {
-    fn read(audio: &Path) -> Recording {
-        let sidecar = Sidecar::read(&audio.with_extension("json")).unwrap();
-        let mut wav = hound::WavReader::open(audio).unwrap();
-        let spec = wav.spec();
-        assert_eq!(
-            (spec.channels, spec.sample_rate, spec.bits_per_sample),
-            (2, 8000, 16)
-        );
-        let mut channels = PerSide::<Vec<i16>>::default();
-        for (n, sample) in wav.samples::<i16>().enumerate() {
-            channels[Side::BOTH[n % 2]].push(sample.unwrap());
-        }
-        assert_eq!(sidecar.samples as usize, channels.callee.len());
-        Recording { sidecar, channels }
-    }
-
-    fn holds(&self) -> Vec<&SegmentRecord> {
-        let segments = self.sidecar.segments.iter();
-        segments.filter(|s| s.cause == Cause::Hold).collect()
-    }
-
-    fn digits(&self, side: Side) -> String {
-        let digits = self.sidecar.digits.iter();
-        digits.filter(|d| d.side == side).map(|d| d.key).collect()
-    }
-
-    /// Packets of one side's streams, packets of them that are not in the recording, packets lost, duplicates.
-    fn counts(&self, side: Side) -> [u64; 4] {
-        let streams = self.sidecar.streams.iter().filter(|s| s.side == side);
-        streams.fold([0; 4], |[packets, not_placed, lost, twice], s| {
-            [
-                packets + s.packets,
-                not_placed + s.not_placed,
-                lost + s.lost,
-                twice + s.duplicates,
-            ]
-        })
-    }
-}
-
-/// RMS over the loud frames, 0 dBFS being a full-scale square wave, as in `expect.py`.
-fn level_dbfs(samples: &[i16]) -> f64 {
-    let power = |frame: &[i16]| {
-        let sum: f64 = frame.iter().map(|&s| f64::from(s) * f64::from(s)).sum();
-        sum / frame.len() as f64
-    };
-    let dbfs = |power: f64| 10.0 * (power / 32768f64.powi(2)).log10();
-    let loud: Vec<f64> = samples
-        .chunks_exact(FRAME)
-        .map(power)
-        .filter(|&power| dbfs(power) > SPEECH_DBFS)
-        .collect();
-    dbfs(loud.iter().sum::<f64>() / loud.len() as f64)
-}
-
-/// Everything that is not as it should be, so that one run tells all of it.
-#[derive(Default)]
-struct Findings {
-    about: String,
-    found: Vec<String>,
-}
-
-impl Findings {
-    fn about(&mut self, about: impl Into<String>) {
-        self.about = about.into();
-    }
-
-    fn same<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, found: T, expected: T) {
-        self.holds(found == expected, || {
-            format!("{what} is {found:?}, not {expected:?}")
-        });
-    }
-
-    fn near(&mut self, what: &str, found: f64, expected: f64, tolerance: f64) {
-        self.holds((found - expected).abs() <= tolerance, || {
-            format!("{what} is {found:.4}, not {expected:.4} ± {tolerance}")
-        });
-    }
-
-    /// Times within a millisecond.
-    fn at(&mut self, what: &str, found_ns: Option<i64>, expected: Option<Timestamp>) {
-        let expected = expected.map(Timestamp::as_nanos);
-        let near = match (found_ns, expected) {
-            (Some(found), Some(expected)) => (found - expected).abs() <= 1_000_000,
-            (found, expected) => found == expected,
-        };
-        self.holds(near, || format!("{what} is {found_ns:?}, not {expected:?}"));
-    }
-
-    fn holds(&mut self, holds: bool, say: impl FnOnce() -> String) {
-        if !holds {
-            self.found.push(format!("{}: {}", self.about, say()));
-        }
-    }
-}
-
-impl Drop for Findings {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            assert!(self.found.is_empty(), "\n{}", self.found.join("\n"));
-        }
     }
 }
 

@@ -137,6 +137,11 @@ impl SequenceTracker {
         self.received += 1;
     }
 
+    /// Whether `sequence` goes on from the newest packet, some packets lost at most.
+    pub fn continues_with(&self, sequence: u16) -> bool {
+        self.started && (1..=MAX_DROPOUT).contains(&sequence.wrapping_sub(self.newest as u16))
+    }
+
     /// Packets counted, duplicates left out.
     pub fn received(&self) -> u64 {
         self.received

@@ -1,6 +1,5 @@
 //! A storage that `replay` filled, and the program run on it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

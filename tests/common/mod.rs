@@ -1,3 +1,5 @@
 pub mod expected;
+pub mod findings;
+pub mod recording;
 pub mod reference;
 pub mod replay;

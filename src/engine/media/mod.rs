@@ -33,8 +33,8 @@ use crate::rtp::{Arrival, Placement, RtpPacket, StreamClock};
 /// A stream that nobody owns is forgotten when it was quiet for this long.
 const FORGET: Duration = Duration::from_secs(10);
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
-/// A stream whose call is over and that begins again after this long is a new one under an old name: some senders use the
-/// same ports and the same SSRC in every call.
+/// A stream whose call is over and that begins again after this long, with other sequence numbers, is a new one under an
+/// old name: some senders use the same ports and the same SSRC in every call.
 const REBORN_NANOS: i64 = 1_000_000_000;
 /// How far behind its newest packet an idle timeline resumes.
 const REORDER_ALLOWANCE: Duration = Duration::from_millis(500);
@@ -218,7 +218,10 @@ impl Media {
             .expect("the index names streams that are there");
         let quiet = time.nanos_since(stream.last_at);
         stream.last_at = time;
-        if stream.owner == Owner::Ended && quiet > REBORN_NANOS {
+        if stream.owner == Owner::Ended
+            && quiet > REBORN_NANOS
+            && !stream.sequence.continues_with(rtp.sequence)
+        {
             self.revive(id, time, sink);
         }
         let stream = self.streams.get_mut(id).expect("it was there a moment ago");
