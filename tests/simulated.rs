@@ -266,6 +266,43 @@ fn jitter_moves_no_audio() {
     }
 }
 
+/// The call without what was sent before `time_ns`.
+fn from_then_on(call: &TruthCall, time_ns: i64) -> TruthCall {
+    let mut call = call.clone();
+    for side in [&mut call.sides.caller, &mut call.sides.callee] {
+        for span in &mut side.spans {
+            let skipped = ((time_ns - span.time_ns).max(0) / 20_000_000 * 160) as u64;
+            let skipped = skipped.min(span.samples);
+            span.first_sample += skipped;
+            span.samples -= skipped;
+            span.time_ns += (skipped / 160 * 20_000_000) as i64;
+        }
+        side.spans.retain(|span| span.samples > 0);
+    }
+    call
+}
+
+#[test]
+fn a_stream_whose_first_packet_was_late_is_in_its_place_soon() {
+    let world = World::record(&over(Network {
+        jitter: Duration::from_millis(100),
+        ..Network::default()
+    }));
+    for (call, score) in world.scores() {
+        for (_, found) in score.sides.iter() {
+            assert_eq!(found.wrong + found.missing + found.extra, 0, "{found:?}");
+        }
+        let recording = world.recording(call).unwrap();
+        let settled = recording.sidecar.started_at_ns + 1_500_000_000;
+        let skew = world::judge(&from_then_on(call, settled), recording).skew_samples();
+        assert!(
+            skew.is_some_and(|skew| skew <= 160),
+            "{}: {skew:?}",
+            call.sip_call_id
+        );
+    }
+}
+
 #[test]
 fn media_behind_nat_finds_its_call() {
     let world = World::record(&all_with(|f| f.nat = 100));
@@ -472,6 +509,24 @@ fn clocks_that_run_fast_or_slow_keep_both_sides_together() {
 }
 
 #[test]
+fn resampled_audio_follows_its_clock_too() {
+    let world = World::record(&Scenario {
+        calls: 1,
+        codecs: vec![Codec::L16Wide],
+        talk: Duration::from_secs(240),
+        network: Network {
+            drift_ppm: PerSide {
+                caller: 200,
+                callee: -200,
+            },
+            ..Network::default()
+        },
+        ..all_with(|f| f.codec_change = 100)
+    });
+    world.assert_sound();
+}
+
+#[test]
 fn media_ahead_of_its_signalling_is_kept() {
     for ahead_ms in [100, 1500, 1900] {
         let world = World::record(&Scenario {
@@ -634,6 +689,62 @@ fn the_same_capture_gives_the_same_bytes_however_it_is_cut() {
         .cloned()
         .partition(|(time, _)| time.as_millis() % 2 == 0);
     assert!(whole == traces(&config, &[&odd, &even]), "shuffled");
+}
+
+/// Whether a frame of a plain scenario belongs to a call.
+fn belongs(frame: &[u8], call: &TruthCall) -> bool {
+    let port = 10_000 + 2 * call.index as u16;
+    let ports = [34, 36].map(|at| u16::from_be_bytes([frame[at], frame[at + 1]]));
+    let name = call.sip_call_id.as_bytes();
+    ports.contains(&port) || frame.windows(name.len()).any(|text| text == name)
+}
+
+#[test]
+fn damage_to_other_calls_leaves_a_call_bit_exact() {
+    let scenario = Scenario {
+        spacing: Duration::from_millis(10),
+        ..short(Features::default())
+    };
+    let (mut frames, truth) = simulate(&scenario);
+    let mut noise = 1u32;
+    for (_, frame) in &mut frames {
+        if truth
+            .calls
+            .iter()
+            .any(|call| call.index % 2 == 1 && belongs(frame, call))
+        {
+            noise = noise.wrapping_mul(0x9e37_79b1).wrapping_add(12_345);
+            // Behind the UDP header, anywhere, or cut.
+            match noise >> 24 & 3 {
+                0 => frame.truncate((noise >> 8) as usize % frame.len()),
+                1 => {
+                    let place = (noise >> 8) as usize % frame.len();
+                    frame[place] ^= (noise >> 3) as u8;
+                }
+                _ => {
+                    let place = 42 + (noise >> 8) as usize % 40;
+                    frame[place] ^= (noise >> 3) as u8;
+                }
+            }
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let capture = folder.path().join("damaged.pcap");
+    write_capture(&capture, &frames);
+    let config = write_config(&scenario, folder.path(), "pcm16");
+    let storage = folder.path().join("storage");
+    replay(Some(&config), &[&capture], &storage);
+    let recordings = world::recordings(&storage);
+    for call in truth.calls.iter().filter(|call| call.index % 2 == 0) {
+        let own = |r: &&world::Recording| r.sidecar.call_id == call.sip_call_id;
+        let recording = recordings.iter().find(own).unwrap();
+        assert_eq!(recording.sidecar.tenant_id, call.tenant);
+        assert!(
+            world::judge(call, recording).is_perfect(1),
+            "{}",
+            call.sip_call_id
+        );
+    }
 }
 
 #[test]

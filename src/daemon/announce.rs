@@ -70,7 +70,7 @@ impl Beginning {
                 tenant = %owner.tenant,
                 caller = %Redacted(&info.parties.caller.number),
                 callee = %Redacted(&info.parties.callee.number),
-                "recording",
+                "recording begun",
             );
         }
     }

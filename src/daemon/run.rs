@@ -26,8 +26,11 @@ use crate::engine::event::Disposition;
 use crate::recorder::{self, CallOutcome, Recorder, WhenFull, recover};
 use crate::storage::StorageLock;
 
-/// A changed file is read when nothing has changed for so long.
+/// A changed file is read when nothing has changed for so long,
 const SETTLED: Duration = Duration::from_millis(500);
+
+/// or when changes have gone on for so long.
+const UNSETTLED: Duration = Duration::from_secs(5);
 
 /// Orders that wait; more of the same mean nothing.
 const ORDERS: usize = 64;
@@ -69,7 +72,7 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
     let interfaces = loaded.settings.capture.interfaces.join(", ");
     let reload = Reload::new(path, loaded, running.state.clone(), dial, changed);
     systemd::ready();
-    tracing::info!(interfaces, version = env!("CARGO_PKG_VERSION"), "recording");
+    tracing::info!(interfaces, version = env!("CARGO_PKG_VERSION"), "capturing");
     let told = obey(&inbox, reload);
     systemd::stopping();
     let ended = running.finish();
@@ -95,24 +98,29 @@ fn raise_file_limit() {
 
 /// Works off orders until there is one to stop.
 fn obey(inbox: &Receiver<Order>, mut reload: Reload) -> Ended {
-    let mut changed_at: Option<Instant> = None;
+    // When the files of the configuration began to change, and when they are to be read.
+    let mut changes: Option<(Instant, Instant)> = None;
     loop {
-        let patience = changed_at.map_or(Duration::from_secs(1), |at| {
-            SETTLED.saturating_sub(at.elapsed())
+        let patience = changes.map_or(Duration::from_secs(1), |(_, due)| {
+            due.saturating_duration_since(Instant::now())
         });
         match inbox.recv_timeout(patience) {
             Ok(Order::Stop) => return Ended::Asked,
             Ok(Order::Reload) => {
-                changed_at = None;
+                changes = None;
                 reload.reload(Asked::ByOperator);
             }
-            Ok(Order::FilesChanged) => changed_at = Some(Instant::now()),
+            Ok(Order::FilesChanged) => {
+                let now = Instant::now();
+                let (began, _) = changes.unwrap_or((now, now));
+                changes = Some((began, (now + SETTLED).min(began + UNSETTLED)));
+            }
             Ok(Order::CaptureEnded) | Err(RecvTimeoutError::Disconnected) => {
                 tracing::error!("a thread between wire and recorder is gone: the daemon ends");
                 return Ended::Broken;
             }
             Err(RecvTimeoutError::Timeout) => {
-                if changed_at.take().is_some() {
+                if changes.take().is_some() {
                     reload.reload(Asked::ByChange);
                 }
                 reload.tidy();

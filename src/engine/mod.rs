@@ -270,7 +270,7 @@ impl Core {
         for order in orders {
             match order {
                 Order::Tell(call, info) => sink.event(Event::Call { call, info }),
-                Order::Plan(plan) => self.media.handle_plan(plan, sink),
+                Order::Plan(plan) => self.media.handle_plan(*plan, sink),
                 Order::End(end) => self.end_call(*end, sink),
             }
         }

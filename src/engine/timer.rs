@@ -26,8 +26,12 @@ impl<K> Default for Timers<K> {
 }
 
 impl<K: Copy + Ord + Hash> Timers<K> {
+    /// A deadline at the end of time, where arithmetic on a capture's impossible times ends, never comes.
     pub fn set(&mut self, timer: K, at: Timestamp) {
         self.cancel(timer);
+        if at == Timestamp::MAX {
+            return;
+        }
         self.by_time.insert((at, timer));
         self.by_name.insert(timer, at);
         self.earliest = Some(self.earliest.map_or(at, |earliest| earliest.min(at)));

@@ -6,10 +6,13 @@
 
 mod canvas;
 mod commit;
+mod outputs;
 mod record;
 mod recording;
 mod recovery;
 mod segments;
+#[cfg(test)]
+mod tests;
 mod track;
 mod worker;
 

@@ -1,8 +1,6 @@
 //! One call becoming files: blocks are drawn on a canvas, and the canvas is written at its place.
 
-use std::io::ErrorKind;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
@@ -11,38 +9,38 @@ use super::canvas::{Canvas, silence};
 use super::record::{self, Facts};
 use super::segments::{Span, Spans};
 use super::track::{Drawing, Track};
-use crate::base::{PerSide, RecordingId, Side, TenantId, Timestamp};
+use crate::base::{PerSide, Side, TenantId, Timestamp};
 use crate::codec::{Codec, PayloadFormat};
 use crate::engine::event::{BLOCK, Block, CallEnd, CallInfo, Piece, SideBlock};
-use crate::storage::{
-    Cause, Error, Kind, PartFile, RecordingName, SampleFormat, Sidecar, WavFormat,
-};
+use crate::storage::{Cause, Error, PartFile, SampleFormat, Sidecar, WavFormat};
 
 /// The timeline of a call, and the files it goes to: one for each tenant that owns the call.
 #[derive(Debug)]
 pub struct Recording {
-    start: Timestamp,
-    sample_rate_hz: u32,
+    pub(super) start: Timestamp,
+    pub(super) sample_rate_hz: u32,
     /// `None` until the first audio that can be decoded: a call without any leaves no file.
-    format: Option<WavFormat>,
-    canvas: Option<Canvas>,
-    tracks: PerSide<Track>,
-    outputs: SmallVec<[Output; 1]>,
+    pub(super) format: Option<WavFormat>,
+    pub(super) canvas: Option<Canvas>,
+    pub(super) tracks: PerSide<Track>,
+    pub(super) outputs: SmallVec<[Output; 1]>,
     /// Frames that have been written, or left out for good.
-    written: u64,
+    pub(super) written: u64,
     /// Frames before which a companded file still has holes that are not silence.
-    filled: u64,
-    packets_dropped: u64,
+    pub(super) filled: u64,
+    pub(super) packets_dropped: u64,
     /// Blocks that the storage did not take.
-    outages: Spans,
-    buffer: Vec<u8>,
+    pub(super) outages: Spans,
+    /// The storage did not take the last block.
+    failing: bool,
+    pub(super) buffer: Vec<u8>,
 }
 
+/// One tenant's file; none while the storage refuses it.
 #[derive(Debug)]
-struct Output {
-    tenant: TenantId,
-    part: Option<PartFile>,
-    failing: bool,
+pub struct Output {
+    pub tenant: TenantId,
+    pub part: Option<PartFile>,
 }
 
 /// A recording that only has to be committed.
@@ -79,6 +77,7 @@ impl Recording {
             filled: 0,
             packets_dropped: 0,
             outages: Spans::default(),
+            failing: false,
             buffer: Vec::new(),
         }
     }
@@ -305,11 +304,10 @@ impl Recording {
     fn write(&mut self, begin: u64, format: WavFormat) -> Result<(), Error> {
         self.fill_holes(begin, format)?;
         let mut result = Ok(());
-        for output in &mut self.outputs {
+        for output in &self.outputs {
             if let Some(part) = &output.part
                 && let Err(error) = part.write_at(&self.buffer, format.offset_of(begin))
             {
-                output.failing = true;
                 result = Err(error);
             }
         }
@@ -344,59 +342,7 @@ impl Recording {
         Ok(())
     }
 
-    /// Opens the files that should be there and are not.
-    fn open_missing(&mut self, info: &CallInfo, settings: &Settings) -> Trouble {
-        let mut trouble = Trouble::default();
-        if settings.storage_low.load(Ordering::Relaxed) {
-            trouble.note(Err(low_on_space(settings)));
-            return trouble;
-        }
-        for owner in info.owners.iter().filter(|owner| owner.refusal.is_none()) {
-            if !self
-                .outputs
-                .iter()
-                .any(|output| output.tenant == owner.tenant)
-            {
-                self.outputs.push(Output {
-                    tenant: owner.tenant,
-                    part: None,
-                    failing: false,
-                });
-            }
-        }
-        let facts = self.facts(settings);
-        for output in self
-            .outputs
-            .iter_mut()
-            .filter(|output| output.part.is_none())
-        {
-            let name = RecordingName::new(
-                output.tenant,
-                info.recording_id(output.tenant, self.start),
-                self.start,
-            );
-            let opened = PartFile::create(&settings.layout, name).and_then(|part| {
-                part.write_at(&facts.format.header(0), 0)?;
-                let sidecar = record::sidecar(&facts, info, output.tenant, &name, None);
-                record::write_interim(&settings.layout, &name, &sidecar)?;
-                Ok(part)
-            });
-            match opened {
-                Ok(part) => {
-                    output.part = Some(part);
-                    // Another tenant's file may be there already: this one tells the same from the start.
-                    trouble.recovered |= std::mem::take(&mut output.failing);
-                }
-                Err(error) => {
-                    output.failing = true;
-                    trouble.note(Err(error));
-                }
-            }
-        }
-        trouble
-    }
-
-    fn facts(&self, settings: &Settings) -> Facts {
+    pub(super) fn facts(&self, settings: &Settings) -> Facts {
         Facts {
             start: self.start,
             format: self.format.unwrap_or(WavFormat {
@@ -411,17 +357,7 @@ impl Recording {
     /// Counts what a block lost.
     fn settle(&mut self, trouble: &mut Trouble, block: &Block) {
         let failed = trouble.error.is_some();
-        for output in self
-            .outputs
-            .iter_mut()
-            .filter(|output| output.part.is_some())
-        {
-            if failed {
-                output.failing = true;
-            } else {
-                trouble.recovered |= std::mem::take(&mut output.failing);
-            }
-        }
+        trouble.recovered = std::mem::replace(&mut self.failing, failed) && !failed;
         if failed {
             trouble.packets += block.packets();
             self.packets_dropped += block.packets();
@@ -433,81 +369,6 @@ impl Recording {
                 cause: Cause::Storage,
             });
         }
-    }
-
-    /// News of the call while it is recorded: its files follow their owners, and the interim sidecars say what is known.
-    pub fn update(&mut self, info: &CallInfo, settings: &Settings) -> Result<(), Error> {
-        if self.outputs.is_empty() {
-            return Ok(());
-        }
-        self.follow_owners(info, settings)?;
-        let facts = self.facts(settings);
-        for output in &self.outputs {
-            if let Some(part) = &output.part {
-                let sidecar = record::sidecar(&facts, info, output.tenant, &part.name, None);
-                record::write_interim(&settings.layout, &part.name, &sidecar)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The answer may tell that the call is another tenant's. A file whose tenant lost the call moves to the one that has it; a
-    /// tenant that joins gets a copy; what is nobody's any more goes.
-    fn follow_owners(&mut self, info: &CallInfo, settings: &Settings) -> Result<(), Error> {
-        let owns = |tenant: TenantId| {
-            info.owners
-                .iter()
-                .any(|o| o.tenant == tenant && o.refusal.is_none())
-        };
-        let newcomers: SmallVec<[TenantId; 2]> = info
-            .owners
-            .iter()
-            .filter(|o| {
-                o.refusal.is_none() && self.outputs.iter().all(|output| output.tenant != o.tenant)
-            })
-            .map(|o| o.tenant)
-            .collect();
-        for tenant in newcomers {
-            let id = info.recording_id(tenant, self.start);
-            self.admit(tenant, id, owns, settings)?;
-        }
-        for output in self.outputs.iter().filter(|output| !owns(output.tenant)) {
-            if let Some(part) = &output.part {
-                record::remove(&settings.layout, &part.name);
-            }
-        }
-        self.outputs.retain(|output| owns(output.tenant));
-        Ok(())
-    }
-
-    fn admit(
-        &mut self,
-        tenant: TenantId,
-        id: RecordingId,
-        owns: impl Fn(TenantId) -> bool,
-        settings: &Settings,
-    ) -> Result<(), Error> {
-        let name = RecordingName::new(tenant, id, self.start);
-        if let Some(output) = self.outputs.iter_mut().find(|output| !owns(output.tenant)) {
-            if let Some(part) = &mut output.part {
-                let before = settings.layout.path(&part.name, Kind::SidecarPart);
-                part.move_to(&settings.layout, name)?;
-                // It is written anew beside the moved file.
-                let _ = std::fs::remove_file(before);
-            }
-            output.tenant = tenant;
-            return Ok(());
-        }
-        let part = match self.outputs.iter().find_map(|output| output.part.as_ref()) {
-            Some(original) => Some(original.copy_to(&settings.layout, name)?),
-            None => None,
-        };
-        self.outputs.push(Output {
-            tenant,
-            part,
-            failing: false,
-        });
-        Ok(())
     }
 
     /// Writes what is left, sets length and header, and gives the files that are ready to be committed.
@@ -572,18 +433,11 @@ impl Recording {
 }
 
 impl Trouble {
-    fn note(&mut self, result: Result<(), Error>) {
+    pub(super) fn note(&mut self, result: Result<(), Error>) {
         if let Err(error) = result {
             self.error.get_or_insert(error);
         }
     }
-}
-
-fn low_on_space(settings: &Settings) -> Error {
-    Error::io(
-        "write below the space that is to stay free on",
-        settings.layout.root(),
-    )(ErrorKind::StorageFull.into())
 }
 
 /// The format of a piece. Its number always is in the list; a wrong one would be no audio.

@@ -1,13 +1,16 @@
 //! The place of a stream's packets on a recording's timeline (DESIGN section 4).
 //!
 //! The first packet is anchored by its capture time. After it RTP timestamps decide, so that jitter does not move audio.
-//! Two things move the anchor:
+//! Three things move the anchor:
 //!
 //! - A timestamp that disagrees with the capture clock by more than [`TOLERANCE_MS`]. One such packet may be a late one
 //!   or a broken one, so it waits until its followers agree with it; then the anchor is set anew.
+//! - A pause. After [`PAUSE_MS`] without a packet, one that is off by more than [`FAR_MS`] is an anchor at once: nothing is
+//!   lost by moving it, since silence lies before it.
 //! - Drift. The smallest delay of a few seconds of packets is compared with the anchor; what differs by more than
-//!   [`DRIFT_MS`] is repaired one sample a packet, which nobody hears. Where a packet comes more than [`FAR_MS`] before its
-//!   place, the anchor was set by a late one: that is known at once, and repaired faster.
+//!   [`DRIFT_MS`] is repaired one sample a packet, which nobody hears. Where packets come more than [`FAR_MS`] before their
+//!   places, the anchor was set by a late one: that is known at once, and repaired faster. Delay is that of two packets in a
+//!   row, so that one packet out of order is no evidence.
 
 use std::time::Duration;
 
@@ -21,8 +24,10 @@ const CONFIRM: Duration = Duration::from_millis(35);
 const MAX_WAITING: u8 = 32;
 /// Offset of the smallest delay above which drift is repaired.
 const DRIFT_MS: i64 = 4;
-/// Offset that is repaired [`FAST_STEP`] samples a packet: half of what the sides may be apart.
-const FAR_MS: i64 = 10;
+/// Offset that is repaired [`FAST_STEP`] samples a packet: what the sides may be apart.
+const FAR_MS: i64 = 20;
+/// Time without a packet after which a sender may have stopped and begun again.
+const PAUSE_MS: i64 = 100;
 /// A hole of so many samples is still no gap for those who draw the packets.
 const FAST_STEP: i64 = 8;
 /// Span over which the smallest delay is taken.
@@ -55,6 +60,9 @@ pub struct StreamClock {
     /// Samples still to be shifted.
     repair: i64,
     smallest_skew: i64,
+    /// Of the packet before.
+    last_skew: i64,
+    last_at: Timestamp,
     window_end: Timestamp,
     /// Sum of all repairs, in samples.
     drift: i64,
@@ -85,6 +93,8 @@ impl StreamClock {
             waiting_offset: 0,
             repair: 0,
             smallest_skew: i64::MAX,
+            last_skew: i64::MAX,
+            last_at: Timestamp::MIN,
             window_end: Timestamp::MIN,
             drift: 0,
         }
@@ -115,8 +125,14 @@ impl StreamClock {
         }
         let position = self.position_of(timestamp);
         let skew = arrival - position;
-        let tolerance = TOLERANCE_MS * i64::from(self.sample_rate_hz) / 1000;
-        if skew.abs() > tolerance {
+        let samples = |millis: i64| millis * i64::from(self.sample_rate_hz) / 1000;
+        let paused = time.nanos_since(self.last_at) > PAUSE_MS * 1_000_000;
+        self.last_at = time;
+        if paused && (samples(FAR_MS)..=samples(TOLERANCE_MS)).contains(&skew.abs()) {
+            self.anchor(timestamp, arrival, time);
+            return Placement::Anchored { position: arrival };
+        }
+        if skew.abs() > samples(TOLERANCE_MS) {
             return self.disagree(timestamp, time, arrival, skew);
         }
         self.waiting = 0;
@@ -167,6 +183,8 @@ impl StreamClock {
         self.waiting = 0;
         self.repair = 0;
         self.smallest_skew = i64::MAX;
+        self.last_skew = 0;
+        self.last_at = time;
         self.window_end = time + DRIFT_WINDOW;
     }
 
@@ -198,15 +216,16 @@ impl StreamClock {
     #[inline]
     fn follow_drift(&mut self, time: Timestamp, skew: i64) {
         let far = FAR_MS * i64::from(self.sample_rate_hz) / 1000;
+        let of_two = skew.max(std::mem::replace(&mut self.last_skew, skew));
         // What is being repaired already is not to be repaired again.
-        let skew = skew - self.repair;
-        self.smallest_skew = self.smallest_skew.min(skew);
-        if skew < -far {
-            self.repair += skew;
+        let delay = of_two - self.repair;
+        self.smallest_skew = self.smallest_skew.min(delay);
+        if delay < -far {
+            self.repair += delay;
             self.smallest_skew = 0;
         }
         if self.repair != 0 {
-            let limit = if self.repair.abs() > far {
+            let limit = if self.repair.abs() > far / 2 {
                 FAST_STEP
             } else {
                 1

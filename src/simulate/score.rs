@@ -137,6 +137,8 @@ struct Tracker<'a> {
     voice: Voice,
     /// Samples of the recording that have been compared with something.
     compared: Vec<bool>,
+    /// Where the piece before ended: in the voice, and in the recording.
+    ended: Option<(u64, i64)>,
     score: SideScore,
     /// Of the current second, and of those that are over.
     second: Products,
@@ -169,6 +171,7 @@ impl<'a> Tracker<'a> {
             truth,
             voice: Voice::new(truth.voice),
             compared: vec![false; recorded.len()],
+            ended: None,
             score: SideScore::default(),
             second: Products::default(),
             correlations: Vec::new(),
@@ -251,8 +254,13 @@ impl<'a> Tracker<'a> {
         let mut i = 0;
         while i < expected.len() {
             let run = self.equal_run(&expected[i..], at + i as i64);
-            if run >= PROBE || (run > 0 && is_found) {
+            // At the beginning of a piece a sample may be like its neighbour by chance: what is found elsewhere is surer.
+            let is_sure = run >= PROBE || i > 0 || run == expected.len();
+            if (run > 0 && is_found && is_sure) || run >= PROBE {
                 is_found = true;
+                if i == 0 {
+                    self.note_seam(piece, at);
+                }
                 self.tally(&expected[i..i + run], at + i as i64);
                 i += run;
                 self.note_offset(at + i as i64 - self.place(piece, i));
@@ -272,7 +280,24 @@ impl<'a> Tracker<'a> {
             is_found = true;
         }
         let end = expected.len();
+        self.ended = is_found.then_some((piece.first_sample + piece.samples, at + end as i64));
         is_found.then(|| at + end as i64 - self.place(piece, end))
+    }
+
+    /// A piece that was sent right after the one before, as another stream, may stand up to a millisecond away from it: what
+    /// closes the seam is no audio of its own.
+    fn note_seam(&mut self, piece: &MediaSpan, at: i64) {
+        let Some((_, end)) = self
+            .ended
+            .take()
+            .filter(|(next, _)| *next == piece.first_sample)
+        else {
+            return;
+        };
+        if (1..=i64::from(self.rate) / 1000).contains(&(at - end)) {
+            self.score.inserted += (at - end) as u64;
+            (end..at).for_each(|place| _ = self.mark(place));
+        }
     }
 
     /// Samples that were left out or put in where the recording goes on elsewhere; those to skip.
@@ -393,19 +418,35 @@ impl<'a> Tracker<'a> {
         }
     }
 
-    /// Compares a piece that was sent at another rate: present or missing, and how alike.
+    /// Compares a piece that was sent at another rate: present or missing, and how alike. Its place is followed from tenth to
+    /// tenth of a second.
     fn compare_resampled(
         &mut self,
         piece: &MediaSpan,
         expected: &[i16],
         offset: Option<i64>,
     ) -> Option<i64> {
-        let true_place = self.place(piece, 0);
-        let found = offset.or_else(|| self.most_alike(expected, true_place));
-        if let Some(offset) = found {
-            self.note_offset(offset);
+        let mut offset = offset.or_else(|| self.most_alike(expected, self.place(piece, 0)));
+        let size = self.rate as usize / 10;
+        for (n, part) in expected.chunks(size).enumerate() {
+            let place = self.place(piece, n * size);
+            if let Some(before) = offset {
+                let near =
+                    (before - 2..=before + 2).map(|near| (near, self.likeness(part, place + near)));
+                let best = near.max_by(|a, b| a.1.total_cmp(&b.1));
+                let now = best
+                    .filter(|(_, likeness)| *likeness > 0.5)
+                    .map_or(before, |(near, _)| near);
+                self.note_offset(now);
+                offset = Some(now);
+            }
+            self.tally_resampled(part, place + offset.unwrap_or(0));
         }
-        let mut at = true_place + found.unwrap_or(0);
+        offset
+    }
+
+    fn tally_resampled(&mut self, expected: &[i16], from: i64) {
+        let mut at = from;
         for window in expected.chunks(self.rate as usize / 200) {
             let values: Vec<i16> = (at..)
                 .take(window.len())
@@ -421,7 +462,27 @@ impl<'a> Tracker<'a> {
             }
             at += window.len() as i64;
         }
-        found
+        // A filter rings for a millisecond before and after.
+        let ring = i64::from(self.rate) / 1000;
+        for place in (from - ring..from).chain(at..at + ring) {
+            self.mark(place);
+        }
+    }
+
+    /// Correlation of `expected` with the recording from `at` on; 0 where there is none.
+    fn likeness(&self, expected: &[i16], at: i64) -> f64 {
+        let from = usize::try_from(at).unwrap_or(usize::MAX);
+        let recorded = from
+            .checked_add(expected.len())
+            .and_then(|to| self.recorded.get(from..to));
+        let mut sums = Products::default();
+        for (a, b) in expected.iter().zip(recorded.unwrap_or_default()) {
+            let (a, b) = (f64::from(*a), f64::from(*b));
+            sums.mixed += a * b;
+            sums.expected += a * a;
+            sums.recorded += b * b;
+        }
+        sums.correlation()
     }
 
     /// The offset within 200 ms at which recording and truth are most alike, if they are at all.
@@ -430,21 +491,9 @@ impl<'a> Tracker<'a> {
         if probe.len() < 400 {
             return None;
         }
-        let likeness = |offset: i64| {
-            let from = usize::try_from(at + offset).ok()?;
-            let recorded = self.recorded.get(from..from + probe.len())?;
-            let mut sums = Products::default();
-            for (a, b) in probe.iter().zip(recorded) {
-                let (a, b) = (f64::from(*a), f64::from(*b));
-                sums.mixed += a * b;
-                sums.expected += a * a;
-                sums.recorded += b * b;
-            }
-            Some((offset, sums.correlation()))
-        };
         let reach = i64::from(self.rate) / 5;
         let best = (-reach..=reach)
-            .filter_map(likeness)
+            .map(|offset| (offset, self.likeness(probe, at + offset)))
             .max_by(|a, b| a.1.total_cmp(&b.1))?;
         (best.1 > 0.5).then_some(best.0)
     }

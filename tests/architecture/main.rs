@@ -2,6 +2,8 @@
 
 mod source;
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::LazyLock;
 
 use source::{Source, read_crate};
@@ -307,4 +309,40 @@ fn every_folder_says_what_it_is_for() {
         }
     }
     expect_none("a folder without a word about itself", faults);
+}
+
+#[test]
+fn the_code_map_has_every_file_and_none_that_is_gone() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md");
+    let text = std::fs::read_to_string(path).expect("the page is there");
+    let mut folder = "";
+    let mut mapped = BTreeSet::new();
+    for line in text.lines() {
+        if let Some((room, _)) = line
+            .strip_prefix("**`")
+            .and_then(|rest| rest.split_once("/`**"))
+        {
+            folder = room;
+            mapped.insert(Path::new(room).join("mod.rs"));
+        } else if let Some((file, _)) = line
+            .strip_prefix("| `")
+            .and_then(|rest| rest.split_once(".rs` |"))
+            .filter(|(file, _)| !file.contains('`'))
+        {
+            mapped.insert(Path::new(folder).join(file).with_extension("rs"));
+        }
+    }
+    // `lib.rs` and its like are in the text above the map.
+    let there = CRATE
+        .iter()
+        .map(|source| source.path.clone())
+        .filter(|path| path.components().count() > 1);
+    let there: BTreeSet<_> = there.collect();
+    let faults = there
+        .symmetric_difference(&mapped)
+        .map(|path| format!("src/{}", path.display()));
+    expect_none(
+        "in src/ or in ARCHITECTURE.md's code map, but not in both",
+        faults.collect(),
+    );
 }

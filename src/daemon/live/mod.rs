@@ -102,7 +102,7 @@ pub struct Live {
 impl Live {
     /// Starts capturing. `ended` is called when a thread ends, whether it was told to or not.
     pub fn start(
-        sources: Vec<Source>,
+        mut sources: Vec<Source>,
         session: Session,
         ended: impl Fn() + Clone + Send + 'static,
     ) -> std::io::Result<Live> {
@@ -111,8 +111,9 @@ impl Live {
             threads: Vec::new(),
         };
         let lanes = sources.len();
-        let mut sources = sources.into_iter();
-        if let (1, Some(source)) = (lanes, sources.next()) {
+        if lanes == 1
+            && let Some(source) = sources.pop()
+        {
             let stop = live.stop.clone();
             let name = format!("capture-{}", source.state.name);
             live.spawn(name, ended, move || {
@@ -124,7 +125,7 @@ impl Live {
         live.spawn("engine".to_owned(), ended.clone(), move || {
             follow(session, &deliveries, lanes);
         })?;
-        for (source, lane) in sources.zip(0..) {
+        for (source, lane) in sources.into_iter().zip(0..) {
             let (stop, queue) = (live.stop.clone(), queue.clone());
             let name = format!("capture-{}", source.state.name);
             live.spawn(name, ended.clone(), move || {

@@ -3,6 +3,9 @@
 use super::call::is_heard;
 use super::*;
 
+/// Streams remembered at one endpoint, the latest: only these are looked at when a plan names the endpoint.
+const MAX_TOUCHING: usize = 256;
+
 impl Media {
     /// Enters a new stream and looks for its call; `None` when the table is full.
     #[cold]
@@ -28,10 +31,14 @@ impl Media {
         };
         self.index.insert_unique(hash, id, rehash);
         for endpoint in [key.flow.source, key.flow.destination] {
-            self.touching
+            let touching = self
+                .touching
                 .entry((key.flow.vantage, endpoint))
-                .or_default()
-                .push(id);
+                .or_default();
+            if touching.len() == MAX_TOUCHING {
+                touching.remove(0);
+            }
+            touching.push(id);
         }
         self.orphans.push_back((id, key));
         self.arm_sweep();
@@ -79,7 +86,7 @@ impl Media {
             && let Some(call) = self.calls.get_mut(slot)
         {
             call.streams.retain(|other| *other != id);
-            if call.departed.len() < MAX_STREAMS {
+            if call.departed.len() < MAX_STREAMS && stream.sequence.received() > 0 {
                 call.departed.push(stream.report(side));
             }
         }
@@ -245,7 +252,9 @@ impl Media {
         let flow = stream.key.flow;
         for endpoint in [flow.source, flow.destination] {
             if let Some(ids) = self.touching.get_mut(&(flow.vantage, endpoint)) {
-                ids.retain(|other| *other != id);
+                if let Some(at) = ids.iter().position(|other| *other == id) {
+                    ids.remove(at);
+                }
                 if ids.is_empty() {
                     self.touching.remove(&(flow.vantage, endpoint));
                 }
@@ -267,6 +276,7 @@ impl Media {
 
     /// Forgets streams without a call that were quiet for long.
     pub(super) fn sweep(&mut self, now: Timestamp) {
+        let mut oldest = Timestamp::MAX;
         for _ in 0..self.orphans.len() {
             let Some((id, key)) = self.orphans.pop_front() else {
                 break;
@@ -277,11 +287,16 @@ impl Media {
             match stream.owner {
                 Owner::Call { .. } => {}
                 _ if stream.last_at + FORGET < now => self.forget(id),
-                _ => self.orphans.push_back((id, key)),
+                _ => {
+                    oldest = oldest.min(stream.last_at);
+                    self.orphans.push_back((id, key));
+                }
             }
         }
+        // Not before the oldest can be forgotten: a capture may jump by years.
         if !self.orphans.is_empty() {
-            self.timers.set(MediaTimer::Sweep, now + SWEEP_EVERY);
+            self.timers
+                .set(MediaTimer::Sweep, now.max(oldest) + SWEEP_EVERY);
         }
     }
 }

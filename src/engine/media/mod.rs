@@ -6,6 +6,8 @@
 mod binding;
 mod call;
 mod claim;
+mod placing;
+mod plans;
 mod slots;
 mod stream;
 mod timeline;
@@ -20,15 +22,16 @@ use smallvec::SmallVec;
 
 use self::binding::{BOTH_ENDS, Candidate, Endpoints, Receiver};
 use self::call::{MAX_STREAMS, MediaCall, takes_over};
+use self::placing::{Arrived, change_meaning, place_kept, position, put};
+pub use self::plans::MediaEnd;
 use self::slots::Slots;
-use self::stream::{Kept, Meaning, Owner, Stream, StreamKey};
-use self::timeline::Put;
-use super::event::{Digit, Disposition, Event, Piece, Sink, StreamReport};
+use self::stream::{Meaning, Owner, Stream, StreamKey};
+use super::event::{Digit, Disposition, Event, Sink, StreamReport};
 use super::plan::{CallKey, MediaPlan};
 use super::timer::Timers;
 use crate::base::{Endpoint, Flow, Side, Timestamp, Vantage, WireMap};
-use crate::codec::{Codec, PayloadFormat};
-use crate::rtp::{Arrival, Placement, RtpPacket, StreamClock};
+use crate::codec::Codec;
+use crate::rtp::{Arrival, RtpPacket};
 
 /// A stream that nobody owns is forgotten when it was quiet for this long.
 const FORGET: Duration = Duration::from_secs(10);
@@ -87,32 +90,6 @@ enum MediaTimer {
     Sweep,
 }
 
-/// What media says of a call that is over.
-#[derive(Debug)]
-pub struct MediaEnd {
-    pub disposition: Disposition,
-    pub length_samples: u64,
-    pub streams: Vec<StreamReport>,
-    pub digits: Vec<Digit>,
-}
-
-impl MediaEnd {
-    /// Of a call for which no media was ever expected.
-    pub fn nothing(answered: bool) -> MediaEnd {
-        let disposition = if answered {
-            Disposition::NoMedia
-        } else {
-            Disposition::NotAnswered
-        };
-        MediaEnd {
-            disposition,
-            length_samples: 0,
-            streams: Vec::new(),
-            digits: Vec::new(),
-        }
-    }
-}
-
 /// See the [module](self).
 #[derive(Debug, Default)]
 pub struct Media {
@@ -131,16 +108,6 @@ pub struct Media {
     kept_bytes: usize,
     timers: Timers<MediaTimer>,
     counters: MediaCounters,
-}
-
-/// One packet on its way to its place.
-#[derive(Clone, Copy)]
-struct Arrived<'a> {
-    time: Timestamp,
-    number: u64,
-    payload_type: u8,
-    timestamp: u32,
-    payload: &'a [u8],
 }
 
 impl Media {
@@ -418,316 +385,6 @@ impl Media {
         if call.block_timer_set {
             let due = timeline.next_block_end() + self.limits.reorder_window;
             self.timers.set(MediaTimer::BlockDue(key), due);
-        }
-    }
-
-    /// Takes a plan: a new call, or a change of one. Streams that were waiting for it are placed.
-    pub fn handle_plan(&mut self, plan: MediaPlan, sink: &mut impl Sink) {
-        let slot = match self.by_key.get(&plan.call) {
-            Some(&slot) => {
-                self.withdraw(slot);
-                let call = self
-                    .calls
-                    .get_mut(slot)
-                    .expect("the key table names calls that are there");
-                call.record = plan.record;
-                call.plan = Box::new(plan);
-                for &id in &call.streams {
-                    if let Some(stream) = self.streams.get_mut(id) {
-                        stream.mean(None);
-                    }
-                }
-                slot
-            }
-            None => {
-                let key = plan.call;
-                let slot = self.calls.insert(MediaCall::new(plan));
-                self.by_key.insert(key, slot);
-                slot
-            }
-        };
-        let places = self.publish(slot);
-        for (vantage, endpoint, _) in places {
-            self.offer_streams_at(vantage, endpoint, sink);
-        }
-    }
-
-    /// Enters the endpoints of the call in `slot`: those of its plan, then those learned.
-    fn publish(&mut self, slot: u32) -> SmallVec<[(Vantage, Endpoint, Side); 4]> {
-        let Some(call) = self.calls.get(slot) else {
-            return SmallVec::new();
-        };
-        let places = call.planned_places();
-        for &(vantage, endpoint, side) in &places {
-            self.endpoints.insert(
-                vantage,
-                endpoint,
-                Receiver {
-                    slot,
-                    side,
-                    learned: false,
-                },
-            );
-        }
-        for &(vantage, endpoint, side) in &call.learned {
-            self.endpoints.insert(
-                vantage,
-                endpoint,
-                Receiver {
-                    slot,
-                    side,
-                    learned: true,
-                },
-            );
-        }
-        places
-    }
-
-    fn withdraw(&mut self, slot: u32) {
-        let Some(call) = self.calls.get(slot) else {
-            return;
-        };
-        for (vantage, endpoint, _) in call
-            .planned_places()
-            .into_iter()
-            .chain(call.learned.iter().copied())
-        {
-            self.endpoints.remove(vantage, endpoint, slot);
-        }
-    }
-
-    /// Ends a call: hands on what is open, and reports. `None` for a call that no plan was made for.
-    ///
-    /// `pad_to`: time up to which the timeline is the call's, though nothing may have been heard.
-    pub fn end_call(
-        &mut self,
-        key: CallKey,
-        pad_to: Option<Timestamp>,
-        answered: bool,
-        sink: &mut impl Sink,
-    ) -> Option<MediaEnd> {
-        let slot = self.by_key.remove(&key)?;
-        self.withdraw(slot);
-        self.timers.cancel(MediaTimer::BlockDue(key));
-        let mut call = self.calls.remove(slot)?;
-        let mut streams = std::mem::take(&mut call.departed);
-        for id in std::mem::take(&mut call.streams) {
-            let Some(stream) = self.streams.get_mut(id) else {
-                continue;
-            };
-            let Owner::Call { side, .. } = stream.owner else {
-                continue;
-            };
-            place_kept(
-                stream,
-                &mut call,
-                side,
-                sink,
-                &mut self.counters,
-                &mut self.kept_bytes,
-            );
-            streams.push(stream.report(side));
-            stream.owner = Owner::Ended;
-            self.orphans.push_back((id, stream.key));
-        }
-        let mut length_samples = 0;
-        if let Some(timeline) = &mut call.timeline {
-            while let Some(block) = timeline.close() {
-                sink.event(Event::Block { call: key, block });
-            }
-            let padded = pad_to.map_or(0, |to| timeline.position_at(to));
-            length_samples = timeline.end().max(padded).max(0) as u64;
-        }
-        let disposition = call.heard.disposition(answered);
-        self.arm_sweep();
-        Some(MediaEnd {
-            disposition,
-            length_samples,
-            streams,
-            digits: call.digits,
-        })
-    }
-}
-
-impl Arrived<'_> {
-    fn keep(&self) -> Kept {
-        Kept {
-            time: self.time,
-            payload_type: self.payload_type,
-            number: self.number,
-            timestamp: self.timestamp,
-            payload: self.payload.into(),
-        }
-    }
-}
-
-impl Kept {
-    fn arrived(&self) -> Arrived<'_> {
-        Arrived {
-            time: self.time,
-            number: self.number,
-            payload_type: self.payload_type,
-            timestamp: self.timestamp,
-            payload: &self.payload,
-        }
-    }
-}
-
-/// Looks up what `payload_type` means and remembers it with the stream.
-#[cold]
-fn change_meaning(
-    stream: &mut Stream,
-    call: &mut MediaCall,
-    side: Side,
-    payload_type: u8,
-) -> Meaning {
-    let format = call.format(side, payload_type);
-    let encrypted = call.plan.sides[side].encrypted;
-    let number = call
-        .timeline
-        .as_mut()
-        .and_then(|timeline| timeline.format(format));
-    let meaning = Meaning {
-        format,
-        number,
-        encrypted,
-    };
-    if encrypted {
-        call.heard.encrypted = true;
-    } else {
-        call.heard.note(format.codec);
-    }
-    stream.mean(Some(meaning));
-    meaning
-}
-
-/// First sample of a packet; `None` when it has to wait.
-#[inline]
-fn position(
-    stream: &mut Stream,
-    call: &MediaCall,
-    format: &PayloadFormat,
-    arrived: &Arrived<'_>,
-) -> Option<i64> {
-    let timeline = call
-        .timeline
-        .as_ref()
-        .expect("placing begins with a timeline");
-    let clock = stream
-        .clock
-        .get_or_insert_with(|| StreamClock::new(format.clock_rate_hz, timeline.sample_rate_hz));
-    if format.codec == Codec::TelephoneEvent {
-        // All packets of an event carry the time of its start: they say nothing about the clock.
-        return Some(clock.position_of(arrived.timestamp));
-    }
-    if clock.clock_rate_hz() != format.clock_rate_hz {
-        clock.set_clock_rate(format.clock_rate_hz);
-    }
-    match clock.place(timeline.start, arrived.time, arrived.timestamp) {
-        Placement::At { position } | Placement::Anchored { position } => Some(position),
-        Placement::Wait => None,
-    }
-}
-
-/// Puts a payload where it belongs.
-#[inline]
-#[allow(
-    clippy::too_many_arguments,
-    reason = "parts of one object, borrowed apart"
-)]
-fn put(
-    stream: &mut Stream,
-    call: &mut MediaCall,
-    side: Side,
-    meaning: &Meaning,
-    position: i64,
-    arrived: &Arrived<'_>,
-    sink: &mut impl Sink,
-    counters: &mut MediaCounters,
-) {
-    let timeline = call
-        .timeline
-        .as_mut()
-        .expect("placing begins with a timeline");
-    if !timeline.has_open_blocks() {
-        timeline.skip_to(arrived.time - REORDER_ALLOWANCE);
-    }
-    let samples = timeline.samples_of(&meaning.format, arrived.payload.len());
-    let placed = match meaning.number {
-        // A call with more formats than can be numbered is broken.
-        None => Put::Outside,
-        Some(format) => {
-            let piece = Piece {
-                position,
-                number: arrived.number as u32,
-                offset: 0,
-                len: 0,
-                stream: stream.ordinal,
-                format,
-            };
-            timeline.put(side, piece, arrived.payload, samples)
-        }
-    };
-    match placed {
-        Put::Done => call.heard.decodable |= meaning.format.codec.is_decodable(),
-        Put::Late(block) => sink.event(Event::Block {
-            call: call.plan.call,
-            block,
-        }),
-        Put::Outside => {
-            stream.not_placed += 1;
-            counters.not_placed += 1;
-        }
-    }
-}
-
-/// Places what had to wait, by the anchor found since.
-fn place_kept(
-    stream: &mut Stream,
-    call: &mut MediaCall,
-    side: Side,
-    sink: &mut impl Sink,
-    counters: &mut MediaCounters,
-    kept_bytes: &mut usize,
-) {
-    let (kept, bytes) = stream.take_kept();
-    *kept_bytes -= bytes;
-    for packet in kept {
-        let format = call.format(side, packet.payload_type);
-        let place =
-            call.timeline
-                .as_mut()
-                .zip(stream.clock.as_ref())
-                .and_then(|(timeline, clock)| {
-                    let position =
-                        clock.place_kept(timeline.start, packet.time, packet.timestamp)?;
-                    let number = timeline.format(format);
-                    Some((
-                        Meaning {
-                            format,
-                            number,
-                            encrypted: false,
-                        },
-                        position,
-                    ))
-                });
-        match place {
-            Some((meaning, position)) => {
-                put(
-                    stream,
-                    call,
-                    side,
-                    &meaning,
-                    position,
-                    &packet.arrived(),
-                    sink,
-                    counters,
-                );
-            }
-            None => {
-                stream.not_placed += 1;
-                counters.not_placed += 1;
-            }
         }
     }
 }

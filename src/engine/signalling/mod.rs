@@ -83,7 +83,7 @@ pub struct SignallingCounters {
 pub enum Order {
     /// News of a call.
     Tell(CallKey, Arc<CallInfo>),
-    Plan(MediaPlan),
+    Plan(Box<MediaPlan>),
     End(Box<SignallingEnd>),
 }
 
@@ -374,7 +374,7 @@ impl Signalling {
     /// Hands the media half a new plan, where something changed.
     fn replan(&mut self, key: CallKey, orders: &mut Orders) {
         if let Some(plan) = self.legs.get_mut(&key).and_then(Leg::new_plan) {
-            orders.push(Order::Plan(plan));
+            orders.push(Order::Plan(Box::new(plan)));
         }
     }
 

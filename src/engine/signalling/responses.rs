@@ -60,7 +60,7 @@ impl Signalling {
     }
 
     /// The answered leg of which `envelope` is an answer or an ACK, as long as its ACK was not seen.
-    pub(super) fn unacknowledged(&self, envelope: &Envelope<'_, '_>) -> Option<&leg::Leg> {
+    pub(super) fn unacknowledged(&self, envelope: &Envelope<'_, '_>) -> Option<&Leg> {
         let keys = self.by_call_id.get(envelope.call_id)?;
         keys.iter()
             .filter_map(|key| self.legs.get(key))

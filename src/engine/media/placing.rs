@@ -1,0 +1,204 @@
+//! From a packet to its place on a timeline.
+
+use super::call::MediaCall;
+use super::stream::{Kept, Meaning, Stream};
+use super::timeline::Put;
+use super::{MediaCounters, REORDER_ALLOWANCE};
+use crate::base::{Side, Timestamp};
+use crate::codec::Codec;
+use crate::codec::PayloadFormat;
+use crate::engine::event::{Event, Piece, Sink};
+use crate::rtp::{Placement, StreamClock};
+
+/// One packet on its way to its place.
+#[derive(Clone, Copy)]
+pub struct Arrived<'a> {
+    pub time: Timestamp,
+    pub number: u64,
+    pub payload_type: u8,
+    pub timestamp: u32,
+    pub payload: &'a [u8],
+}
+
+impl Arrived<'_> {
+    pub fn keep(&self) -> Kept {
+        Kept {
+            time: self.time,
+            payload_type: self.payload_type,
+            number: self.number,
+            timestamp: self.timestamp,
+            payload: self.payload.into(),
+        }
+    }
+}
+
+impl Kept {
+    pub fn arrived(&self) -> Arrived<'_> {
+        Arrived {
+            time: self.time,
+            number: self.number,
+            payload_type: self.payload_type,
+            timestamp: self.timestamp,
+            payload: &self.payload,
+        }
+    }
+}
+
+/// Looks up what `payload_type` means and remembers it with the stream.
+#[cold]
+pub fn change_meaning(
+    stream: &mut Stream,
+    call: &mut MediaCall,
+    side: Side,
+    payload_type: u8,
+) -> Meaning {
+    let format = call.format(side, payload_type);
+    let encrypted = call.plan.sides[side].encrypted;
+    let number = call
+        .timeline
+        .as_mut()
+        .and_then(|timeline| timeline.format(format));
+    let meaning = Meaning {
+        format,
+        number,
+        encrypted,
+    };
+    if encrypted {
+        call.heard.encrypted = true;
+    } else {
+        call.heard.note(format.codec);
+    }
+    stream.mean(Some(meaning));
+    meaning
+}
+
+/// First sample of a packet; `None` when it has to wait.
+#[inline]
+pub fn position(
+    stream: &mut Stream,
+    call: &MediaCall,
+    format: &PayloadFormat,
+    arrived: &Arrived<'_>,
+) -> Option<i64> {
+    let timeline = call
+        .timeline
+        .as_ref()
+        .expect("placing begins with a timeline");
+    let clock = stream
+        .clock
+        .get_or_insert_with(|| StreamClock::new(format.clock_rate_hz, timeline.sample_rate_hz));
+    if format.codec == Codec::TelephoneEvent {
+        // All packets of an event carry the time of its start: they say nothing about the clock.
+        return Some(clock.position_of(arrived.timestamp));
+    }
+    if clock.clock_rate_hz() != format.clock_rate_hz {
+        clock.set_clock_rate(format.clock_rate_hz);
+    }
+    match clock.place(timeline.start, arrived.time, arrived.timestamp) {
+        Placement::At { position } | Placement::Anchored { position } => Some(position),
+        Placement::Wait => None,
+    }
+}
+
+/// Puts a payload where it belongs.
+#[inline]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "parts of one object, borrowed apart"
+)]
+pub fn put(
+    stream: &mut Stream,
+    call: &mut MediaCall,
+    side: Side,
+    meaning: &Meaning,
+    position: i64,
+    arrived: &Arrived<'_>,
+    sink: &mut impl Sink,
+    counters: &mut MediaCounters,
+) {
+    let timeline = call
+        .timeline
+        .as_mut()
+        .expect("placing begins with a timeline");
+    if !timeline.has_open_blocks() {
+        timeline.skip_to(arrived.time - REORDER_ALLOWANCE);
+    }
+    let samples = timeline.samples_of(&meaning.format, arrived.payload.len());
+    let placed = match meaning.number {
+        // A call with more formats than can be numbered is broken.
+        None => Put::Outside,
+        Some(format) => {
+            let piece = Piece {
+                position,
+                number: arrived.number as u32,
+                offset: 0,
+                len: 0,
+                stream: stream.ordinal,
+                format,
+            };
+            timeline.put(side, piece, arrived.payload, samples)
+        }
+    };
+    match placed {
+        Put::Done => call.heard.decodable |= meaning.format.codec.is_decodable(),
+        Put::Late(block) => sink.event(Event::Block {
+            call: call.plan.call,
+            block,
+        }),
+        Put::Outside => {
+            stream.not_placed += 1;
+            counters.not_placed += 1;
+        }
+    }
+}
+
+/// Places what had to wait, by the anchor found since.
+pub fn place_kept(
+    stream: &mut Stream,
+    call: &mut MediaCall,
+    side: Side,
+    sink: &mut impl Sink,
+    counters: &mut MediaCounters,
+    kept_bytes: &mut usize,
+) {
+    let (kept, bytes) = stream.take_kept();
+    *kept_bytes -= bytes;
+    for packet in kept {
+        let format = call.format(side, packet.payload_type);
+        let place =
+            call.timeline
+                .as_mut()
+                .zip(stream.clock.as_ref())
+                .and_then(|(timeline, clock)| {
+                    let position =
+                        clock.place_kept(timeline.start, packet.time, packet.timestamp)?;
+                    let number = timeline.format(format);
+                    Some((
+                        Meaning {
+                            format,
+                            number,
+                            encrypted: false,
+                        },
+                        position,
+                    ))
+                });
+        match place {
+            Some((meaning, position)) => {
+                put(
+                    stream,
+                    call,
+                    side,
+                    &meaning,
+                    position,
+                    &packet.arrived(),
+                    sink,
+                    counters,
+                );
+            }
+            None => {
+                stream.not_placed += 1;
+                counters.not_placed += 1;
+            }
+        }
+    }
+}

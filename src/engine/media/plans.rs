@@ -1,0 +1,161 @@
+//! Calls as plans tell them: where their media is expected, and what is said of it in the end.
+
+use super::*;
+
+/// What media says of a call that is over.
+#[derive(Debug)]
+pub struct MediaEnd {
+    pub disposition: Disposition,
+    pub length_samples: u64,
+    pub streams: Vec<StreamReport>,
+    pub digits: Vec<Digit>,
+}
+
+impl MediaEnd {
+    /// Of a call for which no media was ever expected.
+    pub fn nothing(answered: bool) -> MediaEnd {
+        let disposition = if answered {
+            Disposition::NoMedia
+        } else {
+            Disposition::NotAnswered
+        };
+        MediaEnd {
+            disposition,
+            length_samples: 0,
+            streams: Vec::new(),
+            digits: Vec::new(),
+        }
+    }
+}
+
+impl Media {
+    /// Takes a plan: a new call, or a change of one. Streams that were waiting for it are placed.
+    pub fn handle_plan(&mut self, plan: MediaPlan, sink: &mut impl Sink) {
+        let slot = match self.by_key.get(&plan.call) {
+            Some(&slot) => {
+                self.withdraw(slot);
+                let call = self
+                    .calls
+                    .get_mut(slot)
+                    .expect("the key table names calls that are there");
+                call.record = plan.record;
+                call.plan = Box::new(plan);
+                for &id in &call.streams {
+                    if let Some(stream) = self.streams.get_mut(id) {
+                        stream.mean(None);
+                    }
+                }
+                slot
+            }
+            None => {
+                let key = plan.call;
+                let slot = self.calls.insert(MediaCall::new(plan));
+                self.by_key.insert(key, slot);
+                slot
+            }
+        };
+        let places = self.publish(slot);
+        for (vantage, endpoint, _) in places {
+            self.offer_streams_at(vantage, endpoint, sink);
+        }
+    }
+
+    /// Enters the endpoints of the call in `slot`: those of its plan, then those learned.
+    fn publish(&mut self, slot: u32) -> SmallVec<[(Vantage, Endpoint, Side); 4]> {
+        let Some(call) = self.calls.get(slot) else {
+            return SmallVec::new();
+        };
+        let places = call.planned_places();
+        for &(vantage, endpoint, side) in &places {
+            self.endpoints.insert(
+                vantage,
+                endpoint,
+                Receiver {
+                    slot,
+                    side,
+                    learned: false,
+                },
+            );
+        }
+        for &(vantage, endpoint, side) in &call.learned {
+            self.endpoints.insert(
+                vantage,
+                endpoint,
+                Receiver {
+                    slot,
+                    side,
+                    learned: true,
+                },
+            );
+        }
+        places
+    }
+
+    fn withdraw(&mut self, slot: u32) {
+        let Some(call) = self.calls.get(slot) else {
+            return;
+        };
+        for (vantage, endpoint, _) in call
+            .planned_places()
+            .into_iter()
+            .chain(call.learned.iter().copied())
+        {
+            self.endpoints.remove(vantage, endpoint, slot);
+        }
+    }
+
+    /// Ends a call: hands on what is open, and reports. `None` for a call that no plan was made for.
+    ///
+    /// `pad_to`: time up to which the timeline is the call's, though nothing may have been heard.
+    pub fn end_call(
+        &mut self,
+        key: CallKey,
+        pad_to: Option<Timestamp>,
+        answered: bool,
+        sink: &mut impl Sink,
+    ) -> Option<MediaEnd> {
+        let slot = self.by_key.remove(&key)?;
+        self.withdraw(slot);
+        self.timers.cancel(MediaTimer::BlockDue(key));
+        let mut call = self.calls.remove(slot)?;
+        let mut streams = std::mem::take(&mut call.departed);
+        for id in std::mem::take(&mut call.streams) {
+            let Some(stream) = self.streams.get_mut(id) else {
+                continue;
+            };
+            let Owner::Call { side, .. } = stream.owner else {
+                continue;
+            };
+            place_kept(
+                stream,
+                &mut call,
+                side,
+                sink,
+                &mut self.counters,
+                &mut self.kept_bytes,
+            );
+            // A stream that was claimed by its addresses and never sent says nothing.
+            if stream.sequence.received() > 0 {
+                streams.push(stream.report(side));
+            }
+            stream.owner = Owner::Ended;
+            self.orphans.push_back((id, stream.key));
+        }
+        let mut length_samples = 0;
+        if let Some(timeline) = &mut call.timeline {
+            while let Some(block) = timeline.close() {
+                sink.event(Event::Block { call: key, block });
+            }
+            let padded = pad_to.map_or(0, |to| timeline.position_at(to));
+            length_samples = timeline.end().max(padded).max(0) as u64;
+        }
+        let disposition = call.heard.disposition(answered);
+        self.arm_sweep();
+        Some(MediaEnd {
+            disposition,
+            length_samples,
+            streams,
+            digits: call.digits,
+        })
+    }
+}

@@ -1,0 +1,136 @@
+//! The files of a recording: one for each tenant that owns the call, as far as that is known.
+
+use std::io::ErrorKind;
+use std::sync::atomic::Ordering;
+
+use smallvec::SmallVec;
+
+use super::recording::{Output, Recording, Trouble};
+use super::{Settings, record};
+use crate::base::{RecordingId, TenantId};
+use crate::engine::event::CallInfo;
+use crate::storage::{Error, Kind, PartFile, RecordingName};
+
+impl Recording {
+    /// Opens the files that should be there and are not.
+    pub(super) fn open_missing(&mut self, info: &CallInfo, settings: &Settings) -> Trouble {
+        let mut trouble = Trouble::default();
+        if settings.storage_low.load(Ordering::Relaxed) {
+            trouble.note(Err(low_on_space(settings)));
+            return trouble;
+        }
+        for owner in info.owners.iter().filter(|owner| owner.refusal.is_none()) {
+            if !self
+                .outputs
+                .iter()
+                .any(|output| output.tenant == owner.tenant)
+            {
+                self.outputs.push(Output {
+                    tenant: owner.tenant,
+                    part: None,
+                });
+            }
+        }
+        let facts = self.facts(settings);
+        for output in self
+            .outputs
+            .iter_mut()
+            .filter(|output| output.part.is_none())
+        {
+            let name = RecordingName::new(
+                output.tenant,
+                info.recording_id(output.tenant, self.start),
+                self.start,
+            );
+            let opened = PartFile::create(&settings.layout, name).and_then(|part| {
+                part.write_at(&facts.format.header(0), 0)?;
+                let sidecar = record::sidecar(&facts, info, output.tenant, &name, None);
+                record::write_interim(&settings.layout, &name, &sidecar)?;
+                Ok(part)
+            });
+            match opened {
+                Ok(part) => output.part = Some(part),
+                Err(error) => trouble.note(Err(error)),
+            }
+        }
+        trouble
+    }
+
+    /// News of the call while it is recorded: its files follow their owners, and the interim sidecars say what is known.
+    pub fn update(&mut self, info: &CallInfo, settings: &Settings) -> Result<(), Error> {
+        if self.outputs.is_empty() {
+            return Ok(());
+        }
+        self.follow_owners(info, settings)?;
+        let facts = self.facts(settings);
+        for output in &self.outputs {
+            if let Some(part) = &output.part {
+                let sidecar = record::sidecar(&facts, info, output.tenant, &part.name, None);
+                record::write_interim(&settings.layout, &part.name, &sidecar)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The answer may tell that the call is another tenant's. A file whose tenant lost the call moves to the one that has it; a
+    /// tenant that joins gets a copy; what is nobody's any more goes.
+    fn follow_owners(&mut self, info: &CallInfo, settings: &Settings) -> Result<(), Error> {
+        let owns = |tenant: TenantId| {
+            info.owners
+                .iter()
+                .any(|o| o.tenant == tenant && o.refusal.is_none())
+        };
+        let newcomers: SmallVec<[TenantId; 2]> = info
+            .owners
+            .iter()
+            .filter(|o| {
+                o.refusal.is_none() && self.outputs.iter().all(|output| output.tenant != o.tenant)
+            })
+            .map(|o| o.tenant)
+            .collect();
+        for tenant in newcomers {
+            let id = info.recording_id(tenant, self.start);
+            self.admit(tenant, id, owns, settings)?;
+        }
+        for output in self.outputs.iter().filter(|output| !owns(output.tenant)) {
+            if let Some(part) = &output.part {
+                record::remove(&settings.layout, &part.name);
+            }
+        }
+        self.outputs.retain(|output| owns(output.tenant));
+        Ok(())
+    }
+
+    fn admit(
+        &mut self,
+        tenant: TenantId,
+        id: RecordingId,
+        owns: impl Fn(TenantId) -> bool,
+        settings: &Settings,
+    ) -> Result<(), Error> {
+        let name = RecordingName::new(tenant, id, self.start);
+        if let Some(output) = self.outputs.iter_mut().find(|output| !owns(output.tenant)) {
+            if let Some(part) = &mut output.part {
+                let before = settings.layout.path(&part.name, Kind::SidecarPart);
+                part.move_to(&settings.layout, name)?;
+                // It is written anew beside the moved file.
+                let _ = std::fs::remove_file(before);
+            }
+            output.tenant = tenant;
+            return Ok(());
+        }
+        let part = match self.outputs.iter().find_map(|output| output.part.as_ref()) {
+            Some(original) => Some(original.copy_to(&settings.layout, name)?),
+            None => None,
+        };
+        self.outputs.push(Output { tenant, part });
+        Ok(())
+    }
+}
+
+fn low_on_space(settings: &Settings) -> Error {
+    Error::io(
+        "write below the space that is to stay free on",
+        settings.layout.root(),
+    )(ErrorKind::StorageFull.into())
+}
