@@ -28,7 +28,8 @@ build:
 	cargo build --release --locked
 
 run: build
-	$(CALLREEL) replay $(FIXTURES) --config config/callreel.toml --storage $(RECORDINGS)
+	@echo 'replaying fixtures/*/*.pcap'
+	@$(CALLREEL) replay $(FIXTURES) --config config/callreel.toml --storage $(RECORDINGS)
 	@echo
 	@echo 'Next:  $(CALLREEL) calls --storage $(RECORDINGS)'
 

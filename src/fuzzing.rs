@@ -19,8 +19,11 @@ use crate::rtp::{DigitCollector, RtpPacket, SequenceTracker, StreamClock, Teleph
 use crate::sip::{self, Framer, MediaKind, Message, Method, NameAddr, Sdp, StartLine, Uri};
 use crate::wire::{LinkType, Packet, TcpInterest, Unit, Wire, WireLimits};
 
+/// What a target does with its bytes.
+pub type Body = fn(&[u8]);
+
 /// Every body under the name of its target.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Body)] = &[
     ("wire", wire),
     ("sip_message", sip_message),
     ("sdp", sdp),
@@ -433,7 +436,9 @@ mod tests {
 
     /// A call from host 1 to host 2, as [`engine`] reads it.
     fn call() -> Vec<u8> {
-        let (sip_there, sip_back, media_there) = (0b0_01_00_111, 0b0_00_01_111, 0b1_01_00_111);
+        // Sender, receiver and ports as `udp` reads them, then the kind.
+        let way = |ports: u8, to: u8, from: u8| (ports << 4 | to << 2 | from) << 3 | 7;
+        let (sip_there, sip_back, media_there) = (way(0, 1, 0), way(0, 0, 1), way(1, 1, 0));
         let mut bytes = [frame(sip_there, INVITE), frame(sip_back, ANSWER)].concat();
         for sequence in 0..50 {
             bytes.extend(frame(media_there, &rtp_packet(sequence, 0)));

@@ -25,3 +25,6 @@ pub mod config;
 pub mod daemon;
 
 pub mod cli;
+
+#[doc(hidden)]
+pub mod fuzzing;

@@ -45,10 +45,10 @@ impl Health {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot listen on {address} (api.listen): {source}")]
+    #[error("cannot listen on {address} (api.listen): {reason}")]
     Listen {
         address: SocketAddr,
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     #[error("cannot serve HTTP: {0}")]
     Serve(std::io::Error),
@@ -61,7 +61,7 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
-    bind().map_err(|source| Error::Listen { address, source })
+    bind().map_err(|reason| Error::Listen { address, reason })
 }
 
 /// Answers until `stop` is ready. To be called within a tokio runtime.

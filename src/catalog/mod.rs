@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn every_future_can_move_between_threads() {
         fn send<T: Send>(_: T) {}
-        #[allow(dead_code)]
+        #[allow(dead_code, reason = "it is only compiled")]
         async fn opened(catalog: &Catalog, rebuild: &mut Rebuild, scope: &Scope) {
             send(Catalog::open(""));
             send(catalog.check());

@@ -188,7 +188,7 @@ impl Default for Engine {
 
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Recorder {
-    /// Threads that decode and write; 0: one for each processor but one, at least one.
+    /// Threads that decode and write; 0: one for each processor, at most eight.
     pub threads: u32,
     /// Blocks that wait for a recorder thread before the oldest are dropped, counted.
     pub queue_blocks: u32,

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::base::{PerSide, Side, Timestamp};
+use crate::base::{PerSide, SYSTEM_TENANT, Side, Timestamp};
 use crate::catalog::{
     CallRecord, Catalog, Disposition, FileRecord, ParticipantRecord, PartyRecord,
 };
@@ -224,13 +224,13 @@ fn row_of(
             caller: Side::Caller,
             callee: Side::Callee,
         }
-        .map(|side| party(info, side)),
+        .map(|side| party(info, side, own[side] || of.tenant == SYSTEM_TENANT)),
         codec: codecs(&end.streams),
         length_ms: 0,
         packets_lost: end.streams.iter().map(|stream| stream.lost).sum(),
         packets_expected: end.streams.iter().map(|stream| stream.expected).sum(),
         file: None,
-        attribution: attribution_record(info).reasons,
+        attribution: attribution_record(info, of.tenant).reasons,
         participants: parties
             .into_iter()
             .filter(|participant| own[participant.side])
@@ -326,13 +326,15 @@ fn format_name(format: SampleFormat) -> &'static str {
     }
 }
 
-fn party(info: &CallInfo, side: Side) -> PartyRecord {
+/// `known`: whether the tenant may know who the side is in the directory.
+fn party(info: &CallInfo, side: Side, known: bool) -> PartyRecord {
     let party = &info.parties[side];
     PartyRecord {
         number: party.number.clone(),
         normalised: party
             .extension
             .as_ref()
+            .filter(|_| known)
             .map_or_else(String::new, |text| text.to_string()),
         display: party.display.clone(),
     }

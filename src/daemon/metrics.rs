@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::losses::by_place;
 use super::state::{EngineSnapshot, State, locked};
 
 /// All metrics. No label holds anything that came over the wire.
@@ -232,23 +233,13 @@ fn interfaces(page: &mut Page, state: &State) {
 fn drops(page: &mut Page, state: &State) {
     let help = "Packets lost within this machine, by place.";
     let mut family = page.family("callreel_dropped_packets_total", "counter", help);
-    for interface in &state.interfaces {
-        let kernel = interface.kernel.read();
-        let places = [
-            ("kernel", kernel.dropped),
-            ("interface", kernel.interface_dropped),
-            ("capture_queue", count(&interface.queue_dropped)),
-        ];
-        for (place, dropped) in places {
-            let labels = [("place", place), ("interface", &interface.name)];
-            family.value(&labels, dropped);
-        }
+    for loss in by_place(state) {
+        let interface = loss.interface.map(|name| ("interface", name));
+        let labels: Vec<_> = std::iter::once(("place", loss.place))
+            .chain(interface)
+            .collect();
+        family.value(&labels, loss.packets);
     }
-    let recorder = &state.recorder;
-    let queue = count(&recorder.packets_dropped);
-    family.value(&[("place", "recorder_queue")], queue);
-    let storage = count(&recorder.storage_packets_dropped);
-    family.value(&[("place", "storage")], storage);
 }
 
 fn calls(page: &mut Page, state: &State) {

@@ -10,6 +10,7 @@ mod entering;
 mod health;
 mod live;
 mod log;
+mod losses;
 mod metrics;
 pub mod pipeline;
 mod reload;

@@ -16,6 +16,7 @@ use super::disk::{DiskWatch, look_for_room};
 use super::entering::Entering;
 use super::live::{self, Live, Session, Source};
 use super::log;
+use super::losses::Losses;
 use super::pipeline;
 use super::reload::{Asked, Reload};
 use super::state::{CallCounts, Front, Heartbeat, ReloadState, State, StorageState, seconds_now};
@@ -73,7 +74,8 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
     let reload = Reload::new(path, loaded, running.state.clone(), dial, changed);
     systemd::ready();
     tracing::info!(interfaces, version = env!("CARGO_PKG_VERSION"), "capturing");
-    let told = obey(&inbox, reload);
+    let losses = Losses::new(running.state.clone());
+    let told = obey(&inbox, reload, losses);
     systemd::stopping();
     let ended = running.finish();
     control.finish();
@@ -97,7 +99,7 @@ fn raise_file_limit() {
 }
 
 /// Works off orders until there is one to stop.
-fn obey(inbox: &Receiver<Order>, mut reload: Reload) -> Ended {
+fn obey(inbox: &Receiver<Order>, mut reload: Reload, mut losses: Losses) -> Ended {
     // When the files of the configuration began to change, and when they are to be read.
     let mut changes: Option<(Instant, Instant)> = None;
     loop {
@@ -124,6 +126,7 @@ fn obey(inbox: &Receiver<Order>, mut reload: Reload) -> Ended {
                     reload.reload(Asked::ByChange);
                 }
                 reload.tidy();
+                losses.tell();
             }
         }
     }

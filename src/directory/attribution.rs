@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::definition::{CandidateSource, Place};
 use super::rule::{Nearness, RuleKey};
-use crate::base::{Redacted, Side, TenantId};
+use crate::base::{Redacted, SYSTEM_TENANT, Side, TenantId};
 
 /// What is known of a call when it is matched.
 #[derive(Clone, Copy)]
@@ -92,6 +92,32 @@ impl Attribution {
         match side {
             Side::Caller => self.caller.as_ref(),
             Side::Callee => self.callee.as_ref(),
+        }
+    }
+
+    /// What `tenant` may know of it: its own part. That another tenant has the other side, or was looked at, is that
+    /// tenant's business; only the System tenant sees all.
+    pub fn seen_by(&self, tenant: TenantId) -> Attribution {
+        if tenant == SYSTEM_TENANT {
+            return self.clone();
+        }
+        let own = |claim: &Option<Claim>| claim.clone().filter(|claim| claim.tenant == tenant);
+        Attribution {
+            owners: self
+                .owners
+                .iter()
+                .copied()
+                .filter(|owner| owner.tenant == tenant)
+                .collect(),
+            caller: own(&self.caller),
+            callee: own(&self.callee),
+            verdict: self.verdict,
+            considered: self
+                .considered
+                .iter()
+                .filter(|c| c.tenant == tenant)
+                .cloned()
+                .collect(),
         }
     }
 }

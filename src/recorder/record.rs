@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::segments::Spans;
 use super::track::Track;
-use crate::base::{PerSide, Side, TenantId, Timestamp, Vantage};
+use crate::base::{PerSide, SYSTEM_TENANT, Side, TenantId, Timestamp, Vantage};
 use crate::engine::event::{CallEnd, CallInfo, Party, StreamReport};
 use crate::rtp::samples_between;
 use crate::storage::{
@@ -52,9 +52,9 @@ pub fn sidecar(
         ended_at: end.map(|end| end.ended_at.to_string()),
         ended_at_ns: end.map(|end| end.ended_at.as_nanos()),
         end_reason: end.map(|end| end.reason.code().to_owned()),
-        caller: party(&info.parties.caller, own(Side::Caller)),
-        callee: party(&info.parties.callee, own(Side::Callee)),
-        attribution: attribution(info),
+        caller: party(&info.parties.caller, own(Side::Caller), tenant),
+        callee: party(&info.parties.callee, own(Side::Callee), tenant),
+        attribution: attribution(info, tenant),
         audio: audio.rsplit('/').next().unwrap_or_default().to_owned(),
         format: facts.format.sample_format,
         sample_rate_hz: facts.format.sample_rate_hz,
@@ -81,11 +81,11 @@ pub fn sidecar(
     }
 }
 
-/// Why the call is whose it is.
-pub fn attribution(info: &CallInfo) -> AttributionRecord {
+/// Why the call is whose it is, as far as `tenant` may know.
+pub fn attribution(info: &CallInfo, tenant: TenantId) -> AttributionRecord {
     AttributionRecord {
-        verdict: format!("{:?}", info.attribution.verdict).to_lowercase(),
-        reasons: serde_json::to_value(&*info.attribution).unwrap_or_default(),
+        verdict: info.attribution.verdict.name().to_owned(),
+        reasons: serde_json::to_value(info.attribution.seen_by(tenant)).unwrap_or_default(),
     }
 }
 
@@ -110,13 +110,17 @@ pub fn vantage_text(vantage: &Vantage, interfaces: &[Arc<str>]) -> String {
     text
 }
 
-fn party(party: &Party, own: bool) -> PartyRecord {
+/// A side as signalling names it; who it is in the directory only where that is the tenant's own (invariant I4).
+fn party(party: &Party, own: bool, tenant: TenantId) -> PartyRecord {
+    let known = own || tenant == SYSTEM_TENANT;
+    let text =
+        |text: &Option<Arc<str>>| text.as_ref().filter(|_| known).map(|text| text.to_string());
     PartyRecord {
         number: party.number.clone(),
         host: party.host.clone(),
         display: party.display.clone(),
-        extension: party.extension.as_ref().map(|text| text.to_string()),
-        user: party.user.as_ref().map(|text| text.to_string()),
+        extension: text(&party.extension),
+        user: text(&party.user),
         own,
     }
 }

@@ -215,34 +215,38 @@ impl Recording {
         }
     }
 
-    /// Puts packets that came after their block was written in their places.
+    /// Puts packets that came after their block was written in their places, as far as nothing else is there.
     fn patch(&mut self, block: &Block, format: WavFormat) -> Result<(), Error> {
         for side in Side::BOTH {
             for piece in &block.sides[side].pieces {
                 let payload = block.sides[side].payload(piece);
                 let piece_format = format_of(block, piece);
-                let samples = duration(&piece_format, payload.len(), self.sample_rate_hz);
                 let rate_hz = self.sample_rate_hz;
-                let (position, decoded) =
-                    match self.tracks[side].decode(piece, &piece_format, payload, rate_hz) {
-                        Drawing::Nothing => continue,
-                        Drawing::Linear(position, samples) => (position, samples.to_vec()),
-                        Drawing::Companded(law) => {
-                            self.patch_at(piece.position, payload.len(), format, |canvas| {
-                                canvas.draw_g711(side, piece.position, payload, law);
+                let samples = duration(&piece_format, payload.len(), rate_hz);
+                let track = &mut self.tracks[side];
+                let free = track.note_late(piece, &piece_format, samples);
+                match track.decode(piece, &piece_format, payload, rate_hz) {
+                    Drawing::Nothing => {}
+                    Drawing::Companded(law) => {
+                        for (from, to) in free {
+                            let Some(part) = part_of(payload, piece.position, from, to) else {
+                                continue;
+                            };
+                            self.patch_at(from, part.len(), format, |canvas| {
+                                canvas.draw_g711(side, from, part, law)
                             })?;
-                            let from = piece.position.max(0) as u64;
-                            self.tracks[side]
-                                .spans
-                                .fill(from, from + samples.max(0) as u64);
-                            continue;
                         }
-                    };
-                self.write_samples(side, position, &decoded, format)?;
-                let from = piece.position.max(0) as u64;
-                self.tracks[side]
-                    .spans
-                    .fill(from, from + samples.max(0) as u64);
+                    }
+                    Drawing::Linear(position, decoded) => {
+                        let decoded = decoded.to_vec();
+                        for (from, to) in free {
+                            let Some(part) = part_of(&decoded, position, from, to) else {
+                                continue;
+                            };
+                            self.write_samples(side, from.max(position), part, format)?;
+                        }
+                    }
+                }
             }
         }
         Ok(())
@@ -257,7 +261,7 @@ impl Recording {
         format: WavFormat,
     ) -> Result<(), Error> {
         self.patch_at(position, samples.len(), format, |canvas| {
-            canvas.draw(side, position, samples)
+            canvas.draw(side, position, samples);
         })
     }
 
@@ -447,6 +451,13 @@ fn format_of(block: &Block, piece: &Piece) -> PayloadFormat {
         .get(usize::from(piece.format))
         .copied()
         .unwrap_or_else(|| PayloadFormat::from_static(127))
+}
+
+/// What of `items`, the first of which is at `position`, lies in `from..to`.
+fn part_of<T>(items: &[T], position: i64, from: i64, to: i64) -> Option<&[T]> {
+    let begin = usize::try_from((from - position).max(0)).ok()?;
+    let end = usize::try_from(to - position).ok()?.min(items.len());
+    items.get(begin..end).filter(|part| !part.is_empty())
 }
 
 fn first_decodable(block: &Block) -> Option<Codec> {

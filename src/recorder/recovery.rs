@@ -83,7 +83,7 @@ fn finish_part(layout: &Layout, name: RecordingName) -> Result<Option<(PartFile,
     let part = PartFile::reopen(layout, name)?;
     let info = match read_wav_info(part.file(), part.path()) {
         Ok(info) => info,
-        Err(Error::NotWav { .. }) if part.len()? <= crate::storage::HEADER_LEN => {
+        Err(Error::NotWav { .. }) if part.size_bytes()? <= crate::storage::HEADER_LEN => {
             remove_both(layout, &name);
             return Ok(None);
         }

@@ -39,18 +39,20 @@ impl Spans {
         }
     }
 
-    /// A late packet filled `from..to`: that is no gap any more.
-    pub fn fill(&mut self, from: u64, to: u64) {
+    /// Takes `from..to` out of the spans: a late packet fills it. Gives the stretches that were free.
+    pub fn take(&mut self, from: u64, to: u64) -> Vec<(i64, i64)> {
+        let mut taken = Vec::new();
         let Some(at) = self
             .spans
             .iter()
             .position(|span| span.from < to && from < span.to)
         else {
-            return;
+            return taken;
         };
         let mut rest = Vec::new();
         while let Some(span) = self.spans.get(at).filter(|span| span.from < to).copied() {
             self.spans.remove(at);
+            taken.push((from.max(span.from) as i64, to.min(span.to) as i64));
             rest.extend([
                 Span {
                     to: from.min(span.to),
@@ -64,6 +66,7 @@ impl Spans {
         }
         rest.retain(|span| span.from < span.to);
         self.spans.splice(at..at, rest);
+        taken
     }
 
     pub fn omitted(&self) -> u64 {
@@ -99,9 +102,9 @@ mod tests {
         let mut spans = Spans::default();
         spans.push(span(160, 640));
         spans.push(span(640, 800));
-        spans.fill(320, 480);
+        assert_eq!(spans.take(320, 480), [(320, 480)]);
         assert_eq!(spans.spans, [span(160, 320), span(480, 800)]);
-        spans.fill(0, 1000);
+        assert_eq!(spans.take(0, 1000), [(160, 320), (480, 800)]);
         assert_eq!(spans.spans, []);
     }
 
@@ -118,7 +121,7 @@ mod tests {
                 at += skip + len;
             }
             for (from, len) in fills {
-                spans.fill(from, from + len);
+                spans.take(from, from + len);
                 (from..from + len).for_each(|n| missing[n as usize] = false);
             }
             let mut listed = vec![false; 2500];

@@ -40,14 +40,19 @@ struct StreamDecoder {
     resampler: Option<Resampling>,
 }
 
+/// A resampler with its place on the timeline. Its output is one unbroken stretch: where packets move by a sample to follow
+/// a drifting clock, a sample is repeated or left out.
 #[derive(Debug)]
 struct Resampling {
     resampler: Resampler,
     input_rate_hz: u32,
     /// Where the next output sample belongs.
     output_at: i64,
-    /// Where the next input packet is expected; `None` before the first.
-    input_at: Option<i64>,
+    /// Where the stretch began, by the place of its latest packet.
+    origin: i64,
+    /// Input samples of the stretch.
+    inputs: i64,
+    last: i16,
 }
 
 /// How a piece is to be drawn.
@@ -128,6 +133,26 @@ impl Track {
             },
             None => Cause::NoMedia,
         }
+    }
+
+    /// Takes note of a piece whose block was written before it came: the stretches of `from..to` that are still free.
+    pub fn note_late(
+        &mut self,
+        piece: &Piece,
+        format: &PayloadFormat,
+        samples: i64,
+    ) -> Vec<(i64, i64)> {
+        let (from, to) = (piece.position.max(0), piece.position + samples);
+        if piece.position >= self.covered {
+            self.note(piece, format, samples);
+            return vec![(from, to)];
+        }
+        let mut free = self.spans.take(from as u64, to.max(0) as u64);
+        if to > self.covered {
+            free.push((self.covered, to));
+            self.covered = to;
+        }
+        free
     }
 
     /// Accounts for everything up to `to`.
@@ -218,7 +243,9 @@ impl Resampling {
             resampler,
             input_rate_hz,
             output_at: 0,
-            input_at: None,
+            origin: i64::MIN,
+            inputs: 0,
+            last: 0,
         })
     }
 
@@ -226,20 +253,88 @@ impl Resampling {
     /// begins anew.
     fn push(&mut self, position: i64, samples: &mut Vec<i16>, rate_hz: u32) -> i64 {
         let input = std::mem::take(samples);
-        let duration = input.len() as i64 * i64::from(rate_hz) / i64::from(self.input_rate_hz);
-        if self
-            .input_at
-            .is_none_or(|expected| (position - expected).abs() > SEAM)
-        {
-            if let Some(fresh) = Resampler::new(self.input_rate_hz, rate_hz) {
-                self.resampler = fresh;
-            }
-            self.output_at = position;
+        let before = self.inputs * i64::from(rate_hz) / i64::from(self.input_rate_hz);
+        let moved = position.saturating_sub(self.origin.saturating_add(before));
+        if moved.abs() > SEAM {
+            self.restart(position, rate_hz);
+        } else {
+            self.origin += moved;
         }
-        self.input_at = Some(position + duration);
+        self.inputs += input.len() as i64;
         self.resampler.push(&input, samples);
+        match usize::try_from(moved) {
+            Ok(repeated) if repeated <= SEAM as usize => {
+                samples.splice(0..0, std::iter::repeat_n(self.last, repeated));
+            }
+            Err(_) if moved >= -SEAM => {
+                drop(samples.drain(..samples.len().min(moved.unsigned_abs() as usize)))
+            }
+            _ => {}
+        }
+        self.last = samples.last().copied().unwrap_or(self.last);
         let begin = self.output_at;
         self.output_at += samples.len() as i64;
         begin
+    }
+
+    fn restart(&mut self, position: i64, rate_hz: u32) {
+        if let Some(fresh) = Resampler::new(self.input_rate_hz, rate_hz) {
+            self.resampler = fresh;
+        }
+        (self.origin, self.output_at, self.inputs, self.last) = (position, position, 0, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::linear_to_ulaw;
+
+    /// A second of a tone at 8 kHz, drawn at 16 kHz while each packet is moved by `step` samples: what is drawn after that
+    /// is where its packets are.
+    #[test]
+    fn resampled_audio_moves_with_its_packets() {
+        let format = PayloadFormat {
+            payload_type: 0,
+            codec: Codec::Pcmu,
+            clock_rate_hz: 8000,
+        };
+        for step in [-1i64, 0, 1] {
+            let (mut track, mut drawn) = (Track::new(), vec![0i16; 40_000]);
+            for packet in 0..100i64 {
+                let sample = |n: i64| (f64::from(n as i32) * 0.1).sin() * 8000.0;
+                let payload: Vec<u8> = (0..160)
+                    .map(|n| linear_to_ulaw(sample(packet * 160 + n) as i16))
+                    .collect();
+                let position = packet * 320 + step * packet.min(50);
+                let piece = Piece {
+                    position,
+                    number: packet as u32,
+                    offset: 0,
+                    len: 160,
+                    stream: 0,
+                    format: 0,
+                };
+                let Drawing::Linear(at, samples) = track.decode(&piece, &format, &payload, 16_000)
+                else {
+                    panic!("it is resampled");
+                };
+                drawn[at as usize..at as usize + samples.len()].copy_from_slice(samples);
+            }
+            for n in 60 * 320..95 * 320i64 {
+                let expected = (f64::from(n as i32) * 0.05).sin() * 8000.0;
+                let is = f64::from(drawn[(n + step * 50) as usize]);
+                assert!(
+                    (is - expected).abs() < 400.0,
+                    "step {step}, sample {n}: {is} for {expected}"
+                );
+            }
+            assert!(
+                drawn[..95 * 320]
+                    .windows(40)
+                    .all(|few| few.iter().any(|&sample| sample != 0)),
+                "a hole"
+            );
+        }
     }
 }

@@ -5,8 +5,8 @@
 //!
 //! - A timestamp that disagrees with the capture clock by more than [`TOLERANCE_MS`]. One such packet may be a late one
 //!   or a broken one, so it waits until its followers agree with it; then the anchor is set anew.
-//! - A pause. After [`PAUSE_MS`] without a packet, one that is off by more than [`FAR_MS`] is an anchor at once: nothing is
-//!   lost by moving it, since silence lies before it.
+//! - A pause. Where the sender was silent for [`PAUSE_MS`] by its own clock and by the capture's, a packet that is off by
+//!   more than [`FAR_MS`] is an anchor at once: nothing is lost by moving it, since silence lies before it.
 //! - Drift. The smallest delay of a few seconds of packets is compared with the anchor; what differs by more than
 //!   [`DRIFT_MS`] is repaired one sample a packet, which nobody hears. Where packets come more than [`FAR_MS`] before their
 //!   places, the anchor was set by a late one: that is known at once, and repaired faster. Delay is that of two packets in a
@@ -26,7 +26,7 @@ const MAX_WAITING: u8 = 32;
 const DRIFT_MS: i64 = 4;
 /// Offset that is repaired [`FAST_STEP`] samples a packet: what the sides may be apart.
 const FAR_MS: i64 = 20;
-/// Time without a packet after which a sender may have stopped and begun again.
+/// Silence after which a sender may have stopped and begun again.
 const PAUSE_MS: i64 = 100;
 /// A hole of so many samples is still no gap for those who draw the packets.
 const FAST_STEP: i64 = 8;
@@ -63,6 +63,7 @@ pub struct StreamClock {
     /// Of the packet before.
     last_skew: i64,
     last_at: Timestamp,
+    last_position: i64,
     window_end: Timestamp,
     /// Sum of all repairs, in samples.
     drift: i64,
@@ -95,6 +96,7 @@ impl StreamClock {
             smallest_skew: i64::MAX,
             last_skew: i64::MAX,
             last_at: Timestamp::MIN,
+            last_position: 0,
             window_end: Timestamp::MIN,
             drift: 0,
         }
@@ -126,8 +128,10 @@ impl StreamClock {
         let position = self.position_of(timestamp);
         let skew = arrival - position;
         let samples = |millis: i64| millis * i64::from(self.sample_rate_hz) / 1000;
-        let paused = time.nanos_since(self.last_at) > PAUSE_MS * 1_000_000;
+        let paused = time.nanos_since(self.last_at) > PAUSE_MS * 1_000_000
+            && position - self.last_position > samples(PAUSE_MS);
         self.last_at = time;
+        self.last_position = position;
         if paused && (samples(FAR_MS)..=samples(TOLERANCE_MS)).contains(&skew.abs()) {
             self.anchor(timestamp, arrival, time);
             return Placement::Anchored { position: arrival };
@@ -185,6 +189,7 @@ impl StreamClock {
         self.smallest_skew = i64::MAX;
         self.last_skew = 0;
         self.last_at = time;
+        self.last_position = position;
         self.window_end = time + DRIFT_WINDOW;
     }
 

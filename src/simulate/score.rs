@@ -139,6 +139,8 @@ struct Tracker<'a> {
     compared: Vec<bool>,
     /// Where the piece before ended: in the voice, and in the recording.
     ended: Option<(u64, i64)>,
+    /// Places of that piece at which the recording has something else, and whether that is silence.
+    off: Vec<(i64, bool)>,
     score: SideScore,
     /// Of the current second, and of those that are over.
     second: Products,
@@ -172,6 +174,7 @@ impl<'a> Tracker<'a> {
             voice: Voice::new(truth.voice),
             compared: vec![false; recorded.len()],
             ended: None,
+            off: Vec::new(),
             score: SideScore::default(),
             second: Products::default(),
             correlations: Vec::new(),
@@ -284,9 +287,10 @@ impl<'a> Tracker<'a> {
         is_found.then(|| at + end as i64 - self.place(piece, end))
     }
 
-    /// A piece that was sent right after the one before, as another stream, may stand up to a millisecond away from it: what
-    /// closes the seam is no audio of its own.
+    /// A piece that was sent right after the one before, as another stream, may stand a little away from it: what closes the
+    /// seam is no audio of its own, and what it covers of the piece before was left out.
     fn note_seam(&mut self, piece: &MediaSpan, at: i64) {
+        let off = std::mem::take(&mut self.off);
         let Some((_, end)) = self
             .ended
             .take()
@@ -297,6 +301,14 @@ impl<'a> Tracker<'a> {
         if (1..=i64::from(self.rate) / 1000).contains(&(at - end)) {
             self.score.inserted += (at - end) as u64;
             (end..at).for_each(|place| _ = self.mark(place));
+        } else if (1..=i64::from(self.rate) / 50).contains(&(end - at)) {
+            for (_, silent) in off.into_iter().filter(|(place, _)| *place >= at) {
+                self.score.removed += 1;
+                match silent {
+                    true => self.score.missing -= 1,
+                    false => self.score.wrong -= 1,
+                }
+            }
         }
     }
 
@@ -379,8 +391,14 @@ impl<'a> Tracker<'a> {
             let recorded = self.mark(place);
             match recorded {
                 Some(sample) if sample == *value => self.score.exact += 1,
-                Some(sample) if !is_silent(sample) => self.score.wrong += 1,
-                _ => self.score.missing += 1,
+                Some(sample) if !is_silent(sample) => {
+                    self.score.wrong += 1;
+                    self.off.push((place, false));
+                }
+                _ => {
+                    self.score.missing += 1;
+                    self.off.push((place, true));
+                }
             }
             self.correlate(place, *value, recorded.unwrap_or(0));
         }
@@ -418,8 +436,8 @@ impl<'a> Tracker<'a> {
         }
     }
 
-    /// Compares a piece that was sent at another rate: present or missing, and how alike. Its place is followed from tenth to
-    /// tenth of a second.
+    /// Compares a piece that was sent at another rate: present or missing, and how alike. Its place is followed: it
+    /// moves by a few samples a packet where drift is repaired.
     fn compare_resampled(
         &mut self,
         piece: &MediaSpan,
@@ -427,12 +445,12 @@ impl<'a> Tracker<'a> {
         offset: Option<i64>,
     ) -> Option<i64> {
         let mut offset = offset.or_else(|| self.most_alike(expected, self.place(piece, 0)));
-        let size = self.rate as usize / 10;
+        let size = self.rate as usize / 50;
         for (n, part) in expected.chunks(size).enumerate() {
             let place = self.place(piece, n * size);
             if let Some(before) = offset {
                 let near =
-                    (before - 2..=before + 2).map(|near| (near, self.likeness(part, place + near)));
+                    (before - 8..=before + 8).map(|near| (near, self.likeness(part, place + near)));
                 let best = near.max_by(|a, b| a.1.total_cmp(&b.1));
                 let now = best
                     .filter(|(_, likeness)| *likeness > 0.5)
@@ -440,7 +458,11 @@ impl<'a> Tracker<'a> {
                 self.note_offset(now);
                 offset = Some(now);
             }
-            self.tally_resampled(part, place + offset.unwrap_or(0));
+            let at = place + offset.unwrap_or(0);
+            if n == 0 {
+                self.note_seam(piece, at - i64::from(self.rate) / 1000);
+            }
+            self.tally_resampled(part, at);
         }
         offset
     }

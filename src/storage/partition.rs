@@ -93,7 +93,8 @@ impl PartFile {
             .map_err(Error::io("set the length of", &self.path))
     }
 
-    pub fn len(&self) -> Result<u64, Error> {
+    /// Bytes of the file.
+    pub fn size_bytes(&self) -> Result<u64, Error> {
         Ok(self
             .file
             .metadata()

@@ -38,7 +38,7 @@ impl Phones {
     }
 
     pub fn media(&self, side: Side) -> Address {
-        self.address(side, 20_000)
+        self.address(side, 20_000 + 2 * (self.number % 10_000) as u16)
     }
 
     /// A call in which both sides send so many packets of 20 ms, each with a payload of its own.

@@ -39,7 +39,7 @@ impl Media {
                     .get_mut(slot)
                     .expect("the key table names calls that are there");
                 call.record = plan.record;
-                call.plan = Box::new(plan);
+                *call.plan = plan;
                 for &id in &call.streams {
                     if let Some(stream) = self.streams.get_mut(id) {
                         stream.mean(None);
