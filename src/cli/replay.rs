@@ -275,6 +275,8 @@ struct Summary {
     /// RTP that belongs to no call that was seen.
     rtp_unclaimed: u64,
     rtp_duplicates: u64,
+    /// RTP of calls that were over.
+    rtp_after_end: u64,
     rtp_not_placed: u64,
     calls: u64,
     calls_refused: u64,
@@ -303,6 +305,7 @@ impl Summary {
             rtp_packets: media.rtp_packets,
             rtp_unclaimed: media.unclaimed + engine.unclaimed_packets(),
             rtp_duplicates: media.duplicates,
+            rtp_after_end: media.after_end,
             rtp_not_placed: media.not_placed,
             calls: outcomes.len() as u64,
             calls_refused: engine.signalling_counters().calls_refused,

@@ -89,7 +89,7 @@ fn the_examples_load_and_match() {
     let near = |user: &str| Some((Some(user.into()), Nearness::Near));
     assert_eq!(
         owner("1111", "192.168.20.5", "2222", "192.168.20.6"),
-        (vec!["Public captures".into()], near("caller"))
+        (vec!["Fixture captures".into()], near("caller"))
     );
     assert_eq!(
         owner("1001", "10.20.0.5", "1150", "10.20.0.1"),

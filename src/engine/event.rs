@@ -122,6 +122,9 @@ pub struct CallInfo {
     pub vantage: Vantage,
     pub invite_at: Timestamp,
     pub answered_at: Option<Timestamp>,
+    /// Call-ID of the call that this one takes the place of (RFC 3891).
+    pub replaces: Option<String>,
+    pub transfers: Vec<Transfer>,
     pub parties: PerSide<Party>,
     pub attribution: Arc<Attribution>,
     /// One for each tenant that owns the call; the System tenant where nobody does and such calls are kept.
@@ -298,6 +301,17 @@ pub struct HoldSpan {
     pub by: Side,
     pub from: Timestamp,
     pub to: Timestamp,
+}
+
+/// That one side asked the other to call somebody else (RFC 3515).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    pub by: Side,
+    pub at: Timestamp,
+    /// User part of the target.
+    pub to: String,
+    /// Call-ID of the call that is to be replaced, for an attended transfer.
+    pub replaces: Option<String>,
 }
 
 /// A key that was pressed.

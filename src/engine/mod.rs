@@ -286,6 +286,9 @@ impl Core {
         let answered = end.info.answered_at.is_some();
         let media = self.media.end_call(end.call, pad_to, answered, sink);
         let media = media.unwrap_or_else(|| media::MediaEnd::nothing(answered));
+        let mut digits = media.digits;
+        digits.extend(end.digits);
+        digits.sort_by_key(|digit| digit.at);
         sink.event(Event::Ended(Box::new(CallEnd {
             call: end.call,
             info: end.info,
@@ -296,7 +299,7 @@ impl Core {
             length_samples: media.length_samples,
             streams: media.streams,
             holds: end.holds,
-            digits: media.digits,
+            digits,
             dropped_before: 0,
         })));
     }

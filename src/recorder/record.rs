@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::segments::Spans;
 use super::track::Track;
 use crate::base::{PerSide, SYSTEM_TENANT, Side, TenantId, Timestamp, Vantage};
-use crate::engine::event::{CallEnd, CallInfo, Party, StreamReport};
+use crate::engine::event::{CallEnd, CallInfo, Party, StreamReport, Transfer};
 use crate::rtp::samples_between;
 use crate::storage::{
     AttributionRecord, Cause, DigitRecord, Error, Kind, Layout, PartyRecord, RecordingName,
-    SIDECAR_VERSION, SegmentRecord, Sidecar, StreamRecord, WavFormat,
+    SIDECAR_VERSION, SegmentRecord, Sidecar, StreamRecord, TransferRecord, WavFormat,
 };
 
 /// What is the same for all files of a recording.
@@ -52,6 +52,8 @@ pub fn sidecar(
         ended_at: end.map(|end| end.ended_at.to_string()),
         ended_at_ns: end.map(|end| end.ended_at.as_nanos()),
         end_reason: end.map(|end| end.reason.code().to_owned()),
+        replaces: info.replaces.clone(),
+        transfers: info.transfers.iter().map(transfer_record).collect(),
         caller: party(&info.parties.caller, own(Side::Caller), tenant),
         callee: party(&info.parties.callee, own(Side::Callee), tenant),
         attribution: attribution(info, tenant),
@@ -78,6 +80,15 @@ pub fn sidecar(
             end.digits.iter().map(record).collect()
         }),
         packets_dropped: 0,
+    }
+}
+
+fn transfer_record(transfer: &Transfer) -> TransferRecord {
+    TransferRecord {
+        by: transfer.by,
+        at: transfer.at.to_string(),
+        to: transfer.to.clone(),
+        replaces: transfer.replaces.clone(),
     }
 }
 

@@ -67,6 +67,8 @@ fn info(tenants: &[TenantId]) -> Arc<CallInfo> {
         vantage: Vantage::default(),
         invite_at: START,
         answered_at: None,
+        replaces: None,
+        transfers: Vec::new(),
         parties: PerSide {
             caller: Party::default(),
             callee: Party::default(),

@@ -54,6 +54,8 @@ pub struct StreamClock {
     /// Samples from the start of the timeline.
     anchor_position: i64,
     anchored: bool,
+    /// Clock rate and anchor before the rate changed.
+    before: Option<(u32, u32, i64)>,
     waiting: u8,
     waiting_since: Timestamp,
     waiting_offset: i64,
@@ -89,6 +91,7 @@ impl StreamClock {
             anchor_timestamp: 0,
             anchor_position: 0,
             anchored: false,
+            before: None,
             waiting: 0,
             waiting_since: Timestamp::MIN,
             waiting_offset: 0,
@@ -111,8 +114,15 @@ impl StreamClock {
         self.drift
     }
 
-    /// Changes the rate of the RTP clock: the next packet is an anchor.
+    /// Changes the rate of the RTP clock: the next packet is an anchor. Packets of the rate before may still come late.
     pub fn set_clock_rate(&mut self, clock_rate_hz: u32) {
+        if self.anchored {
+            self.before = Some((
+                self.clock_rate_hz,
+                self.anchor_timestamp,
+                self.anchor_position,
+            ));
+        }
         self.clock_rate_hz = clock_rate_hz.max(1);
         self.anchored = false;
     }
@@ -148,24 +158,66 @@ impl StreamClock {
     /// The place of `timestamp` by the present anchor.
     #[inline]
     pub fn position_of(&self, timestamp: u32) -> i64 {
-        let ticks = i64::from(timestamp.wrapping_sub(self.anchor_timestamp) as i32);
-        let samples = if self.clock_rate_hz == self.sample_rate_hz {
+        self.position_by(
+            (
+                self.clock_rate_hz,
+                self.anchor_timestamp,
+                self.anchor_position,
+            ),
+            timestamp,
+        )
+    }
+
+    #[inline]
+    fn position_by(
+        &self,
+        (rate_hz, anchor_timestamp, anchor_position): (u32, u32, i64),
+        timestamp: u32,
+    ) -> i64 {
+        let ticks = i64::from(timestamp.wrapping_sub(anchor_timestamp) as i32);
+        let samples = if rate_hz == self.sample_rate_hz {
             ticks
         } else {
-            (ticks * i64::from(self.sample_rate_hz)).div_euclid(i64::from(self.clock_rate_hz))
+            (ticks * i64::from(self.sample_rate_hz)).div_euclid(i64::from(rate_hz))
         };
-        self.anchor_position.saturating_add(samples)
+        anchor_position.saturating_add(samples)
+    }
+
+    /// The place of a packet that newer ones have overtaken, of a clock of `clock_rate_hz`: it says nothing about the anchor.
+    /// `None` when it fits neither the present clock nor the one before.
+    pub fn place_late(
+        &self,
+        start: Timestamp,
+        time: Timestamp,
+        timestamp: u32,
+        clock_rate_hz: u32,
+    ) -> Option<i64> {
+        let present = (
+            self.clock_rate_hz,
+            self.anchor_timestamp,
+            self.anchor_position,
+        );
+        let anchors = [Some(present).filter(|_| self.anchored), self.before];
+        let anchor = anchors
+            .into_iter()
+            .flatten()
+            .find(|(rate_hz, ..)| *rate_hz == clock_rate_hz)?;
+        self.plausible(start, time, self.position_by(anchor, timestamp))
+    }
+
+    /// A place that is at most two seconds before the capture time, and not after it: late is late.
+    fn plausible(&self, start: Timestamp, time: Timestamp, position: i64) -> Option<i64> {
+        let rate = i64::from(self.sample_rate_hz);
+        let skew = samples_between(start, time, self.sample_rate_hz).saturating_sub(position);
+        (-TOLERANCE_MS * rate / 1000..=2 * rate)
+            .contains(&skew)
+            .then_some(position)
     }
 
     /// The place of a packet that had to wait, by the anchor that was found since; `None` when it agrees with no clock: a
     /// broken timestamp. Late by less than two seconds is late.
     pub fn place_kept(&self, start: Timestamp, time: Timestamp, timestamp: u32) -> Option<i64> {
-        let rate = i64::from(self.sample_rate_hz);
-        let position = self.position_of(timestamp);
-        let skew = samples_between(start, time, self.sample_rate_hz) - position;
-        (-TOLERANCE_MS * rate / 1000..=2 * rate)
-            .contains(&skew)
-            .then_some(position)
+        self.plausible(start, time, self.position_of(timestamp))
     }
 
     /// Keeps the anchor within half a wrap of the timestamps. Only by whole minutes of the clock, so that no fraction of a

@@ -24,6 +24,6 @@ pub use lock::StorageLock;
 pub use partition::{PartFile, commit, sync_all};
 pub use sidecar::{
     AttributionRecord, Cause, DigitRecord, PartyRecord, SIDECAR_VERSION, SegmentRecord, Sidecar,
-    StreamRecord,
+    StreamRecord, TransferRecord,
 };
 pub use wav::{HEADER_LEN, SampleFormat, WavFormat, WavInfo, read_wav_info};

@@ -35,6 +35,11 @@ pub struct Sidecar {
     pub ended_at: Option<String>,
     pub ended_at_ns: Option<i64>,
     pub end_reason: Option<String>,
+    /// SIP Call-ID of the call whose place this one takes.
+    #[serde(default)]
+    pub replaces: Option<String>,
+    #[serde(default)]
+    pub transfers: Vec<TransferRecord>,
     pub caller: PartyRecord,
     pub callee: PartyRecord,
     pub attribution: AttributionRecord,
@@ -140,6 +145,16 @@ pub struct DigitRecord {
     pub key: char,
 }
 
+/// That one side sent the other elsewhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TransferRecord {
+    pub by: Side,
+    pub at: String,
+    pub to: String,
+    /// SIP Call-ID of the call that is to be replaced.
+    pub replaces: Option<String>,
+}
+
 impl Sidecar {
     /// A sidecar that knows no more than the recording's name does.
     pub fn empty(recording_id: RecordingId, tenant_id: TenantId, start: Timestamp) -> Sidecar {
@@ -161,6 +176,8 @@ impl Sidecar {
             ended_at: None,
             ended_at_ns: None,
             end_reason: None,
+            replaces: None,
+            transfers: Vec::new(),
             caller: PartyRecord::default(),
             callee: PartyRecord::default(),
             attribution: AttributionRecord::default(),

@@ -91,6 +91,16 @@ pub fn position(
         // All packets of an event carry the time of its start: they say nothing about the clock.
         return Some(clock.position_of(arrived.timestamp));
     }
+    if stream.sequence.has_passed(arrived.number)
+        && let Some(position) = clock.place_late(
+            timeline.start,
+            arrived.time,
+            arrived.timestamp,
+            format.clock_rate_hz,
+        )
+    {
+        return Some(position);
+    }
     if clock.clock_rate_hz() != format.clock_rate_hz {
         clock.set_clock_rate(format.clock_rate_hz);
     }

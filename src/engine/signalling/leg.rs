@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::description::{Description, Descriptions};
 use crate::base::{PerSide, Side, Timestamp, Vantage};
 use crate::directory::Directory;
-use crate::engine::event::{CallInfo, HoldSpan};
+use crate::engine::event::{CallInfo, Digit, HoldSpan};
 use crate::engine::plan::{CallKey, MediaPlan};
 
 /// INVITE transactions remembered of one leg: retries with credentials, hops of proxies, forks.
@@ -62,6 +62,7 @@ pub struct Leg {
     pub descriptions: Descriptions,
     pub holding: PerSide<Option<Timestamp>>,
     pub holds: Vec<HoldSpan>,
+    pub digits: Vec<Digit>,
     pub cancelled: bool,
     /// The caller acknowledged the answer that `tags` names.
     pub acknowledged: bool,
@@ -104,6 +105,7 @@ impl Leg {
             descriptions: Descriptions::default(),
             holding: PerSide::default(),
             holds: Vec::new(),
+            digits: Vec::new(),
             cancelled: false,
             acknowledged: false,
             other_answers: SmallVec::new(),
@@ -293,6 +295,7 @@ impl Leg {
         self.plan = None;
         self.invite = None;
         self.holds = Vec::new();
+        self.digits = Vec::new();
         self.directory = Arc::new(Directory::empty());
     }
 }

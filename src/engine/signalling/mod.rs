@@ -10,6 +10,7 @@ mod requests;
 mod responses;
 #[cfg(test)]
 mod tests;
+mod within;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use smallvec::SmallVec;
 use self::description::Description;
 use self::leg::{Leg, State};
 pub use self::parties::{Sensor, with_facts};
-use super::event::{CallInfo, EndReason, HoldSpan};
+use super::event::{CallInfo, Digit, EndReason, HoldSpan};
 use super::plan::{CallKey, MediaPlan};
 use super::timer::Timers;
 use crate::base::{Flow, InteractionId, PerSide, Side, Timestamp, WireMap, time_ordered};
@@ -96,6 +97,8 @@ pub struct SignallingEnd {
     pub reason: EndReason,
     pub status: Option<u16>,
     pub holds: Vec<HoldSpan>,
+    /// Keys told by signalling.
+    pub digits: Vec<Digit>,
 }
 
 pub type Orders = SmallVec<[Order; 4]>;
@@ -332,6 +335,10 @@ impl Signalling {
             vantage: envelope.flow.vantage,
             invite_at: envelope.time,
             answered_at: None,
+            replaces: message
+                .replaces()
+                .map(|replaces| parties::capped(replaces.call_id)),
+            transfers: Vec::new(),
             parties,
             attribution: Arc::new(attribution),
             owners,
@@ -409,6 +416,7 @@ impl Signalling {
             reason,
             status,
             holds: std::mem::take(&mut leg.holds),
+            digits: std::mem::take(&mut leg.digits),
         })));
         leg.bury();
         self.open -= 1;
@@ -470,7 +478,11 @@ impl Signalling {
                 LegTimer::Idle(key) => self.check_idle(key, at, &last_media, orders),
                 LegTimer::TooLong(key) => self.end(key, at, EndReason::TooLong, orders),
                 LegTimer::Forget(key) => {
-                    self.over.retain(|over| *over != key);
+                    // Mostly the oldest is the first to be forgotten.
+                    match self.over.front() == Some(&key) {
+                        true => drop(self.over.pop_front()),
+                        false => self.over.retain(|over| *over != key),
+                    }
                     self.forget(key);
                 }
             }

@@ -29,6 +29,11 @@ impl Signalling {
                 }
             }
             Method::Update => self.handle_offer(key, side, envelope),
+            Method::Info => self.handle_info(key, side, envelope),
+            Method::Refer => {
+                self.handle_refer(key, side, envelope);
+                self.tell(key, orders);
+            }
             _ => {}
         }
         self.replan(key, orders);

@@ -317,3 +317,35 @@ fn every_call_is_told_of_before_it_ends() {
         ]
     );
 }
+
+#[test]
+fn keys_in_info_and_transfers_are_noted_once() {
+    let mut world = World::new();
+    let dialog = Dialog::new("notes", 1, 2);
+    dialog.set_up(&mut world, (1, 4000), (2, 4000));
+    let named = |text: &str, content: &str| text.replace("application/sdp", content);
+    let info = named(
+        &dialog.text("INFO", 5, "Signal=5\r\nDuration=160\r\n"),
+        "application/dtmf-relay",
+    );
+    let refer = dialog.text("REFER", 6, "").replace(
+        "CSeq",
+        "Refer-To: <sip:1003@a?Replaces=other%3Bto-tag%3Dx%3Bfrom-tag%3Dy>\r\nCSeq",
+    );
+    for text in [&info, &info, &refer, &refer] {
+        world.send(dialog.caller, dialog.callee, text.as_bytes());
+    }
+    dialog.bye(&mut world);
+    let end = world.end();
+    assert_eq!(
+        end.digits.iter().map(|digit| digit.key).collect::<String>(),
+        "5"
+    );
+    let transfers: Vec<_> = end
+        .info
+        .transfers
+        .iter()
+        .map(|t| (t.by, t.to.as_str(), t.replaces.as_deref()))
+        .collect();
+    assert_eq!(transfers, [(Side::Caller, "1003", Some("other"))]);
+}

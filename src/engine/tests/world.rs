@@ -211,6 +211,13 @@ impl Dialog {
         .replace(&format!("z9hG4bK{cseq}"), &format!("z9hG4bK{}", cseq.replace(' ', "")))
     }
 
+    /// The text of a request of the caller in the dialog.
+    pub fn text(&self, method: &str, number: u32, body: &str) -> String {
+        let cseq = format!("{number} {method}");
+        format!("{method} sip:1002@a SIP/2.0\r\n")
+            + &self.headers(self.from_tag, self.to_tag, &cseq, body)
+    }
+
     /// A request of the caller.
     pub fn request(&self, world: &mut World, method: &str, number: u32, to_tag: &str, body: &str) {
         let head = format!("{method} sip:1002@a SIP/2.0\r\n");
