@@ -30,6 +30,8 @@ const FAR_MS: i64 = 20;
 const PAUSE_MS: i64 = 100;
 /// A hole of so many samples is still no gap for those who draw the packets.
 const FAST_STEP: i64 = 8;
+/// Steps of repair remembered for packets that were overtaken.
+const STEPS: usize = 8;
 /// Span over which the smallest delay is taken.
 const DRIFT_WINDOW: Duration = Duration::from_secs(4);
 
@@ -69,6 +71,8 @@ pub struct StreamClock {
     window_end: Timestamp,
     /// Sum of all repairs, in samples.
     drift: i64,
+    /// The latest steps of repair, newest first, with the packets after which they were made.
+    steps: [(u32, i64); STEPS],
 }
 
 /// Samples at `rate_hz` from `start` to `time`, negative when `time` is earlier. Rounds towards minus infinity.
@@ -102,6 +106,7 @@ impl StreamClock {
             last_position: 0,
             window_end: Timestamp::MIN,
             drift: 0,
+            steps: [(0, 0); STEPS],
         }
     }
 
@@ -151,7 +156,7 @@ impl StreamClock {
         }
         self.waiting = 0;
         self.move_anchor(timestamp);
-        self.follow_drift(time, skew);
+        self.follow_drift(time, timestamp, skew);
         Placement::At { position }
     }
 
@@ -202,7 +207,16 @@ impl StreamClock {
             .into_iter()
             .flatten()
             .find(|(rate_hz, ..)| *rate_hz == clock_rate_hz)?;
-        self.plausible(start, time, self.position_by(anchor, timestamp))
+        let mut position = self.position_by(anchor, timestamp);
+        if anchor == present {
+            // The anchor was moved for newer packets: this one belongs before that.
+            let since = self
+                .steps
+                .iter()
+                .filter(|(after, _)| after.wrapping_sub(timestamp) as i32 >= 0);
+            position -= since.map(|(_, step)| step).sum::<i64>();
+        }
+        self.plausible(start, time, position)
     }
 
     /// A place that is at most two seconds before the capture time, and not after it: late is late.
@@ -238,6 +252,7 @@ impl StreamClock {
         self.anchor_position = position;
         self.waiting = 0;
         self.repair = 0;
+        self.steps = [(0, 0); STEPS];
         self.smallest_skew = i64::MAX;
         self.last_skew = 0;
         self.last_at = time;
@@ -271,7 +286,7 @@ impl StreamClock {
     }
 
     #[inline]
-    fn follow_drift(&mut self, time: Timestamp, skew: i64) {
+    fn follow_drift(&mut self, time: Timestamp, timestamp: u32, skew: i64) {
         let far = FAR_MS * i64::from(self.sample_rate_hz) / 1000;
         let of_two = skew.max(std::mem::replace(&mut self.last_skew, skew));
         // What is being repaired already is not to be repaired again.
@@ -291,6 +306,8 @@ impl StreamClock {
             self.anchor_position += step;
             self.repair -= step;
             self.drift += step;
+            self.steps.rotate_right(1);
+            self.steps[0] = (timestamp, step);
         }
         if time >= self.window_end {
             let offset = self.smallest_skew;
