@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -18,7 +20,10 @@ use crate::directory::Directory;
 use crate::engine::Engine;
 use crate::engine::event::EndReason;
 use crate::recorder::{CallOutcome, Recorder, RecorderCounters, WhenFull};
-use crate::storage::{Layout, StorageLock};
+use crate::storage::{Layout, StorageLock, sync_all};
+
+/// How often the disk is told to write.
+const WRITEBACK: Duration = Duration::from_millis(500);
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -70,7 +75,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let counters = recorder.counters();
 
     let progress = progress_bar(&args, &files);
+    let writeback = Writeback::start(Layout::new(&settings.storage.root))?;
     let damaged = feed(&mut files, &mut engine, recorder, &progress);
+    writeback.finish();
     progress.finish_and_clear();
 
     let catalog = cataloguer.finish();
@@ -176,6 +183,34 @@ fn feed(
     engine.finish(EndReason::EndOfCapture, &mut recorder);
     recorder.finish();
     damaged
+}
+
+/// Has the disk write while the capture is still being read, so that there is little left to wait for in the end.
+struct Writeback {
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Writeback {
+    fn start(layout: Layout) -> std::io::Result<Writeback> {
+        let (stop, stopped) = channel::<()>();
+        let run = move || {
+            while stopped.recv_timeout(WRITEBACK) == Err(RecvTimeoutError::Timeout) {
+                // Whatever fails here fails again, and is told, when recordings are finished.
+                let _ = sync_all(&layout);
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name("writeback".into())
+            .spawn(run)?;
+        Ok(Writeback { stop, thread })
+    }
+
+    fn finish(self) {
+        drop(self.stop);
+        // A panic there was reported there.
+        let _ = self.thread.join();
+    }
 }
 
 fn progress_bar(args: &Args, files: &CaptureFiles) -> ProgressBar {

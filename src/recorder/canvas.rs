@@ -18,6 +18,8 @@ pub enum Law {
 pub struct Canvas {
     format: SampleFormat,
     start: i64,
+    /// Samples from the start on beyond which nothing was drawn: what lies there is silent.
+    drawn: usize,
     sides: PerSide<Channel>,
 }
 
@@ -38,6 +40,7 @@ impl Canvas {
         Canvas {
             format,
             start: 0,
+            drawn: 0,
             sides: PerSide {
                 caller: channel(),
                 callee: channel(),
@@ -51,13 +54,12 @@ impl Canvas {
 
     /// Clears the canvas and begins it at `start`.
     pub fn begin(&mut self, start: i64) {
+        self.advance(self.drawn);
         self.start = start;
-        for side in Side::BOTH {
-            match &mut self.sides[side] {
-                Channel::Linear(samples) => samples.fill(0),
-                Channel::Companded(bytes) => bytes.fill(silence(self.format)),
-            }
-        }
+    }
+
+    fn note_drawn(&mut self, end: usize, room: usize) {
+        self.drawn = self.drawn.max(end.min(room));
     }
 
     /// Draws G.711 bytes. What lies outside the canvas is left out.
@@ -66,6 +68,7 @@ impl Canvas {
         let Some((at, payload)) = clip(position - self.start, payload) else {
             return;
         };
+        self.note_drawn(at + payload.len(), self.frames());
         match &mut self.sides[side] {
             Channel::Linear(samples) => {
                 let table = match law {
@@ -92,6 +95,7 @@ impl Canvas {
         let Some((at, samples)) = clip(position - self.start, samples) else {
             return;
         };
+        self.note_drawn(at + samples.len(), self.frames());
         match &mut self.sides[side] {
             Channel::Linear(room) => {
                 let room = room.get_mut(at..).unwrap_or_default();
@@ -149,6 +153,7 @@ impl Canvas {
 
     /// Takes frames as a file has them, from the start of the canvas on.
     pub fn load(&mut self, bytes: &[u8]) {
+        self.drawn = self.frames();
         match (&mut self.sides.caller, &mut self.sides.callee) {
             (Channel::Linear(left), Channel::Linear(right)) => {
                 for ((left, right), frame) in left.iter_mut().zip(right).zip(bytes.chunks_exact(4))
@@ -170,11 +175,23 @@ impl Canvas {
     /// Moves the start on by `frames`, keeping what was drawn beyond.
     pub fn advance(&mut self, frames: usize) {
         self.start += frames as i64;
+        let drawn = self.drawn;
+        self.drawn = drawn.saturating_sub(frames);
         for side in Side::BOTH {
             match &mut self.sides[side] {
-                Channel::Linear(samples) => shift(samples, frames, 0),
-                Channel::Companded(bytes) => shift(bytes, frames, silence(self.format)),
+                Channel::Linear(samples) => shift(&mut samples[..drawn], frames, 0),
+                Channel::Companded(bytes) => {
+                    shift(&mut bytes[..drawn], frames, silence(self.format))
+                }
             }
+        }
+    }
+
+    /// Samples that there is room for.
+    fn frames(&self) -> usize {
+        match &self.sides.caller {
+            Channel::Linear(samples) => samples.len(),
+            Channel::Companded(bytes) => bytes.len(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
+use std::time::Duration;
 
 use super::commit::Ready;
 use super::recording::{Recording, Trouble};
@@ -11,6 +12,9 @@ use crate::base::WireMap;
 use crate::engine::event::{Block, CallEnd, CallInfo, Event};
 use crate::engine::plan::CallKey;
 use crate::storage::Cause;
+
+/// How long a thread with nothing to do rests before it waits to be woken. Short beside a block, long beside a wake-up.
+const REST: Duration = Duration::from_millis(1);
 
 pub struct Worker {
     settings: Arc<Settings>,
@@ -44,9 +48,23 @@ impl Worker {
     /// Works until the queue is closed.
     pub fn run(mut self, events: &Receiver<Event>) {
         while let Ok(event) = events.recv() {
-            self.counters.queued.fetch_sub(1, Ordering::Relaxed);
-            self.handle(event);
+            self.take(event);
+            self.take_waiting(events);
+            // The next events gather meanwhile: to be woken for each of them would cost the capture thread a system call each.
+            std::thread::sleep(REST);
+            self.take_waiting(events);
         }
+    }
+
+    fn take_waiting(&mut self, events: &Receiver<Event>) {
+        while let Ok(event) = events.try_recv() {
+            self.take(event);
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        self.counters.queued.fetch_sub(1, Ordering::Relaxed);
+        self.handle(event);
     }
 
     fn handle(&mut self, event: Event) {
