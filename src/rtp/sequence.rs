@@ -142,12 +142,6 @@ impl SequenceTracker {
         self.started && (1..=MAX_DROPOUT).contains(&sequence.wrapping_sub(self.newest as u16))
     }
 
-    /// Whether a newer packet than the one with this extended number was seen.
-    #[inline]
-    pub fn has_passed(&self, number: u64) -> bool {
-        number < self.newest
-    }
-
     /// Packets counted, duplicates left out.
     pub fn received(&self) -> u64 {
         self.received

@@ -192,16 +192,16 @@ impl Media {
             self.revive(id, time, sink);
         }
         let stream = self.streams.get_mut(id).expect("it was there a moment ago");
-        let number = match stream.sequence.arrive(rtp.sequence) {
-            Arrival::InOrder { number } => number,
+        let (number, overtaken) = match stream.sequence.arrive(rtp.sequence) {
+            Arrival::InOrder { number } => (number, false),
             Arrival::Late { number } => {
                 stream.late += 1;
                 self.counters.late += 1;
-                number
+                (number, true)
             }
             Arrival::Restarted { number } => {
                 stream.restarts += 1;
-                number
+                (number, false)
             }
             Arrival::Duplicate => {
                 stream.duplicates += 1;
@@ -218,6 +218,7 @@ impl Media {
         let arrived = Arrived {
             time,
             number,
+            overtaken,
             payload_type: rtp.payload_type,
             timestamp: rtp.timestamp,
             payload: rtp.payload,

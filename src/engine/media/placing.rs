@@ -15,6 +15,8 @@ use crate::rtp::{Placement, StreamClock};
 pub struct Arrived<'a> {
     pub time: Timestamp,
     pub number: u64,
+    /// A newer packet of the stream had come when it came.
+    pub overtaken: bool,
     pub payload_type: u8,
     pub timestamp: u32,
     pub payload: &'a [u8],
@@ -26,6 +28,7 @@ impl Arrived<'_> {
             time: self.time,
             payload_type: self.payload_type,
             number: self.number,
+            overtaken: self.overtaken,
             timestamp: self.timestamp,
             payload: self.payload.into(),
         }
@@ -37,6 +40,7 @@ impl Kept {
         Arrived {
             time: self.time,
             number: self.number,
+            overtaken: self.overtaken,
             payload_type: self.payload_type,
             timestamp: self.timestamp,
             payload: &self.payload,
@@ -91,7 +95,7 @@ pub fn position(
         // All packets of an event carry the time of its start: they say nothing about the clock.
         return Some(clock.position_of(arrived.timestamp));
     }
-    if stream.sequence.has_passed(arrived.number)
+    if arrived.overtaken
         && let Some(position) = clock.place_late(
             timeline.start,
             arrived.time,

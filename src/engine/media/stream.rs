@@ -44,6 +44,7 @@ pub struct Kept {
     pub time: Timestamp,
     pub payload_type: u8,
     pub number: u64,
+    pub overtaken: bool,
     pub timestamp: u32,
     pub payload: Box<[u8]>,
 }
