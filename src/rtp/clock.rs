@@ -1,4 +1,4 @@
-//! The place of a stream's packets on a recording's timeline (DESIGN section 4).
+//! The place of a stream's packets on a recording's timeline (ARCHITECTURE.md, "The timeline").
 //!
 //! The first packet is anchored by its capture time. After it RTP timestamps decide, so that jitter does not move audio.
 //! Three things move the anchor:

@@ -8,7 +8,7 @@ use crate::codec::{Codec, PayloadFormat};
 use crate::engine::event::StreamReport;
 use crate::rtp::{DigitCollector, SequenceTracker, StreamClock};
 
-/// What tells a stream from every other (DESIGN section 1). Directions may share an SSRC.
+/// What tells a stream from every other (ARCHITECTURE.md, "Words"). Directions may share an SSRC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StreamKey {
     pub flow: Flow,
