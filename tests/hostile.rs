@@ -177,7 +177,8 @@ fn a_flood_of_invites_is_capped_and_counted() {
         engine.signalling_counters().calls_refused,
         100_001 - limits.calls as u64
     );
-    assert_eq!(heard.ended(), limits.calls);
+    // Of those refused, some are told of: a hundred a second, and the flood lasts two seconds.
+    assert!((limits.calls + 1..=limits.calls + 400).contains(&heard.ended()));
     assert_eq!(engine.open_calls(), 0);
 }
 

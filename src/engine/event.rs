@@ -256,6 +256,8 @@ pub enum EndReason {
     EndOfCapture,
     /// The daemon was told to stop.
     Shutdown,
+    /// It was not followed: there were too many calls at once.
+    Capacity,
 }
 
 impl EndReason {
@@ -270,6 +272,7 @@ impl EndReason {
             EndReason::TooLong => "too_long",
             EndReason::EndOfCapture => "end_of_capture",
             EndReason::Shutdown => "shutdown",
+            EndReason::Capacity => "overload",
         }
     }
 }

@@ -6,6 +6,7 @@
 mod description;
 mod leg;
 mod parties;
+mod refusal;
 mod requests;
 mod responses;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use smallvec::SmallVec;
 use self::description::Description;
 use self::leg::{Leg, State};
 pub use self::parties::{Sensor, with_facts};
+use self::refusal::Refused;
 use super::event::{CallInfo, Digit, EndReason, HoldSpan};
 use super::plan::{CallKey, MediaPlan};
 use super::timer::Timers;
@@ -125,6 +127,7 @@ pub struct Signalling {
     /// Legs that are over, oldest first; as many as there may be calls.
     over: VecDeque<CallKey>,
     open: usize,
+    refused: Refused,
     next_key: u64,
     timers: Timers<LegTimer>,
     counters: SignallingCounters,
@@ -197,6 +200,7 @@ impl Signalling {
             by_call_id: WireMap::default(),
             over: VecDeque::new(),
             open: 0,
+            refused: Refused::default(),
             next_key: 1,
             timers: Timers::default(),
             counters: SignallingCounters::default(),
@@ -279,7 +283,6 @@ impl Signalling {
         from_start: bool,
     ) -> Option<CallKey> {
         if self.open >= self.limits.calls {
-            self.counters.calls_refused += 1;
             return None;
         }
         self.counters.calls += 1;

@@ -124,7 +124,7 @@ impl Signalling {
     /// First news of a call.
     fn begin(&mut self, envelope: &Envelope<'_, '_>, orders: &mut Orders) {
         let Some(key) = self.open_leg(envelope, Side::Caller, true) else {
-            return;
+            return self.refuse(envelope, orders);
         };
         let description = self.description(envelope);
         let leg = self.legs.get_mut(&key).expect("it was entered just now");
@@ -171,7 +171,7 @@ impl Signalling {
     /// A call that was under way when the capture began: its parties are those of the request, whoever called whom.
     fn join(&mut self, envelope: &Envelope<'_, '_>, orders: &mut Orders) {
         let Some(key) = self.open_leg(envelope, Side::Caller, false) else {
-            return;
+            return self.refuse(envelope, orders);
         };
         let time = envelope.time;
         let leg = self.legs.get_mut(&key).expect("it was entered just now");

@@ -82,7 +82,9 @@ impl Signalling {
         } else if envelope.method != Method::Invite || !(101..=299).contains(&status) {
             self.counters.unknown_dialog += 1;
         } else {
-            return self.open_leg(envelope, Side::Caller, true);
+            let opened = self.open_leg(envelope, Side::Caller, true);
+            self.counters.calls_refused += u64::from(opened.is_none());
+            return opened;
         }
         None
     }

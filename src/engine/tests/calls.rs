@@ -283,8 +283,21 @@ fn too_many_calls_are_refused_and_counted() {
     for call_id in ["a", "b", "c"] {
         Dialog::new(call_id, 1, 2).request(&mut world, "INVITE", 1, "", &sdp((1, 4000), ""));
     }
+    let third = Dialog::new("c", 1, 2);
+    third.request(&mut world, "INVITE", 1, "", &sdp((1, 4000), ""));
     world.finish();
-    assert_eq!(world.ends().len(), 2);
+    let refused: Vec<_> = world
+        .ends()
+        .into_iter()
+        .filter(|end| end.info.owners[0].refusal == Some(Disposition::Capacity))
+        .map(|end| (end.info.call_id.as_str(), end.reason))
+        .collect();
+    assert_eq!(
+        refused,
+        [("c", EndReason::Capacity)],
+        "once, however often it is repeated"
+    );
+    assert_eq!(world.ends().len(), 3);
 }
 
 #[test]
