@@ -127,25 +127,23 @@ impl Canvas {
         }
     }
 
-    /// Appends the first `frames` frames to `out` as the file has them.
+    /// Makes `out` the first `frames` frames as the file has them. What `out` held before is overwritten, not cleared: it
+    /// mostly is as long.
     pub fn render(&self, frames: usize, out: &mut Vec<u8>) {
+        let frames = frames.min(self.frames());
         match (&self.sides.caller, &self.sides.callee) {
             (Channel::Linear(left), Channel::Linear(right)) => {
-                let frames = left.iter().zip(right).take(frames);
-                let begin = out.len();
-                out.resize(begin + frames.len() * 4, 0);
-                for (to, (&left, &right)) in out[begin..].chunks_exact_mut(4).zip(frames) {
+                out.resize(frames * 4, 0);
+                for (to, (&left, &right)) in out.chunks_exact_mut(4).zip(left.iter().zip(right)) {
                     let frame = u32::from(left as u16) | u32::from(right as u16) << 16;
                     to.copy_from_slice(&frame.to_le_bytes());
                 }
             }
             (Channel::Companded(left), Channel::Companded(right)) => {
-                out.extend(
-                    left.iter()
-                        .zip(right)
-                        .take(frames)
-                        .flat_map(|(&left, &right)| [left, right]),
-                );
+                out.resize(frames * 2, 0);
+                for (to, (&left, &right)) in out.chunks_exact_mut(2).zip(left.iter().zip(right)) {
+                    to.copy_from_slice(&[left, right]);
+                }
             }
             _ => unreachable!("both channels are made alike"),
         }

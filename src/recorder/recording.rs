@@ -151,7 +151,6 @@ impl Recording {
             self.draw_side(side, &block.sides[side], block, &mut early);
         }
         let canvas = self.canvas.as_mut().expect("it was begun above");
-        self.buffer.clear();
         canvas.render(frames, &mut self.buffer);
         canvas.advance(frames);
         let wrote = self.write(begin as u64, format);
@@ -174,7 +173,6 @@ impl Recording {
         }
         let from = canvas.start();
         let rest = (begin - from).clamp(0, frames as i64) as usize;
-        self.buffer.clear();
         canvas.render(rest, &mut self.buffer);
         canvas.begin(begin);
         if rest > 0 {
@@ -295,7 +293,6 @@ impl Recording {
             part.read_at(&mut bytes[..present_bytes], format.offset_of(begin as u64))?;
             patch.load(&bytes);
             draw(&mut patch);
-            self.buffer.clear();
             patch.render(frames as usize, &mut self.buffer);
             part.write_at(&self.buffer, format.offset_of(begin as u64))?;
         }
