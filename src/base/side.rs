@@ -41,6 +41,14 @@ pub struct PerSide<T> {
 }
 
 impl<T> PerSide<T> {
+    /// What `f` says of each side.
+    pub fn of(mut f: impl FnMut(Side) -> T) -> PerSide<T> {
+        PerSide {
+            caller: f(Side::Caller),
+            callee: f(Side::Callee),
+        }
+    }
+
     pub fn map<U>(self, mut f: impl FnMut(T) -> U) -> PerSide<U> {
         PerSide {
             caller: f(self.caller),

@@ -106,6 +106,16 @@ impl Codec {
         };
         u32::try_from(samples).ok()
     }
+
+    /// Duration of `payload_len` bytes in samples at `rate_hz`; 0 where only decoding tells.
+    #[inline]
+    pub fn samples_at(self, rate_hz: u32, payload_len: usize) -> i64 {
+        let samples = i64::from(self.samples_in(payload_len).unwrap_or(0));
+        match self.sample_rate_hz() {
+            rate if rate == rate_hz => samples,
+            rate => samples * i64::from(rate_hz) / i64::from(rate.max(1)),
+        }
+    }
 }
 
 const WIDEBAND: [&str; 8] = [

@@ -71,13 +71,10 @@ impl Cataloguer {
 
     /// Hands rows over; never waits.
     pub fn record(&self, rows: Vec<CallRecord>) {
-        let count = rows.len() as u64;
-        if self.rows.try_send(rows).is_err() {
-            self.state.dropped.fetch_add(count, Ordering::Relaxed);
-        }
+        self.sender()(rows);
     }
 
-    /// A handle for another thread.
+    /// What does the same on another thread.
     pub fn sender(&self) -> impl Fn(Vec<CallRecord>) + Send + 'static {
         let (rows, state) = (self.rows.clone(), self.state.clone());
         move |batch| {
@@ -201,11 +198,7 @@ fn row_of(
     let (end, info) = (&outcome.end, &outcome.end.info);
     let owner = info.owners.iter().find(|owner| owner.tenant == of.tenant);
     let start = outcome.start.unwrap_or(info.invite_at);
-    let own = PerSide {
-        caller: Side::Caller,
-        callee: Side::Callee,
-    }
-    .map(|side| owner.is_some_and(|owner| owner.sides[side]));
+    let own = PerSide::of(|side| owner.is_some_and(|owner| owner.sides[side]));
     let parties = [Side::Caller, Side::Callee].map(|side| participant(info, side));
     CallRecord {
         id: info.recording_id(of.tenant, start).0,
@@ -220,11 +213,7 @@ fn row_of(
         ended_at: Some(end.ended_at),
         end_reason: end.reason.code().to_owned(),
         disposition: Disposition::from(of.disposition.code()),
-        parties: PerSide {
-            caller: Side::Caller,
-            callee: Side::Callee,
-        }
-        .map(|side| party(info, side, own[side] || of.tenant == SYSTEM_TENANT)),
+        parties: PerSide::of(|side| party(info, side, own[side] || of.tenant == SYSTEM_TENANT)),
         codec: codecs(&end.streams),
         length_ms: 0,
         packets_lost: end.streams.iter().map(|stream| stream.lost).sum(),

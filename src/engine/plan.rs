@@ -26,8 +26,6 @@ pub struct MediaPlan {
     pub since: Timestamp,
     /// Whether a wideband codec is among what both sides can speak: the recording is then kept at 16 kHz.
     pub wideband: bool,
-    /// While one side holds the other no media need come.
-    pub on_hold: bool,
 }
 
 /// What one side said of itself in SDP.

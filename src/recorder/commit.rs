@@ -74,8 +74,8 @@ fn commit_batch(
             sidecar,
         } in ready.finished
         {
+            let bytes = sidecar.to_bytes();
             sidecars.push((tenant, parts.len(), sidecar));
-            let bytes = sidecar_bytes(&sidecars);
             parts.push((part, bytes));
         }
         calls.push((ready.end, ready.start, sidecars));
@@ -101,13 +101,6 @@ fn commit_batch(
             }
         })
         .collect()
-}
-
-fn sidecar_bytes(sidecars: &[(TenantId, usize, Sidecar)]) -> Vec<u8> {
-    sidecars
-        .last()
-        .map(|(.., sidecar)| sidecar.to_bytes())
-        .unwrap_or_default()
 }
 
 fn outcomes(

@@ -195,7 +195,7 @@ impl Recording {
         for piece in &pieces.pieces {
             let payload = pieces.payload(piece);
             let format = format_of(block, piece);
-            let samples = duration(&format, payload.len(), self.sample_rate_hz);
+            let samples = format.codec.samples_at(self.sample_rate_hz, payload.len());
             let seam = track.note(piece, &format, samples);
             match track.decode(piece, &format, payload, self.sample_rate_hz) {
                 Drawing::Nothing => {}
@@ -220,7 +220,7 @@ impl Recording {
                 let payload = block.sides[side].payload(piece);
                 let piece_format = format_of(block, piece);
                 let rate_hz = self.sample_rate_hz;
-                let samples = duration(&piece_format, payload.len(), rate_hz);
+                let samples = piece_format.codec.samples_at(rate_hz, payload.len());
                 let track = &mut self.tracks[side];
                 let free = track.note_late(piece, &piece_format, samples);
                 match track.decode(piece, &piece_format, payload, rate_hz) {
@@ -467,13 +467,4 @@ fn first_decodable(block: &Block) -> Option<Codec> {
     decodable
         .min_by_key(|piece| piece.position)
         .map(|piece| format_of(block, piece).codec)
-}
-
-/// Samples of the recording that a payload lasts.
-fn duration(format: &PayloadFormat, len: usize, rate_hz: u32) -> i64 {
-    let samples = i64::from(format.codec.samples_in(len).unwrap_or(0));
-    match format.codec.sample_rate_hz() {
-        rate if rate == rate_hz => samples,
-        rate => samples * i64::from(rate_hz) / i64::from(rate.max(1)),
-    }
 }

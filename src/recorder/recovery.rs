@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Settings;
+use super::{Settings, record};
 use crate::base::Timestamp;
 use crate::storage::{
     Error, Kind, Layout, PartFile, RecordingName, Sidecar, WavInfo, commit, read_wav_info,
@@ -84,13 +84,13 @@ fn finish_part(layout: &Layout, name: RecordingName) -> Result<Option<(PartFile,
     let info = match read_wav_info(part.file(), part.path()) {
         Ok(info) => info,
         Err(Error::NotWav { .. }) if part.size_bytes()? <= crate::storage::HEADER_LEN => {
-            remove_both(layout, &name);
+            record::remove(layout, &name);
             return Ok(None);
         }
         Err(error) => return Err(error),
     };
     if info.frames == 0 {
-        remove_both(layout, &name);
+        record::remove(layout, &name);
         return Ok(None);
     }
     part.set_len(info.format.offset_of(info.frames))?;
@@ -116,10 +116,6 @@ fn finish_renamed(layout: &Layout, name: RecordingName) -> Result<Sidecar, Error
     std::fs::rename(&interim, layout.path(&name, Kind::Sidecar))
         .map_err(Error::io("rename", &interim))?;
     Ok(sidecar)
-}
-
-fn remove_both(layout: &Layout, name: &RecordingName) {
-    super::record::remove(layout, name);
 }
 
 /// The interim sidecar completed with what the file tells; without one, only what path and file tell.

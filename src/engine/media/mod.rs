@@ -179,7 +179,7 @@ impl Media {
                 None => return,
             },
         };
-        let stream = self
+        let mut stream = self
             .streams
             .get_mut(id)
             .expect("the index names streams that are there");
@@ -190,8 +190,8 @@ impl Media {
             && !stream.sequence.continues_with(rtp.sequence)
         {
             self.revive(id, time, sink);
+            stream = self.streams.get_mut(id).expect("it was there a moment ago");
         }
-        let stream = self.streams.get_mut(id).expect("it was there a moment ago");
         let (number, overtaken) = match stream.sequence.arrive(rtp.sequence) {
             Arrival::InOrder { number } => (number, false),
             Arrival::Late { number } => {

@@ -137,7 +137,10 @@ pub fn put(
     if !timeline.has_open_blocks() {
         timeline.skip_to(arrived.time - REORDER_ALLOWANCE);
     }
-    let samples = timeline.samples_of(&meaning.format, arrived.payload.len());
+    let samples = meaning
+        .format
+        .codec
+        .samples_at(timeline.sample_rate_hz, arrived.payload.len());
     let placed = match meaning.number {
         // A call with more formats than can be numbered is broken.
         None => Put::Outside,

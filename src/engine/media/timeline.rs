@@ -61,19 +61,6 @@ impl Timeline {
         samples_between(self.start, time, self.sample_rate_hz)
     }
 
-    /// Samples of this timeline that `payload_len` bytes of `format` last; 0 where only decoding tells.
-    #[inline]
-    pub fn samples_of(&self, format: &PayloadFormat, payload_len: usize) -> i64 {
-        let Some(samples) = format.codec.samples_in(payload_len) else {
-            return 0;
-        };
-        let rate = format.codec.sample_rate_hz();
-        if rate == self.sample_rate_hz {
-            return i64::from(samples);
-        }
-        i64::from(samples) * i64::from(self.sample_rate_hz) / i64::from(rate.max(1))
-    }
-
     /// Samples from time zero to the end of what was put.
     pub fn end(&self) -> i64 {
         self.end

@@ -147,14 +147,9 @@ impl Descriptions {
         vantages: &[Vantage],
         since: Timestamp,
         record: bool,
-        on_hold: bool,
     ) -> MediaPlan {
         let encrypted = self.encrypted();
-        let sides = PerSide {
-            caller: Side::Caller,
-            callee: Side::Callee,
-        }
-        .map(|side| {
+        let sides = PerSide::of(|side| {
             let mut plan = SidePlan {
                 encrypted,
                 ..SidePlan::default()
@@ -195,7 +190,6 @@ impl Descriptions {
             record,
             since,
             wideband,
-            on_hold,
         }
     }
 

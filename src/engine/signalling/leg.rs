@@ -271,13 +271,9 @@ impl Leg {
 
     /// The plan that follows from what is known, if it differs from the last.
     pub fn new_plan(&mut self) -> Option<MediaPlan> {
-        let mut plan = self.descriptions.plan(
-            self.key,
-            &self.vantages,
-            self.since,
-            self.record(),
-            self.on_hold(),
-        );
+        let mut plan = self
+            .descriptions
+            .plan(self.key, &self.vantages, self.since, self.record());
         if let Some(before) = &self.plan {
             keep_formats(&mut plan, before);
             if plan == *before {
