@@ -23,10 +23,12 @@ impl Endpoint {
 
     #[inline]
     pub fn v4(octets: [u8; 4], port: u16) -> Self {
-        let mut all = [0; 16];
-        all[..12].copy_from_slice(&MAPPED);
-        all[12..].copy_from_slice(&octets);
-        Endpoint { octets: all, port }
+        // In one piece: it is read in one piece a moment later.
+        let mapped = 0xffff_u128 << 32 | u128::from(u32::from_be_bytes(octets));
+        Endpoint {
+            octets: mapped.to_be_bytes(),
+            port,
+        }
     }
 
     #[inline]

@@ -60,6 +60,9 @@ impl Event {
 /// How long one block of a timeline is: 4,096 samples at 8 kHz.
 pub const BLOCK: Duration = Duration::from_millis(512);
 
+/// Payloads of many calls, one after another. Blocks share it; what of it is a call's own, the call's pieces say.
+pub type Chunk = Arc<Vec<u8>>;
+
 /// Payloads as they came, with their places on the timeline.
 #[derive(Debug)]
 pub struct Block {
@@ -69,7 +72,9 @@ pub struct Block {
     pub late: bool,
     /// Packets of earlier blocks of the call that a full queue dropped. The engine drops none: set by who hands blocks on.
     pub dropped_before: u64,
-    pub sides: PerSide<SideBlock>,
+    pub sides: PerSide<Vec<Piece>>,
+    /// Where the payloads of the pieces lie.
+    pub chunks: SmallVec<[Chunk; 4]>,
     /// What [`Piece::format`] points into.
     pub formats: Arc<Vec<PayloadFormat>>,
 }
@@ -77,23 +82,16 @@ pub struct Block {
 impl Block {
     /// Packets of both sides.
     pub fn packets(&self) -> u64 {
-        (self.sides.caller.pieces.len() + self.sides.callee.pieces.len()) as u64
+        (self.sides.caller.len() + self.sides.callee.len()) as u64
     }
-}
 
-/// The payloads of one side within a block.
-#[derive(Debug, Default)]
-pub struct SideBlock {
-    pub bytes: Vec<u8>,
-    pub pieces: Vec<Piece>,
-}
-
-impl SideBlock {
-    /// The payload of `piece`.
+    /// The payload of one of this block's pieces.
+    #[inline]
     pub fn payload(&self, piece: &Piece) -> &[u8] {
         let from = piece.offset as usize;
-        self.bytes
-            .get(from..from + usize::from(piece.len))
+        self.chunks
+            .get(usize::from(piece.chunk))
+            .and_then(|chunk| chunk.get(from..from + usize::from(piece.len)))
             .unwrap_or_default()
     }
 }
@@ -105,9 +103,11 @@ pub struct Piece {
     pub position: i64,
     /// Extended sequence number, its low 32 bits.
     pub number: u32,
-    /// Where its bytes are in [`SideBlock::bytes`].
+    /// Where its bytes begin in the chunk.
     pub offset: u32,
     pub len: u16,
+    /// Which of [`Block::chunks`].
+    pub chunk: u16,
     /// Which of the call's streams, in order of appearance.
     pub stream: u16,
     pub format: u8,

@@ -126,6 +126,7 @@ impl Engine {
     pub fn handle_timeout(&mut self, now: Timestamp, sink: &mut impl Sink) {
         let core = &mut self.core;
         core.advance(now, sink);
+        core.settle(now, sink);
         if self.wire.next_timeout().is_some_and(|at| at <= now) {
             self.wire
                 .handle_timeout(now, &mut |unit| core.handle_unit(unit, sink));
@@ -134,7 +135,10 @@ impl Engine {
 
     /// When [`Engine::handle_timeout`] has something to do next.
     pub fn next_timeout(&self) -> Option<Timestamp> {
-        let core = (self.core.next != Timestamp::MAX).then_some(self.core.next);
+        let core = match self.core.media.is_settled() {
+            true => Some(self.core.next).filter(|&next| next != Timestamp::MAX),
+            false => Some(self.core.now),
+        };
         core.into_iter().chain(self.wire.next_timeout()).min()
     }
 
@@ -196,10 +200,20 @@ impl Core {
         }
     }
 
+    /// Has media take in what has come, and fires what that makes due.
+    fn settle(&mut self, time: Timestamp, sink: &mut impl Sink) {
+        self.media.settle(sink);
+        self.note_deadline(self.media.next_timeout());
+        if time >= self.next {
+            self.fire(time, sink);
+        }
+    }
+
     /// Fires deadlines in the order of their times, whichever half they belong to: so a replay and a live run, which ask at
     /// different moments, do the same.
     #[cold]
     fn fire(&mut self, now: Timestamp, sink: &mut impl Sink) {
+        self.media.settle(sink);
         while let Some(at) = self.earliest().filter(|&at| at <= now) {
             let mut orders = Orders::new();
             let media = &self.media;
@@ -259,6 +273,7 @@ impl Core {
             return;
         };
         self.counters.sip_messages += 1;
+        self.settle(time, sink);
         let mut orders = Orders::new();
         self.signalling
             .handle_message(time, flow, &bytes, &message, &mut orders);
@@ -305,6 +320,7 @@ impl Core {
     }
 
     fn finish(&mut self, reason: EndReason, sink: &mut impl Sink) {
+        self.media.settle(sink);
         let mut orders = Orders::new();
         self.signalling.finish(self.now, reason, &mut orders);
         self.obey(orders, sink);

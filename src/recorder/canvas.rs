@@ -13,7 +13,8 @@ pub enum Law {
     Mu,
 }
 
-/// Samples of both sides from `start` on. Memory is twice a block for each side.
+/// Samples of both sides from `start` on. Memory is twice a block for each side: a thread has one, and lends it to one recording
+/// after the other ([`Canvas::put_away`]), so that what is drawn stays in the processor's cache.
 #[derive(Debug)]
 pub struct Canvas {
     format: SampleFormat,
@@ -21,6 +22,20 @@ pub struct Canvas {
     /// Samples from the start on beyond which nothing was drawn: what lies there is silent.
     drawn: usize,
     sides: PerSide<Channel>,
+}
+
+/// What a recording has on the canvas while others use it.
+#[derive(Debug)]
+pub struct Rest {
+    format: SampleFormat,
+    start: i64,
+    sides: PerSide<Channel>,
+}
+
+impl Rest {
+    pub fn format(&self) -> SampleFormat {
+        self.format
+    }
 }
 
 #[derive(Debug)]
@@ -56,6 +71,45 @@ impl Canvas {
     pub fn begin(&mut self, start: i64) {
         self.advance(self.drawn);
         self.start = start;
+    }
+
+    /// Whether this is a canvas of `frames` samples for files of `format`.
+    pub fn suits(&self, format: SampleFormat, frames: usize) -> bool {
+        self.format == format && self.frames() == frames
+    }
+
+    /// Takes what was drawn off the canvas, which is silent then.
+    pub fn put_away(&mut self) -> Rest {
+        let (format, start, drawn) = (self.format, self.start, self.drawn);
+        let sides = PerSide::of(|side| match &self.sides[side] {
+            Channel::Linear(samples) => Channel::Linear(samples[..drawn].to_vec()),
+            Channel::Companded(bytes) => Channel::Companded(bytes[..drawn].to_vec()),
+        });
+        self.advance(drawn);
+        Rest {
+            format,
+            start,
+            sides,
+        }
+    }
+
+    /// Goes on with what was put away, on a silent canvas of the same format.
+    pub fn resume(&mut self, rest: Rest) {
+        debug_assert!(rest.format == self.format && self.drawn == 0);
+        self.start = rest.start;
+        for side in Side::BOTH {
+            match (&mut self.sides[side], &rest.sides[side]) {
+                (Channel::Linear(room), Channel::Linear(samples)) => {
+                    room[..samples.len()].copy_from_slice(samples);
+                    self.drawn = samples.len();
+                }
+                (Channel::Companded(room), Channel::Companded(bytes)) => {
+                    room[..bytes.len()].copy_from_slice(bytes);
+                    self.drawn = bytes.len();
+                }
+                _ => unreachable!("it was put away from a canvas of this format"),
+            }
+        }
     }
 
     fn note_drawn(&mut self, end: usize, room: usize) {
@@ -261,6 +315,25 @@ mod tests {
         assert_eq!(out, [0, 0, 4, 0, 0, 0, 5, 0, 0, 0, 6, 0, 0, 0, 7, 0]);
         canvas.draw(Side::Caller, 100, &[1]);
         canvas.draw_g711(Side::Caller, -100, &[1], Law::A);
+    }
+
+    #[test]
+    fn what_was_put_away_comes_back_as_it_was() {
+        for format in [SampleFormat::Pcm16, SampleFormat::Alaw] {
+            let mut canvas = Canvas::new(format, 8);
+            canvas.begin(40);
+            canvas.draw(Side::Caller, 41, &[800, 900]);
+            canvas.draw(Side::Callee, 40, &[-700; 5]);
+            let (mut before, mut other, mut after) = (Vec::new(), Vec::new(), Vec::new());
+            canvas.render(8, &mut before);
+            let rest = canvas.put_away();
+            canvas.begin(0);
+            canvas.render(8, &mut other);
+            assert!(other.iter().all(|&byte| byte == silence(format)));
+            canvas.resume(rest);
+            canvas.render(8, &mut after);
+            assert_eq!((canvas.start(), after), (40, before));
+        }
     }
 
     #[test]

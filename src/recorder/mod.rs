@@ -6,6 +6,7 @@
 
 mod canvas;
 mod commit;
+mod easel;
 mod outputs;
 mod record;
 mod recording;

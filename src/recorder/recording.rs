@@ -1,17 +1,19 @@
 //! One call becoming files: blocks are drawn on a canvas, and the canvas is written at its place.
 
+use std::hint::black_box;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::Settings;
-use super::canvas::{Canvas, silence};
+use super::canvas::{Canvas, Rest, silence};
+use super::easel::Easel;
 use super::record::{self, Facts};
 use super::segments::{Span, Spans};
 use super::track::{Drawing, Track};
 use crate::base::{PerSide, Side, TenantId, Timestamp};
 use crate::codec::{Codec, PayloadFormat};
-use crate::engine::event::{BLOCK, Block, CallEnd, CallInfo, Piece, SideBlock};
+use crate::engine::event::{BLOCK, Block, CallEnd, CallInfo, Piece};
 use crate::storage::{Cause, Error, PartFile, SampleFormat, Sidecar, WavFormat};
 
 /// The timeline of a call, and the files it goes to: one for each tenant that owns the call.
@@ -21,7 +23,8 @@ pub struct Recording {
     pub(super) sample_rate_hz: u32,
     /// `None` until the first audio that can be decoded: a call without any leaves no file.
     pub(super) format: Option<WavFormat>,
-    pub(super) canvas: Option<Canvas>,
+    /// What is drawn and not written, while the canvas is lent to others.
+    rest: Option<Rest>,
     pub(super) tracks: PerSide<Track>,
     pub(super) outputs: SmallVec<[Output; 1]>,
     /// Frames that have been written, or left out for good.
@@ -33,7 +36,6 @@ pub struct Recording {
     pub(super) outages: Spans,
     /// The storage did not take the last block.
     failing: bool,
-    pub(super) buffer: Vec<u8>,
 }
 
 /// One tenant's file; none while the storage refuses it.
@@ -67,7 +69,7 @@ impl Recording {
             start,
             sample_rate_hz,
             format: None,
-            canvas: None,
+            rest: None,
             tracks: PerSide {
                 caller: Track::new(),
                 callee: Track::new(),
@@ -78,7 +80,6 @@ impl Recording {
             packets_dropped: 0,
             outages: Spans::default(),
             failing: false,
-            buffer: Vec::new(),
         }
     }
 
@@ -86,15 +87,34 @@ impl Recording {
         (u64::from(self.sample_rate_hz) * BLOCK.as_millis() as u64 / 1000) as usize
     }
 
+    /// A block may reach into the next one.
+    fn canvas_frames(&self) -> usize {
+        2 * self.block_frames()
+    }
+
     /// Draws a block and writes it.
     pub fn take_block(
+        &mut self,
+        block: Block,
+        info: &CallInfo,
+        settings: &Settings,
+        easel: &mut Easel,
+    ) -> Trouble {
+        easel.mount(self.rest.take(), self.canvas_frames());
+        let trouble = self.enter_block(block, info, settings, easel);
+        self.rest = easel.dismount();
+        trouble
+    }
+
+    fn enter_block(
         &mut self,
         mut block: Block,
         info: &CallInfo,
         settings: &Settings,
+        easel: &mut Easel,
     ) -> Trouble {
         for side in Side::BOTH {
-            let pieces = &mut block.sides[side].pieces;
+            let pieces = &mut block.sides[side];
             if !pieces.is_sorted_by_key(|piece| piece.position) {
                 pieces.sort_by_key(|piece| piece.position);
             }
@@ -111,10 +131,10 @@ impl Recording {
         if no_file || trouble.error.as_ref().is_some_and(Error::is_full) {
             self.note_undecodable(&block);
         } else if block.late {
-            let patched = self.patch(&block, format);
+            let patched = self.patch(&block, format, easel);
             trouble.note(patched);
         } else {
-            let drawn = self.draw_block(&block, format);
+            let drawn = self.draw_block(&block, format, easel);
             trouble.note(drawn);
         }
         self.settle(&mut trouble, &block);
@@ -136,47 +156,53 @@ impl Recording {
     /// Pieces before the first that can be decoded: nothing to draw, but the timeline has begun.
     fn note_undecodable(&mut self, block: &Block) {
         for side in Side::BOTH {
-            for piece in &block.sides[side].pieces {
+            for piece in &block.sides[side] {
                 self.tracks[side].note(piece, &format_of(block, piece), 0);
             }
         }
     }
 
-    fn draw_block(&mut self, block: &Block, format: WavFormat) -> Result<(), Error> {
+    fn draw_block(
+        &mut self,
+        block: &Block,
+        format: WavFormat,
+        easel: &mut Easel,
+    ) -> Result<(), Error> {
         let frames = self.block_frames();
         let begin = block.index as i64 * frames as i64;
-        self.begin_canvas(begin, format)?;
+        self.begin_canvas(begin, format, easel)?;
         let mut early = Vec::new();
         for side in Side::BOTH {
-            self.draw_side(side, &block.sides[side], block, &mut early);
+            self.draw_side(side, block, easel, &mut early);
         }
-        let canvas = self.canvas.as_mut().expect("it was begun above");
-        canvas.render(frames, &mut self.buffer);
+        let canvas = easel.canvas.as_mut().expect("it was begun above");
+        canvas.render(frames, &mut easel.buffer);
         canvas.advance(frames);
-        let wrote = self.write(begin as u64, format);
+        let wrote = self.write(begin as u64, &easel.buffer, format);
         for (side, position, samples) in early {
-            self.write_samples(side, position, &samples, format)?;
+            self.write_samples(side, position, &samples, format, easel)?;
         }
         wrote
     }
 
     /// Makes the canvas begin at `begin`: what it still holds from before is written first.
-    fn begin_canvas(&mut self, begin: i64, format: WavFormat) -> Result<(), Error> {
-        let frames = self.block_frames();
-        let canvas = self.canvas.get_or_insert_with(|| {
-            let mut canvas = Canvas::new(format.sample_format, 2 * frames);
-            canvas.begin(begin);
-            canvas
-        });
+    fn begin_canvas(
+        &mut self,
+        begin: i64,
+        format: WavFormat,
+        easel: &mut Easel,
+    ) -> Result<(), Error> {
+        let canvas = easel.canvas(format.sample_format, self.canvas_frames(), begin);
         if canvas.start() == begin {
             return Ok(());
         }
         let from = canvas.start();
-        let rest = (begin - from).clamp(0, frames as i64) as usize;
-        canvas.render(rest, &mut self.buffer);
+        let rest = (begin - from).clamp(0, self.block_frames() as i64) as usize;
+        let canvas = easel.canvas.as_mut().expect("it is there by now");
+        canvas.render(rest, &mut easel.buffer);
         canvas.begin(begin);
         if rest > 0 {
-            self.write(from as u64, format)
+            self.write(from as u64, &easel.buffer, format)
         } else {
             Ok(())
         }
@@ -185,15 +211,16 @@ impl Recording {
     fn draw_side(
         &mut self,
         side: Side,
-        pieces: &SideBlock,
         block: &Block,
+        easel: &mut Easel,
         early: &mut Vec<(Side, i64, Vec<i16>)>,
     ) {
-        let (Some(canvas), track) = (self.canvas.as_mut(), &mut self.tracks[side]) else {
+        let (Some(canvas), track) = (easel.canvas.as_mut(), &mut self.tracks[side]) else {
             return;
         };
-        for piece in &pieces.pieces {
-            let payload = pieces.payload(piece);
+        touch(block, side);
+        for piece in &block.sides[side] {
+            let payload = block.payload(piece);
             let format = format_of(block, piece);
             let samples = format.codec.samples_at(self.sample_rate_hz, payload.len());
             let seam = track.note(piece, &format, samples);
@@ -214,10 +241,10 @@ impl Recording {
     }
 
     /// Puts packets that came after their block was written in their places, as far as nothing else is there.
-    fn patch(&mut self, block: &Block, format: WavFormat) -> Result<(), Error> {
+    fn patch(&mut self, block: &Block, format: WavFormat, easel: &mut Easel) -> Result<(), Error> {
         for side in Side::BOTH {
-            for piece in &block.sides[side].pieces {
-                let payload = block.sides[side].payload(piece);
+            for piece in &block.sides[side] {
+                let payload = block.payload(piece);
                 let piece_format = format_of(block, piece);
                 let rate_hz = self.sample_rate_hz;
                 let samples = piece_format.codec.samples_at(rate_hz, payload.len());
@@ -230,7 +257,7 @@ impl Recording {
                             let Some(part) = part_of(payload, piece.position, from, to) else {
                                 continue;
                             };
-                            self.patch_at(from, part.len(), format, |canvas| {
+                            self.patch_at(from, part.len(), format, easel, |canvas| {
                                 canvas.draw_g711(side, from, part, law)
                             })?;
                         }
@@ -241,7 +268,7 @@ impl Recording {
                             let Some(part) = part_of(&decoded, position, from, to) else {
                                 continue;
                             };
-                            self.write_samples(side, from.max(position), part, format)?;
+                            self.write_samples(side, from.max(position), part, format, easel)?;
                         }
                     }
                 }
@@ -257,8 +284,9 @@ impl Recording {
         position: i64,
         samples: &[i16],
         format: WavFormat,
+        easel: &mut Easel,
     ) -> Result<(), Error> {
-        self.patch_at(position, samples.len(), format, |canvas| {
+        self.patch_at(position, samples.len(), format, easel, |canvas| {
             canvas.draw(side, position, samples);
         })
     }
@@ -270,12 +298,13 @@ impl Recording {
         position: i64,
         len: usize,
         format: WavFormat,
+        easel: &mut Easel,
         draw: impl Fn(&mut Canvas),
     ) -> Result<(), Error> {
-        if let Some(canvas) = &mut self.canvas {
+        if let Some(canvas) = &mut easel.canvas {
             draw(canvas);
         }
-        let on_canvas = self.canvas.as_ref().map_or(i64::MAX, Canvas::start);
+        let on_canvas = easel.canvas.as_ref().map_or(i64::MAX, Canvas::start);
         let begin = position.max(0);
         let frames = (position + len as i64).min(on_canvas) - begin;
         if frames <= 0 {
@@ -293,21 +322,21 @@ impl Recording {
             part.read_at(&mut bytes[..present_bytes], format.offset_of(begin as u64))?;
             patch.load(&bytes);
             draw(&mut patch);
-            patch.render(frames as usize, &mut self.buffer);
-            part.write_at(&self.buffer, format.offset_of(begin as u64))?;
+            patch.render(frames as usize, &mut easel.buffer);
+            part.write_at(&easel.buffer, format.offset_of(begin as u64))?;
         }
         self.written = self.written.max(begin as u64 + frames as u64);
         self.filled = self.filled.max(self.written);
         Ok(())
     }
 
-    /// Writes the buffer at frame `begin` of every file.
-    fn write(&mut self, begin: u64, format: WavFormat) -> Result<(), Error> {
+    /// Writes frames at frame `begin` of every file.
+    fn write(&mut self, begin: u64, frames: &[u8], format: WavFormat) -> Result<(), Error> {
         self.fill_holes(begin, format)?;
         let mut result = Ok(());
         for output in &self.outputs {
             if let Some(part) = &output.part
-                && let Err(error) = part.write_at(&self.buffer, format.offset_of(begin))
+                && let Err(error) = part.write_at(frames, format.offset_of(begin))
             {
                 result = Err(error);
             }
@@ -315,7 +344,7 @@ impl Recording {
         if result.is_ok() {
             self.written = self
                 .written
-                .max(begin + self.buffer.len() as u64 / format.frame_bytes());
+                .max(begin + frames.len() as u64 / format.frame_bytes());
             self.filled = self.filled.max(self.written);
         }
         result
@@ -378,17 +407,20 @@ impl Recording {
         end: &CallEnd,
         info: &Arc<CallInfo>,
         settings: &Settings,
+        easel: &mut Easel,
     ) -> (Vec<Finished>, Trouble) {
         let mut trouble = Trouble::default();
         let Some(format) = self.format else {
             return (Vec::new(), trouble);
         };
-        if let Some(canvas) = &self.canvas {
+        easel.mount(self.rest.take(), self.canvas_frames());
+        if let Some(canvas) = &easel.canvas {
             let (begin, frames) = (canvas.start(), self.block_frames() as i64);
             let rest = (end.length_samples as i64 - begin).clamp(0, frames);
-            let wrote = self.begin_canvas(begin + rest, format);
+            let wrote = self.begin_canvas(begin + rest, format, easel);
             trouble.note(wrote);
         }
+        easel.dismount();
         let holes = self.fill_holes(end.length_samples, format);
         trouble.note(holes);
         for side in Side::BOTH {
@@ -450,6 +482,14 @@ fn format_of(block: &Block, piece: &Piece) -> PayloadFormat {
         .unwrap_or_else(|| PayloadFormat::from_static(127))
 }
 
+/// Reads something of each payload: they lie far apart, and reads that do not depend on each other overlap.
+fn touch(block: &Block, side: Side) {
+    let lines = block.sides[side]
+        .iter()
+        .flat_map(|piece| block.payload(piece).iter().step_by(64));
+    black_box(lines.fold(0, |all, byte| all ^ byte));
+}
+
 /// What of `items`, the first of which is at `position`, lies in `from..to`.
 fn part_of<T>(items: &[T], position: i64, from: i64, to: i64) -> Option<&[T]> {
     let begin = usize::try_from((from - position).max(0)).ok()?;
@@ -458,11 +498,7 @@ fn part_of<T>(items: &[T], position: i64, from: i64, to: i64) -> Option<&[T]> {
 }
 
 fn first_decodable(block: &Block) -> Option<Codec> {
-    let pieces = || {
-        Side::BOTH
-            .into_iter()
-            .flat_map(|side| &block.sides[side].pieces)
-    };
+    let pieces = || Side::BOTH.into_iter().flat_map(|side| &block.sides[side]);
     let decodable = pieces().filter(|piece| format_of(block, piece).codec.is_decodable());
     decodable
         .min_by_key(|piece| piece.position)

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use uuid::Uuid;
 
+use super::easel::Easel;
 use super::recording::Recording;
 use super::{CallOutcome, Recorder, Settings, WhenFull, recover};
 use crate::base::{InteractionId, PerSide, SYSTEM_TENANT, Side, TenantId, Timestamp, Vantage};
 use crate::codec::{Codec, PayloadFormat, ULAW_TO_LINEAR};
 use crate::directory::{CallFacts, Directory};
 use crate::engine::event::{
-    Block, CallEnd, CallInfo, Disposition, EndReason, Event, Ownership, Party, Piece, SideBlock,
-    Sink,
+    Block, CallEnd, CallInfo, Disposition, EndReason, Event, Ownership, Party, Piece, Sink,
 };
 use crate::engine::plan::CallKey;
 use crate::storage::{Cause, HEADER_LEN, Layout, SampleFormat, Sidecar};
@@ -81,20 +81,18 @@ fn info(tenants: &[TenantId]) -> Arc<CallInfo> {
 
 /// A block with pieces of 160 bytes PCMU: side, number of the packet (which is also its place, in packets), fill.
 fn block(index: u64, late: bool, pieces: &[(Side, u32, u8)]) -> Block {
-    let mut sides: PerSide<SideBlock> = PerSide {
-        caller: SideBlock::default(),
-        callee: SideBlock::default(),
-    };
+    let mut sides = PerSide::<Vec<Piece>>::default();
+    let mut bytes = Vec::new();
     for &(side, number, fill) in pieces {
-        let part = &mut sides[side];
-        let offset = part.bytes.len() as u32;
-        part.bytes.extend([fill; 160]);
+        let offset = bytes.len() as u32;
+        bytes.extend([fill; 160]);
         let position = i64::from(number) * 160;
-        part.pieces.push(Piece {
+        sides[side].push(Piece {
             position,
             number,
             offset,
             len: 160,
+            chunk: 0,
             stream: 0,
             format: 0,
         });
@@ -109,6 +107,7 @@ fn block(index: u64, late: bool, pieces: &[(Side, u32, u8)]) -> Block {
         late,
         dropped_before: 0,
         sides,
+        chunks: smallvec![Arc::new(bytes)],
         formats: Arc::new(vec![format]),
     }
 }
@@ -374,16 +373,17 @@ fn a_storage_without_room_costs_audio_that_is_counted_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let info = info(&[SYSTEM_TENANT]);
     let settings = settings(folder.path());
+    let mut easel = Easel::default();
     let mut recording = Recording::new(START, 8000);
     let packet = |n: u32| [(Side::Caller, n, 4)];
     settings.storage_low.store(true, Ordering::Relaxed);
-    let trouble = recording.take_block(block(0, false, &packet(0)), &info, &settings);
+    let trouble = recording.take_block(block(0, false, &packet(0)), &info, &settings, &mut easel);
     assert!(trouble.error.is_some_and(|error| error.is_full()));
     assert_eq!(trouble.packets, 1);
     settings.storage_low.store(false, Ordering::Relaxed);
-    let trouble = recording.take_block(block(1, false, &packet(30)), &info, &settings);
+    let trouble = recording.take_block(block(1, false, &packet(30)), &info, &settings, &mut easel);
     assert!(trouble.error.is_none() && trouble.recovered);
-    let (finished, _) = recording.finish(&end(&info, 60), &info, &settings);
+    let (finished, _) = recording.finish(&end(&info, 60), &info, &settings, &mut easel);
     let sidecar = &finished[0].sidecar;
     assert_eq!(sidecar.packets_dropped, 1);
     let outages = sidecar
@@ -403,8 +403,14 @@ fn what_a_killed_run_left_is_finished_by_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let info = info(&[SYSTEM_TENANT]);
     let settings = settings(folder.path());
+    let mut easel = Easel::default();
     let mut recording = Recording::new(START, 8000);
-    recording.take_block(block(0, false, &[(Side::Caller, 0, 4)]), &info, &settings);
+    recording.take_block(
+        block(0, false, &[(Side::Caller, 0, 4)]),
+        &info,
+        &settings,
+        &mut easel,
+    );
     drop(recording);
     let recovered = recover(&settings);
     assert!(recovered.failed.is_empty(), "{:?}", recovered.failed);
@@ -424,8 +430,14 @@ fn recovery_needs_no_sidecar_and_survives_rubbish() {
     let folder = tempfile::tempdir().unwrap();
     let info = info(&[SYSTEM_TENANT]);
     let settings = settings(folder.path());
+    let mut easel = Easel::default();
     let mut recording = Recording::new(START, 8000);
-    recording.take_block(block(0, false, &[(Side::Caller, 0, 4)]), &info, &settings);
+    recording.take_block(
+        block(0, false, &[(Side::Caller, 0, 4)]),
+        &info,
+        &settings,
+        &mut easel,
+    );
     drop(recording);
     let interim = files(folder.path())
         .into_iter()

@@ -312,6 +312,7 @@ mod tests {
                     number: packet as u32,
                     offset: 0,
                     len: 160,
+                    chunk: 0,
                     stream: 0,
                     format: 0,
                 };

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use super::commit::Ready;
+use super::easel::Easel;
 use super::recording::{Recording, Trouble};
 use super::{Complaints, RecorderCounters, Settings};
 use crate::base::WireMap;
@@ -22,6 +23,7 @@ pub struct Worker {
     commits: Sender<Ready>,
     calls: WireMap<CallKey, Call>,
     complaints: Complaints,
+    easel: Easel,
 }
 
 #[derive(Default)]
@@ -42,6 +44,7 @@ impl Worker {
             commits,
             calls: WireMap::default(),
             complaints: Complaints::default(),
+            easel: Easel::default(),
         }
     }
 
@@ -106,7 +109,7 @@ impl Worker {
         if block.dropped_before > 0 && !block.late {
             recording.note_lost_blocks(block.index, Cause::Overload);
         }
-        let trouble = recording.take_block(block, info, &self.settings);
+        let trouble = recording.take_block(block, info, &self.settings, &mut self.easel);
         self.hear(&trouble);
     }
 
@@ -127,7 +130,8 @@ impl Worker {
         let finished = match call.recording {
             Some(mut recording) => {
                 recording.note_dropped(end.dropped_before);
-                let (finished, trouble) = recording.finish(&end, &info, &self.settings);
+                let (finished, trouble) =
+                    recording.finish(&end, &info, &self.settings, &mut self.easel);
                 self.hear(&trouble);
                 finished
             }

@@ -114,6 +114,12 @@ impl StreamClock {
         self.clock_rate_hz
     }
 
+    /// Reads something of each part, so that all of them are at hand when they are needed.
+    #[inline]
+    pub fn touch(&self) -> u64 {
+        (self.anchor_position ^ self.last_position ^ self.repair ^ self.drift) as u64
+    }
+
     /// Samples by which this stream was shifted to follow the capture clock; positive when the sender is slow.
     pub fn drift_samples(&self) -> i64 {
         self.drift

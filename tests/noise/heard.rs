@@ -65,9 +65,9 @@ impl Heard {
             "a recording begins before its blocks"
         );
         for (side, pieces) in block.sides.iter() {
-            for piece in &pieces.pieces {
+            for piece in pieces {
                 let codec = block.formats[usize::from(piece.format)].codec;
-                let payload = pieces.payload(piece).to_vec();
+                let payload = block.payload(piece).to_vec();
                 trace.placed += 1;
                 assert_eq!(payload.len(), usize::from(piece.len));
                 trace

@@ -112,6 +112,16 @@ impl MediaCall {
         }
     }
 
+    /// Reads something of each part that a packet of `side` needs, so that all of them are at hand.
+    #[inline]
+    pub fn touch(&self, side: Side) -> u64 {
+        let next = self
+            .timeline
+            .as_ref()
+            .map_or(0, Timeline::pieces_of_next_block);
+        next ^ u64::from(self.tracks[side].holder.unwrap_or(0)) ^ u64::from(self.record)
+    }
+
     /// Time zero: the first audio of either side.
     #[cold]
     pub fn begin(&mut self, start: Timestamp, codec: Codec, sink: &mut impl Sink) {

@@ -169,7 +169,8 @@ impl Media {
         let flow = stream.key.flow;
         let learned = call.learn(&flow, to.sender);
         for packet in &kept {
-            self.handle_owned(id, to.slot, to.sender, packet.arrived(), sink);
+            let arrived = packet.arrived(&mut self.payloads);
+            self.handle_owned(id, to.slot, to.sender, arrived, sink);
         }
         if let Some((vantage, endpoint, side)) = learned {
             self.endpoints.insert(
@@ -186,9 +187,9 @@ impl Media {
     }
 
     /// Keeps a packet for the signalling that may yet come, and lets go of what is too old or too much.
-    pub(super) fn keep_orphan(&mut self, id: u32, arrived: Arrived<'_>) {
+    pub(super) fn keep_orphan(&mut self, id: u32, arrived: Arrived) {
         let stream = self.streams.get_mut(id).expect("the caller found it");
-        self.kept_bytes += stream.keep(arrived.keep());
+        self.kept_bytes += stream.keep(arrived.keep(&self.payloads));
         while stream
             .kept
             .front()

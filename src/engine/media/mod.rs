@@ -6,6 +6,8 @@
 mod binding;
 mod call;
 mod claim;
+mod group;
+mod payloads;
 mod placing;
 mod plans;
 mod slots;
@@ -22,6 +24,8 @@ use smallvec::SmallVec;
 
 use self::binding::{BOTH_ENDS, Candidate, Endpoints, Receiver};
 use self::call::{MAX_STREAMS, MediaCall, takes_over};
+use self::group::Waiting;
+use self::payloads::Payloads;
 use self::placing::{Arrived, change_meaning, place_kept, position, put};
 pub use self::plans::MediaEnd;
 use self::slots::Slots;
@@ -106,6 +110,8 @@ pub struct Media {
     /// Streams without a call, roughly by age.
     orphans: VecDeque<(u32, StreamKey)>,
     kept_bytes: usize,
+    payloads: Payloads,
+    group: Vec<Waiting>,
     timers: Timers<MediaTimer>,
     counters: MediaCounters,
 }
@@ -157,22 +163,14 @@ impl Media {
         self.index.find(hash, is_it).copied()
     }
 
-    /// Takes one RTP packet.
-    #[inline]
-    pub fn handle_rtp(
-        &mut self,
-        time: Timestamp,
-        flow: &Flow,
-        rtp: &RtpPacket<'_>,
-        sink: &mut impl Sink,
-    ) {
+    /// Finds the stream of a packet, counts the packet, and places it where its stream belongs to a call.
+    fn take(&mut self, waiting: &Waiting, sink: &mut impl Sink) {
         self.counters.rtp_packets += 1;
-        let key = StreamKey {
-            flow: *flow,
-            ssrc: rtp.ssrc,
-        };
-        let hash = self.hasher.hash_one(key);
-        let id = match self.find_stream(&key, hash) {
+        let (key, hash, time) = (waiting.key, waiting.hash, waiting.time);
+        let fetched = waiting
+            .stream
+            .filter(|&id| self.streams.get(id).is_some_and(|s| s.key == key));
+        let id = match fetched.or_else(|| self.find_stream(&key, hash)) {
             Some(id) => id,
             None => match self.open_stream(key, hash, time, sink) {
                 Some(id) => id,
@@ -187,12 +185,12 @@ impl Media {
         stream.last_at = time;
         if stream.owner == Owner::Ended
             && quiet > REBORN_NANOS
-            && !stream.sequence.continues_with(rtp.sequence)
+            && !stream.sequence.continues_with(waiting.sequence)
         {
             self.revive(id, time, sink);
             stream = self.streams.get_mut(id).expect("it was there a moment ago");
         }
-        let (number, overtaken) = match stream.sequence.arrive(rtp.sequence) {
+        let (number, overtaken) = match stream.sequence.arrive(waiting.sequence) {
             Arrival::InOrder { number } => (number, false),
             Arrival::Late { number } => {
                 stream.late += 1;
@@ -214,14 +212,14 @@ impl Media {
                 return;
             }
         };
-        stream.bytes += rtp.payload.len() as u64;
+        stream.bytes += u64::from(waiting.stored.len);
         let arrived = Arrived {
             time,
             number,
             overtaken,
-            payload_type: rtp.payload_type,
-            timestamp: rtp.timestamp,
-            payload: rtp.payload,
+            payload_type: waiting.payload_type,
+            timestamp: waiting.timestamp,
+            stored: waiting.stored,
         };
         match stream.owner {
             Owner::Call { slot, side } => self.handle_owned(id, slot, side, arrived, sink),
@@ -237,7 +235,7 @@ impl Media {
         id: u32,
         slot: u32,
         side: Side,
-        arrived: Arrived<'_>,
+        arrived: Arrived,
         sink: &mut impl Sink,
     ) {
         let stream = self.streams.get_mut(id).expect("the caller found it");
@@ -256,7 +254,10 @@ impl Media {
         }
         let format = meaning.format;
         if format.codec == Codec::TelephoneEvent {
-            if let Some(key) = stream.digits.collect(arrived.timestamp, arrived.payload) {
+            if let Some(key) = stream
+                .digits
+                .collect(arrived.timestamp, self.payloads.bytes(arrived.stored))
+            {
                 call.press(Digit {
                     by: side,
                     at: arrived.time,
@@ -303,7 +304,7 @@ impl Media {
         slot: u32,
         side: Side,
         meaning: Meaning,
-        arrived: Arrived<'_>,
+        arrived: Arrived,
         sink: &mut impl Sink,
     ) {
         let (Some(stream), Some(call)) = (self.streams.get_mut(id), self.calls.get_mut(slot))
@@ -322,7 +323,7 @@ impl Media {
             meaning = change_meaning(stream, call, side, arrived.payload_type);
         }
         let Some(position) = position(stream, call, &meaning.format, &arrived) else {
-            self.kept_bytes += stream.keep(arrived.keep());
+            self.kept_bytes += stream.keep(arrived.keep(&self.payloads));
             return;
         };
         put(
@@ -332,6 +333,7 @@ impl Media {
             &meaning,
             position,
             &arrived,
+            &mut self.payloads,
             sink,
             &mut self.counters,
         );
@@ -340,6 +342,7 @@ impl Media {
                 stream,
                 call,
                 side,
+                &mut self.payloads,
                 sink,
                 &mut self.counters,
                 &mut self.kept_bytes,
@@ -360,6 +363,12 @@ impl Media {
 
     /// Runs the timers that are due at `now`.
     pub fn handle_timeout(&mut self, now: Timestamp, sink: &mut impl Sink) {
+        self.settle(sink);
+        self.fire(now, sink);
+    }
+
+    #[inline]
+    fn fire(&mut self, now: Timestamp, sink: &mut impl Sink) {
         while let Some((at, timer)) = self.timers.pop_due(now) {
             match timer {
                 MediaTimer::BlockDue(call) => self.close_block(call, sink),
@@ -379,7 +388,7 @@ impl Media {
         let Some(timeline) = &mut call.timeline else {
             return;
         };
-        if let Some(block) = timeline.close() {
+        if let Some(block) = timeline.close(&mut self.payloads) {
             sink.event(Event::Block { call: key, block });
         }
         call.block_timer_set = timeline.has_open_blocks();

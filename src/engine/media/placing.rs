@@ -1,6 +1,7 @@
 //! From a packet to its place on a timeline.
 
 use super::call::MediaCall;
+use super::payloads::{Payloads, Stored};
 use super::stream::{Kept, Meaning, Stream};
 use super::timeline::Put;
 use super::{MediaCounters, REORDER_ALLOWANCE};
@@ -12,38 +13,39 @@ use crate::rtp::{Placement, StreamClock};
 
 /// One packet on its way to its place.
 #[derive(Clone, Copy)]
-pub struct Arrived<'a> {
+pub struct Arrived {
     pub time: Timestamp,
     pub number: u64,
     /// A newer packet of the stream had come when it came.
     pub overtaken: bool,
     pub payload_type: u8,
     pub timestamp: u32,
-    pub payload: &'a [u8],
+    pub stored: Stored,
 }
 
-impl Arrived<'_> {
-    pub fn keep(&self) -> Kept {
+impl Arrived {
+    pub fn keep(&self, payloads: &Payloads) -> Kept {
         Kept {
             time: self.time,
             payload_type: self.payload_type,
             number: self.number,
             overtaken: self.overtaken,
             timestamp: self.timestamp,
-            payload: self.payload.into(),
+            payload: payloads.bytes(self.stored).into(),
         }
     }
 }
 
 impl Kept {
-    pub fn arrived(&self) -> Arrived<'_> {
+    /// As it arrived. The payload is stored anew, and not held.
+    pub fn arrived(&self, payloads: &mut Payloads) -> Arrived {
         Arrived {
             time: self.time,
             number: self.number,
             overtaken: self.overtaken,
             payload_type: self.payload_type,
             timestamp: self.timestamp,
-            payload: &self.payload,
+            stored: payloads.store(&self.payload),
         }
     }
 }
@@ -82,7 +84,7 @@ pub fn position(
     stream: &mut Stream,
     call: &MediaCall,
     format: &PayloadFormat,
-    arrived: &Arrived<'_>,
+    arrived: &Arrived,
 ) -> Option<i64> {
     let timeline = call
         .timeline
@@ -126,7 +128,8 @@ pub fn put(
     side: Side,
     meaning: &Meaning,
     position: i64,
-    arrived: &Arrived<'_>,
+    arrived: &Arrived,
+    payloads: &mut Payloads,
     sink: &mut impl Sink,
     counters: &mut MediaCounters,
 ) {
@@ -140,7 +143,7 @@ pub fn put(
     let samples = meaning
         .format
         .codec
-        .samples_at(timeline.sample_rate_hz, arrived.payload.len());
+        .samples_at(timeline.sample_rate_hz, usize::from(arrived.stored.len));
     let placed = match meaning.number {
         // A call with more formats than can be numbered is broken.
         None => Put::Outside,
@@ -150,10 +153,11 @@ pub fn put(
                 number: arrived.number as u32,
                 offset: 0,
                 len: 0,
+                chunk: 0,
                 stream: stream.ordinal,
                 format,
             };
-            timeline.put(side, piece, arrived.payload, samples)
+            timeline.put(side, piece, arrived.stored, samples, payloads)
         }
     };
     match placed {
@@ -174,6 +178,7 @@ pub fn place_kept(
     stream: &mut Stream,
     call: &mut MediaCall,
     side: Side,
+    payloads: &mut Payloads,
     sink: &mut impl Sink,
     counters: &mut MediaCounters,
     kept_bytes: &mut usize,
@@ -207,7 +212,8 @@ pub fn place_kept(
                     side,
                     &meaning,
                     position,
-                    &packet.arrived(),
+                    &packet.arrived(payloads),
+                    payloads,
                     sink,
                     counters,
                 );

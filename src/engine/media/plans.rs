@@ -31,6 +31,7 @@ impl MediaEnd {
 impl Media {
     /// Takes a plan: a new call, or a change of one. Streams that were waiting for it are placed.
     pub fn handle_plan(&mut self, plan: MediaPlan, sink: &mut impl Sink) {
+        self.settle(sink);
         let slot = match self.by_key.get(&plan.call) {
             Some(&slot) => {
                 self.withdraw(slot);
@@ -114,6 +115,7 @@ impl Media {
         answered: bool,
         sink: &mut impl Sink,
     ) -> Option<MediaEnd> {
+        self.settle(sink);
         let slot = self.by_key.remove(&key)?;
         self.withdraw(slot);
         self.timers.cancel(MediaTimer::BlockDue(key));
@@ -130,6 +132,7 @@ impl Media {
                 stream,
                 &mut call,
                 side,
+                &mut self.payloads,
                 sink,
                 &mut self.counters,
                 &mut self.kept_bytes,
@@ -143,7 +146,7 @@ impl Media {
         }
         let mut length_samples = 0;
         if let Some(timeline) = &mut call.timeline {
-            while let Some(block) = timeline.close() {
+            while let Some(block) = timeline.close(&mut self.payloads) {
                 sink.event(Event::Block { call: key, block });
             }
             let padded = pad_to.map_or(0, |to| timeline.position_at(to));

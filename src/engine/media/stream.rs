@@ -107,6 +107,22 @@ impl Stream {
         }
     }
 
+    /// Reads something of each part, so that all of them are at hand.
+    #[inline]
+    pub fn touch(&self) -> u64 {
+        let clock = self.clock.as_ref().map_or(0, StreamClock::touch);
+        let format = self
+            .meaning
+            .map_or(0, |meaning| meaning.format.clock_rate_hz);
+        self.sequence.received()
+            ^ self.bytes
+            ^ self.run
+            ^ clock
+            ^ u64::from(format)
+            ^ self.kept.len() as u64
+            ^ self.jitter.sixteenths as u64
+    }
+
     /// Counts a packet of audio that is no duplicate.
     #[inline]
     pub fn count_audio(&mut self, time: Timestamp, timestamp: u32, clock_rate_hz: u32) {

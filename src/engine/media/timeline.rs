@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
+use super::payloads::{Payloads, Stored};
 use crate::base::{PerSide, Side, Timestamp};
 use crate::codec::PayloadFormat;
-use crate::engine::event::{BLOCK, Block, Piece, SideBlock};
+use crate::engine::event::{BLOCK, Block, Piece};
 use crate::rtp::samples_between;
 
 /// Blocks that may be open at once. A packet further ahead than this disagrees with the clock and is refused.
@@ -29,14 +30,22 @@ pub enum Put {
 pub struct Timeline {
     pub start: Timestamp,
     pub sample_rate_hz: u32,
-    open: SmallVec<[Block; 2]>,
+    open: SmallVec<[OpenBlock; 2]>,
     /// Index of the first block that was not handed on yet.
     next: u64,
     /// One past the last sample that was put.
     end: i64,
     formats: Arc<Vec<PayloadFormat>>,
-    /// Bytes in the last block handed on, to size the next.
-    usual_bytes: PerSide<usize>,
+    /// Pieces in the last block handed on, to size the next.
+    usual_pieces: PerSide<usize>,
+}
+
+/// A block that is not complete.
+#[derive(Debug)]
+struct OpenBlock {
+    sides: PerSide<Vec<Piece>>,
+    /// Numbers of the chunks that its pieces lie in. It holds each of them.
+    chunks: SmallVec<[u32; 4]>,
 }
 
 impl Timeline {
@@ -48,7 +57,7 @@ impl Timeline {
             next: 0,
             end: 0,
             formats: Arc::default(),
-            usual_bytes: PerSide::default(),
+            usual_pieces: PerSide::default(),
         }
     }
 
@@ -87,13 +96,17 @@ impl Timeline {
         u8::try_from(self.formats.len() - 1).ok()
     }
 
-    /// Puts `payload`, of `samples` samples, where `piece` says (its `offset` and `len` are set here).
+    /// Puts the payload at `stored`, of `samples` samples, where `piece` says (where its bytes are is set here).
     #[inline]
-    pub fn put(&mut self, side: Side, piece: Piece, payload: &[u8], samples: i64) -> Put {
+    pub fn put(
+        &mut self,
+        side: Side,
+        piece: Piece,
+        stored: Stored,
+        samples: i64,
+        payloads: &mut Payloads,
+    ) -> Put {
         let block_len = self.samples_a_block();
-        let Ok(len) = u16::try_from(payload.len()) else {
-            return Put::Outside;
-        };
         if piece.position < 0 {
             return Put::Outside;
         }
@@ -103,50 +116,75 @@ impl Timeline {
         }
         self.end = self.end.max(piece.position + samples);
         let Some(ahead) = index.checked_sub(self.next) else {
-            let mut block = self.block(index, true);
-            append(&mut block.sides[side], piece, len, payload);
-            return Put::Late(block);
+            return Put::Late(self.late_block(index, side, piece, payloads.bytes(stored)));
         };
         while self.open.len() as u64 <= ahead {
-            let block = self.block(self.next + self.open.len() as u64, false);
-            self.open.push(block);
+            let sides = self.usual_pieces.map(Vec::with_capacity);
+            self.open.push(OpenBlock {
+                sides,
+                chunks: SmallVec::new(),
+            });
         }
-        append(
-            &mut self.open[ahead as usize].sides[side],
-            piece,
-            len,
-            payload,
-        );
+        self.open[ahead as usize].append(side, piece, stored, payloads);
         Put::Done
     }
 
-    fn block(&self, index: u64, late: bool) -> Block {
-        let sides = self.usual_bytes.map(|bytes| SideBlock {
-            bytes: Vec::with_capacity(if late { 0 } else { bytes + bytes / 8 }),
-            pieces: Vec::with_capacity(if late || bytes == 0 { 0 } else { 27 }),
+    fn late_block(&self, index: u64, side: Side, piece: Piece, payload: &[u8]) -> Block {
+        let mut sides = PerSide::<Vec<Piece>>::default();
+        sides[side].push(Piece {
+            offset: 0,
+            len: payload.len() as u16,
+            chunk: 0,
+            ..piece
         });
         Block {
             index,
-            late,
+            late: true,
             dropped_before: 0,
             sides,
+            chunks: smallvec![Arc::new(payload.to_vec())],
             formats: self.formats.clone(),
         }
     }
 
     /// Hands on the first open block.
-    pub fn close(&mut self) -> Option<Block> {
+    pub fn close(&mut self, payloads: &mut Payloads) -> Option<Block> {
         if self.open.is_empty() {
             return None;
         }
-        let mut block = self.open.remove(0);
-        self.next = block.index + 1;
-        self.usual_bytes = PerSide {
-            caller: block.sides.caller.bytes.len(),
-            callee: block.sides.callee.bytes.len(),
+        let OpenBlock { sides, chunks } = self.open.remove(0);
+        let index = self.next;
+        self.next += 1;
+        self.usual_pieces = PerSide {
+            caller: sides.caller.len(),
+            callee: sides.callee.len(),
         };
-        block.formats = self.formats.clone();
-        Some(block)
+        Some(Block {
+            index,
+            late: false,
+            dropped_before: 0,
+            sides,
+            chunks: chunks
+                .into_iter()
+                .map(|chunk| payloads.share(chunk))
+                .collect(),
+            formats: self.formats.clone(),
+        })
+    }
+
+    /// Reads what finds the first open block.
+    #[inline]
+    pub fn pieces_of_next_block(&self) -> u64 {
+        self.open
+            .first()
+            .map_or(self.next, |block| block.sides.caller.len() as u64)
+    }
+
+    /// Reads the newest piece of the newest block, next to which another one will be put.
+    #[inline]
+    pub fn touch(&self, side: Side) -> u64 {
+        let newest = self.open.last().and_then(|block| block.sides[side].last());
+        newest.map_or(0, |piece| u64::from(piece.number))
     }
 
     /// With no block open: goes on with the block that `time` is in, so that an idle call costs no work.
@@ -157,13 +195,18 @@ impl Timeline {
     }
 }
 
-#[inline]
-fn append(side: &mut SideBlock, piece: Piece, len: u16, payload: &[u8]) {
-    let offset = side.bytes.len() as u32;
-    side.bytes.extend_from_slice(payload);
-    side.pieces.push(Piece {
-        offset,
-        len,
-        ..piece
-    });
+impl OpenBlock {
+    #[inline]
+    fn append(&mut self, side: Side, piece: Piece, stored: Stored, payloads: &mut Payloads) {
+        if self.chunks.last() != Some(&stored.chunk) {
+            payloads.hold(stored.chunk);
+            self.chunks.push(stored.chunk);
+        }
+        self.sides[side].push(Piece {
+            offset: stored.offset,
+            len: stored.len,
+            chunk: self.chunks.len() as u16 - 1,
+            ..piece
+        });
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::world::{Dialog, Talk, World, sdp};
 use crate::base::Side;
-use crate::engine::event::Disposition;
+use crate::engine::event::{Disposition, Event, Piece};
 
 #[test]
 fn behind_a_nat_the_end_that_is_true_decides() {
@@ -208,9 +208,78 @@ fn digits_are_collected_and_make_no_sound() {
     let positions: Vec<i64> = world
         .blocks("dtmf")
         .iter()
-        .flat_map(|b| &b.sides.caller.pieces)
+        .flat_map(|b| &b.sides.caller)
         .filter(|piece| piece.len == 160)
         .map(|piece| piece.position)
         .collect();
     assert_eq!(positions[9..11], [1440, 1600 + 800]);
+}
+
+/// What an event says, the bytes of its pieces included, but not where in memory they lie.
+fn told(event: &Event) -> String {
+    let Event::Block { call, block } = event else {
+        return format!("{event:?}");
+    };
+    let pieces = block.sides.iter().flat_map(|(side, pieces)| {
+        let told = move |piece: &Piece| (side, piece.position, piece.number, piece.stream);
+        pieces
+            .iter()
+            .map(move |piece| (told(piece), block.payload(piece)))
+    });
+    let pieces: Vec<_> = pieces.collect();
+    format!("{call} {} {} {pieces:?}", block.index, block.late)
+}
+
+#[test]
+fn packets_taken_in_groups_do_what_they_do_one_by_one() {
+    let play = |one_by_one: bool| {
+        let mut world = World::new();
+        world.one_by_one = one_by_one;
+        let dialogs = [
+            Dialog::new("a", 1, 2),
+            Dialog::new("b", 3, 4),
+            Dialog::new("c", 5, 6),
+        ];
+        let mut talks: Vec<Talk> = (1..=6u8)
+            .map(|host| Talk::new((host, 4000), (host + host % 2 * 2 - 1, 4000), host))
+            .collect();
+        for step in 0..400u64 {
+            for (n, dialog) in dialogs.iter().enumerate() {
+                match (step, n) {
+                    (3, 0) | (40, 1) | (41, 2) => {
+                        let media = [dialog.caller.0, dialog.callee.0].map(|host| (host, 4000));
+                        dialog.set_up(&mut world, media[0], media[1]);
+                    }
+                    (150, 0) | (300, 1) => dialog.request(&mut world, "BYE", 9, "tt", ""),
+                    _ => {}
+                }
+            }
+            for talk in &mut talks {
+                // Some of it is lost, some comes twice, and a few packets come late.
+                match (step * 7 + u64::from(talk.fill) * 3) % 41 {
+                    0 => drop(talk.next()),
+                    1 => {
+                        let (first, second) = (talk.next(), talk.next());
+                        for packet in [second, first.clone(), first] {
+                            world.send(talk.from, talk.to, &packet);
+                        }
+                    }
+                    2 if step > 200 => talk.ssrc += 100,
+                    _ => {
+                        let packet = talk.next();
+                        world.send(talk.from, talk.to, &packet);
+                    }
+                }
+            }
+            world.pass(if step == 250 { 3000 } else { 20 });
+        }
+        world.finish();
+        world.events.iter().map(told).collect::<Vec<String>>()
+    };
+    let (grouped, single) = (play(false), play(true));
+    assert!(grouped.len() > 40, "{}", grouped.len());
+    for (a, b) in grouped.iter().zip(&single) {
+        assert_eq!(a, b);
+    }
+    assert_eq!(grouped.len(), single.len());
 }

@@ -21,6 +21,8 @@ pub struct World {
     pub events: Vec<Event>,
     /// 802.1Q tag of the frames that follow, 0 for none.
     pub vlan: u16,
+    /// Whether every packet is taken in before the next one comes.
+    pub one_by_one: bool,
 }
 
 /// The names of one dialog.
@@ -45,6 +47,7 @@ impl World {
             now: START,
             events: Vec::new(),
             vlan: 0,
+            one_by_one: false,
         }
     }
 
@@ -65,6 +68,9 @@ impl World {
         let events = &mut self.events;
         self.engine
             .handle_packet(&packet, &mut |event| events.push(event));
+        if self.one_by_one {
+            self.wait(0);
+        }
     }
 
     /// Fires what is due by now.
@@ -133,9 +139,8 @@ impl World {
     pub fn heard(&self, call_id: &str, side: Side) -> Vec<(u8, usize)> {
         let mut heard: Vec<(u8, usize)> = Vec::new();
         for block in self.blocks(call_id) {
-            let part = &block.sides[side];
-            for piece in &part.pieces {
-                let payload = part.payload(piece);
+            for piece in &block.sides[side] {
+                let payload = block.payload(piece);
                 let Some(&fill) = payload.first() else {
                     continue;
                 };
@@ -171,7 +176,7 @@ impl Talk {
         }
     }
 
-    fn next(&mut self) -> Vec<u8> {
+    pub fn next(&mut self) -> Vec<u8> {
         let mut packet = vec![0x80, 0];
         packet.extend(self.sequence.to_be_bytes());
         packet.extend(self.timestamp.to_be_bytes());
