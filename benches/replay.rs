@@ -4,17 +4,19 @@
 //! of the whole process as the kernel counts it; memory is its peak resident size. Captures are made once and kept in the
 //! folder, which should be on the disk that recordings would be on.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use callreel::simulate::{PcapSink, Scenario, generate};
 
-/// Packets of RTP that a capture holds at most: with more calls they are shorter.
-const PACKETS: u32 = 6_000_000;
+/// How long each call lasts: the same for few and many, since a call costs something besides its packets.
+const TALK: Duration = Duration::from_secs(60);
 /// Two sides, fifty packets a second.
-const PACKETS_A_SECOND: u32 = 100;
+const PACKETS_A_SECOND: u64 = 100;
+/// A file system does not give the place of a file away that was removed a moment ago: it searches on, at its user's expense.
+const AFTER_REMOVAL: Duration = Duration::from_secs(6);
 
 fn main() {
     let options = Options::parse();
@@ -85,10 +87,9 @@ impl Options {
 
 /// The capture of `calls` calls at once, made if it is not there.
 fn capture(folder: &Path, calls: u32) -> PathBuf {
-    let seconds = talk_seconds(calls);
-    let path = folder.join(format!("{calls}-calls-{seconds}-s.pcap"));
+    let path = folder.join(format!("{calls}-calls-{}-s.pcap", TALK.as_secs()));
     if !path.exists() {
-        let scenario = Scenario::benchmark(calls, Duration::from_secs(u64::from(seconds)));
+        let scenario = Scenario::benchmark(calls, TALK);
         let part = path.with_extension("part");
         let mut sink = PcapSink::create(&part).expect("the capture can be made");
         generate(&scenario, &mut sink).expect("the capture can be written");
@@ -102,15 +103,26 @@ fn capture(folder: &Path, calls: u32) -> PathBuf {
     path
 }
 
-fn talk_seconds(calls: u32) -> u32 {
-    (PACKETS / PACKETS_A_SECOND / calls).clamp(2, 60)
-}
-
 struct Run {
     user: Duration,
     sys: Duration,
     wall: Duration,
     peak_kib: u64,
+}
+
+/// Uses as much memory for files as the run will. On a virtual machine, memory that was free for a while is the host's, and to
+/// get it back costs more than to write to it.
+fn claim_memory(folder: &Path, calls: u32) {
+    let path = folder.join("memory");
+    let mut file = std::fs::File::create(&path).expect("the bench folder takes files");
+    // 16-bit stereo at 8 kHz, and something over.
+    let bytes = u64::from(calls) * TALK.as_secs() * 40_000;
+    let zeros = vec![0; 1 << 20];
+    for _ in 0..bytes >> 20 {
+        file.write_all(&zeros).expect("the disk has room");
+    }
+    drop(file);
+    std::fs::remove_file(&path).expect("it was made just now");
 }
 
 /// Replays the capture and checks that every call is whole.
@@ -119,6 +131,8 @@ fn replay(folder: &Path, capture: &Path, calls: u32) -> Run {
     // What an earlier run left, if any.
     let _ = std::fs::remove_dir_all(&storage);
     rustix::fs::sync();
+    std::thread::sleep(AFTER_REMOVAL);
+    claim_memory(folder, calls);
     let before = children_ticks();
     let begin = Instant::now();
     let mut child = Command::new(env!("CARGO_BIN_EXE_callreel"))
@@ -172,7 +186,7 @@ fn check(report: &str, calls: u32) {
             let length = call["length_s"].as_f64().unwrap_or(0.0);
             call["disposition"] == "recorded"
                 && call["packets_lost"] == 0
-                && length > f64::from(talk_seconds(calls)) - 0.1
+                && length > TALK.as_secs_f64() - 0.1
         });
     assert_eq!(whole.count(), calls as usize, "calls that are whole");
 }
@@ -201,7 +215,7 @@ fn peak_of(pid: u32) -> u64 {
 
 impl Run {
     fn print(&self, calls: u32) {
-        let packets = f64::from(calls * talk_seconds(calls) * PACKETS_A_SECOND);
+        let packets = (u64::from(calls) * TALK.as_secs() * PACKETS_A_SECOND) as f64;
         let cpu = (self.user + self.sys).as_secs_f64();
         println!(
             "{calls:>6} {packets:>9} {:>8.2} {:>8.2} {:>8.2} {:>9.0} {:>10.0} {:>12.1} {:>9.1}",
