@@ -5,12 +5,14 @@
 mod endpoint;
 mod id;
 mod redacted;
+mod secret;
 mod side;
 mod time;
 
 pub use endpoint::{Endpoint, Flow, Vantage};
 pub use id::{InteractionId, RecordingId, SYSTEM_TENANT, TenantId, time_ordered};
 pub use redacted::{Redacted, reveal_people};
+pub use secret::Secret;
 pub use side::{PerSide, Side};
 pub use time::{Timestamp, UtcParts};
 

@@ -248,10 +248,16 @@ pub fn row_of_sidecar(sidecar: &Sidecar, path: &str) -> CallRecord {
             number: party.number.clone(),
             display: party.display.clone(),
         });
-    let mut codecs: Vec<&str> = sidecar
+    let mut codecs: Vec<String> = sidecar
         .streams
         .iter()
-        .map(|stream| stream.codec.as_str())
+        .map(|stream| {
+            let hidden = stream
+                .encrypted
+                .as_deref()
+                .filter(|_| stream.srtp.is_none());
+            codec_text(&stream.codec, hidden)
+        })
         .collect();
     codecs.sort_unstable();
     codecs.dedup();
@@ -340,11 +346,20 @@ fn participant(info: &CallInfo, side: Side) -> ParticipantRecord {
     }
 }
 
+/// `PCMU`, or `PCMU (dtls_srtp)` where packets were encrypted and could not be opened: and why.
+fn codec_text(codec: &str, encrypted: Option<&str>) -> String {
+    encrypted.map_or_else(|| codec.to_owned(), |why| format!("{codec} ({why})"))
+}
+
 /// The codecs of a call, each once.
 pub fn codecs(streams: &[StreamReport]) -> String {
+    let why = |stream: &StreamReport| {
+        let hidden = stream.hidden.filter(|_| stream.srtp.is_none())?;
+        Some(hidden.why.code())
+    };
     let mut names: Vec<String> = streams
         .iter()
-        .map(|stream| stream.codec.to_string())
+        .map(|stream| codec_text(&stream.codec.to_string(), why(stream)))
         .collect();
     names.sort_unstable();
     names.dedup();

@@ -181,9 +181,11 @@ const COUNTERS: &[(&str, &str, Of)] = &[
         "RTP packets of calls that were over.",
         |of| of.media.after_end,
     ),
-    ("rtp_encrypted", "Encrypted RTP packets.", |of| {
-        of.media.encrypted
-    }),
+    (
+        "rtp_encrypted",
+        "Encrypted RTP packets whose key is not known.",
+        |of| of.media.encrypted,
+    ),
     (
         "rtp_streams_refused",
         "RTP packets that found no room in the table of streams.",
@@ -192,6 +194,41 @@ const COUNTERS: &[(&str, &str, Of)] = &[
     ("rtp_streams", "RTP streams seen.", |of| {
         of.media.streams_opened
     }),
+    (
+        "srtp_opened",
+        "SRTP packets opened with a key of their call.",
+        |of| of.media.srtp_opened,
+    ),
+    (
+        "srtp_auth_failed",
+        "SRTP packets that are of no key of their call: forged, damaged, or keyed otherwise than signalled.",
+        |of| of.media.srtp_auth_failed,
+    ),
+    (
+        "srtcp_opened",
+        "SRTCP packets opened with a key of their call.",
+        |of| of.media.srtcp_opened,
+    ),
+    (
+        "srtcp_auth_failed",
+        "SRTCP packets that are of no key of their call.",
+        |of| of.media.srtcp_auth_failed,
+    ),
+    (
+        "srtcp_encrypted",
+        "Encrypted RTCP packets whose key is not known.",
+        |of| of.media.srtcp_encrypted,
+    ),
+    (
+        "sdp_crypto_malformed",
+        "Keys in SDP that make no sense, or are of the wrong length.",
+        |of| of.signalling.crypto_malformed,
+    ),
+    (
+        "sdp_crypto_unsupported",
+        "Keys in SDP for a suite that is not supported.",
+        |of| of.signalling.crypto_unsupported,
+    ),
 ];
 
 const GAUGES: &[(&str, &str, Of)] = &[

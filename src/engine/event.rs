@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::plan::CallKey;
+use super::plan::{CallKey, Keyless};
 use crate::base::{
     Flow, InteractionId, PerSide, RecordingId, Side, TenantId, Timestamp, Vantage, time_ordered,
 };
 use crate::codec::{Codec, PayloadFormat};
 use crate::directory::Attribution;
+use crate::rtp::Suite;
 
 /// Listens to the engine. Called on the capture thread: hand on, do not work.
 pub trait Sink {
@@ -350,4 +351,19 @@ pub struct StreamReport {
     pub jitter: Duration,
     /// Shift that the sender's clock needed over the stream's life, in samples of the recording.
     pub drift_samples: i64,
+    /// The suite of its packets, where they were SRTP and were opened.
+    pub srtp: Option<Suite>,
+    /// Packets that were encrypted and could not be opened.
+    pub hidden: Option<Hidden>,
+    /// Packets with a tag that no key makes: somebody else's, or damaged. In no other number here.
+    pub auth_failed: u64,
+}
+
+/// Encrypted media that could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hidden {
+    pub why: Keyless,
+    /// Its first and its last packet.
+    pub from: Timestamp,
+    pub to: Timestamp,
 }

@@ -16,7 +16,7 @@ mod timer;
 use std::sync::Arc;
 
 use self::event::{CallEnd, EndReason, Event, Sink};
-use self::media::{Media, MediaCounters, MediaLimits};
+use self::media::{Media, MediaCounters, MediaLimits, Rtcp};
 use self::plan::CallKey;
 use self::signalling::{
     Order, Orders, Sensor, Signalling, SignallingCounters, SignallingEnd, SignallingLimits,
@@ -24,7 +24,7 @@ use self::signalling::{
 use self::streams::SipStreams;
 use crate::base::{Flow, Timestamp};
 use crate::directory::Directory;
-use crate::rtp::{RtpPacket, is_rtcp};
+use crate::rtp::{self, RtpPacket, is_rtcp};
 use crate::sip::{self, Message};
 use crate::wire::{Datagram, Packet, TcpInterest, Unit, Wire, WireCounters, WireLimits};
 
@@ -248,7 +248,7 @@ impl Core {
     fn handle_datagram(&mut self, datagram: &Datagram<'_>, sink: &mut impl Sink) {
         if let Some(rtp) = RtpPacket::parse(datagram.payload) {
             self.media
-                .handle_rtp(datagram.time, &datagram.flow, &rtp, sink);
+                .handle_rtp(datagram.time, &datagram.flow, &rtp, datagram.payload, sink);
             self.note_deadline(self.media.next_timeout());
         } else {
             self.handle_other_datagram(datagram, sink);
@@ -260,10 +260,35 @@ impl Core {
         if sip::looks_like_sip(datagram.payload) {
             self.handle_sip(datagram.time, &datagram.flow, datagram.payload, sink);
         } else if is_rtcp(datagram.payload) {
-            self.counters.rtcp_packets += 1;
+            self.settle(datagram.time, sink);
+            self.handle_rtcp(datagram);
+        } else if self.media.handle_sealed_rtp(
+            datagram.time,
+            &datagram.flow,
+            datagram.payload,
+            sink,
+        ) {
+            self.note_deadline(self.media.next_timeout());
         } else {
             self.counters.other_datagrams += 1;
+            if rtp::zrtp_secures(datagram.payload) {
+                self.settle(datagram.time, sink);
+                self.media.note_zrtp(&datagram.flow);
+            }
         }
+    }
+
+    fn handle_rtcp(&mut self, datagram: &Datagram<'_>) {
+        self.counters.rtcp_packets += 1;
+        let mut opened = Vec::new();
+        let _plain = match self
+            .media
+            .open_rtcp(&datagram.flow, datagram.payload, &mut opened)
+        {
+            Rtcp::Plain => datagram.payload,
+            Rtcp::Opened => &opened,
+            Rtcp::Failed | Rtcp::Hidden => return,
+        };
     }
 
     fn handle_sip(&mut self, time: Timestamp, flow: &Flow, bytes: &[u8], sink: &mut impl Sink) {

@@ -3,10 +3,13 @@
 //! The one message type between the two halves of the engine. In one thread it is an argument; over threads an item in a
 //! channel; between sensors a message on a broker.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use crate::base::{Endpoint, PerSide, Timestamp, Vantage};
 use crate::codec::PayloadFormat;
+use crate::rtp::SrtpKey;
 
 /// Names one leg within one run of the engine. Later legs have larger keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +38,57 @@ pub struct SidePlan {
     pub endpoints: SmallVec<[Endpoint; 2]>,
     /// What the payload types of packets sent to it mean.
     pub formats: SmallVec<[PayloadFormat; 8]>,
-    /// What it sends and receives is encrypted, and no key is known.
-    pub encrypted: bool,
+    /// How what it sends is protected.
+    pub protection: Protection,
+}
+
+/// How what one side sends is protected. Each side's own description keys what it sends (RFC 4568 section 6.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Protection {
+    #[default]
+    None,
+    /// SRTP with one of these keys, the likeliest first: more than one while an offer waits for its answer, and after another
+    /// key took over. The tag of each packet says which.
+    Keyed {
+        keys: Arc<[SrtpKey]>,
+        /// Packets of none of the keys may be plain: it is not settled yet whether SRTP is spoken.
+        maybe_plain: bool,
+    },
+    /// SRTP, and the key may yet be told.
+    Awaited,
+    /// SRTP, and the key is not told, or of no use.
+    Keyless(Keyless),
+}
+
+/// Why encrypted media cannot be opened. Stable codes: sidecar, catalog, metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Keyless {
+    /// Keyed by DTLS between the phones (RFC 5763).
+    Dtls,
+    /// Keyed by ZRTP between the phones (RFC 6189).
+    Zrtp,
+    /// The description asks for SRTP and tells no key that can be read: none at all, or by MIKEY.
+    NoKey,
+    /// A suite that is not supported, or not known.
+    Suite,
+    /// The key is of the wrong length, or no base64, or the line that tells it makes no sense.
+    BadKey,
+    /// SRTP without tags: nothing would prove that a key is right.
+    Unauthenticated,
+    /// There is a key, and no packet was of it.
+    WrongKey,
+}
+
+impl Keyless {
+    pub fn code(self) -> &'static str {
+        match self {
+            Keyless::Dtls => "dtls_srtp",
+            Keyless::Zrtp => "zrtp",
+            Keyless::NoKey => "srtp_no_key",
+            Keyless::Suite => "srtp_unsupported_suite",
+            Keyless::BadKey => "srtp_bad_key",
+            Keyless::Unauthenticated => "srtp_unauthenticated",
+            Keyless::WrongKey => "srtp_wrong_key",
+        }
+    }
 }

@@ -7,6 +7,7 @@
 mod canvas;
 mod commit;
 mod easel;
+mod encrypted;
 mod outputs;
 mod record;
 mod recording;

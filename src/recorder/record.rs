@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::encrypted;
 use super::segments::Spans;
 use super::track::Track;
 use crate::base::{PerSide, SYSTEM_TENANT, Side, TenantId, Timestamp, Vantage};
@@ -156,6 +157,9 @@ fn stream_record(stream: &StreamReport, sample_rate_hz: u32) -> StreamRecord {
         restarts: stream.restarts,
         jitter_ms: rounded(stream.jitter.as_secs_f64() * 1000.0),
         drift_ms: rounded(stream.drift_samples as f64 * 1000.0 / f64::from(sample_rate_hz)),
+        srtp: stream.srtp.map(|suite| suite.name().to_owned()),
+        encrypted: stream.hidden.map(|hidden| hidden.why.code().to_owned()),
+        auth_failed: stream.auth_failed,
     }
 }
 
@@ -177,6 +181,12 @@ pub fn describe_timeline(
     let place = |at: Timestamp| {
         samples_between(facts.start, at, rate).clamp(0, end.length_samples as i64) as u64
     };
+    for stream in &end.streams {
+        if let Some(hidden) = stream.hidden {
+            let span = place(hidden.from)..place(hidden.to);
+            segments = encrypted::mark(segments, stream.side, span);
+        }
+    }
     segments.extend(end.holds.iter().map(|hold| SegmentRecord {
         side: hold.by,
         from: place(hold.from),

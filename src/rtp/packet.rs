@@ -11,6 +11,8 @@ pub struct RtpPacket<'a> {
     pub ssrc: u32,
     /// Without CSRC list, header extension and padding.
     pub payload: &'a [u8],
+    /// Bytes of the packet before the payload.
+    pub payload_at: usize,
 }
 
 const FIXED_HEADER: usize = 12;
@@ -31,13 +33,24 @@ impl<'a> RtpPacket<'a> {
     /// `None` when the bytes are not RTP version 2, are RTCP, or say they are longer than they are.
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Option<RtpPacket<'a>> {
+        RtpPacket::parse_flagged(bytes, 0x3f)
+    }
+
+    /// The same for a packet whose padding cannot be seen, since it is encrypted: the payload goes to the packet's end.
+    pub fn parse_sealed(bytes: &'a [u8]) -> Option<RtpPacket<'a>> {
+        RtpPacket::parse_flagged(bytes, 0x1f)
+    }
+
+    /// With those bits of the first byte that announce more than the fixed header and are believed.
+    #[inline(always)]
+    fn parse_flagged(bytes: &'a [u8], believed: u8) -> Option<RtpPacket<'a>> {
         if !is_rtp(bytes) {
             return None;
         }
         let (header, rest) = bytes.split_first_chunk::<FIXED_HEADER>()?;
-        let payload = match header[0] & 0x3f {
-            0 => rest,
-            _ => strip_optional(header[0], rest)?,
+        let (payload_at, payload) = match header[0] & believed {
+            0 => (FIXED_HEADER, rest),
+            flags => strip_optional(flags, rest)?,
         };
         Some(RtpPacket {
             payload_type: header[1] & 0x7f,
@@ -46,23 +59,27 @@ impl<'a> RtpPacket<'a> {
             timestamp: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
             ssrc: u32::from_be_bytes([header[8], header[9], header[10], header[11]]),
             payload,
+            payload_at,
         })
     }
 }
 
-/// The payload behind CSRCs, extension and padding as `first` (the first byte of the header) announces them.
-fn strip_optional(first: u8, rest: &[u8]) -> Option<&[u8]> {
+/// The payload behind CSRCs, extension and padding as `first` (the first byte of the header) announces them, and where in the
+/// packet it begins.
+fn strip_optional(first: u8, rest: &[u8]) -> Option<(usize, &[u8])> {
+    let end = FIXED_HEADER + rest.len();
     let mut rest = rest.get(usize::from(first & 0x0f) * 4..)?;
     if first & 0x10 != 0 {
         let words = u16::from_be_bytes([*rest.get(2)?, *rest.get(3)?]);
         rest = rest.get(4 + usize::from(words) * 4..)?;
     }
+    let payload_at = end - rest.len();
     if first & 0x20 != 0 {
         let padding = usize::from(*rest.last()?);
         // A padding count of 0 is an error in the sender; the packet is taken as it is.
         rest = rest.get(..rest.len().checked_sub(padding)?)?;
     }
-    Some(rest)
+    Some((payload_at, rest))
 }
 
 #[cfg(test)]
@@ -77,6 +94,20 @@ mod tests {
         ];
         bytes.extend_from_slice(rest);
         bytes
+    }
+
+    #[test]
+    fn says_where_the_payload_begins() {
+        for (bytes, at) in [
+            (packet(0x80, 0, b"payload"), 12),
+            (packet(0x81, 0, b"csrcpayload"), 16),
+            (packet(0x90, 0, b"\0\0\0\x01wordpayload"), 20),
+            (packet(0xa0, 0, b"payload\0\x02"), 12),
+        ] {
+            let rtp = RtpPacket::parse(&bytes).unwrap();
+            assert_eq!((rtp.payload, rtp.payload_at), (&b"payload"[..], at));
+            assert_eq!(&bytes[at..at + 7], b"payload");
+        }
     }
 
     #[test]
@@ -117,6 +148,17 @@ mod tests {
                 "{first:#x}"
             );
         }
+    }
+
+    #[test]
+    fn encrypted_padding_is_not_believed() {
+        let bytes = packet(0xa0, 0, &[1, 2, 200]);
+        assert_eq!(RtpPacket::parse(&bytes), None);
+        let sealed = RtpPacket::parse_sealed(&bytes).unwrap();
+        assert_eq!(
+            (sealed.sequence, sealed.payload),
+            (0x1234, &[1, 2, 200][..])
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //!
 //! Sources: RFC 3261 (SIP), RFC 4475 (torture messages), RFC 8866 (SDP), RFC 3264 (offer and answer).
 
+mod crypto;
 mod error;
 mod framer;
 mod headers;
@@ -25,6 +26,7 @@ mod sdp_static;
 mod table;
 mod uri;
 
+pub use crypto::{CryptoError, CryptoLine, InlineKey, MAX_INLINE_KEYS, SessionParameters};
 pub use error::{FrameError, ParseError, SdpError};
 pub use framer::{Framer, MAX_HEAD_BYTES};
 pub use headers::{CSeq, Privacy, Replaces, SessionId};

@@ -114,6 +114,8 @@ pub enum Cause {
     Overload,
     /// The storage could not take it.
     Storage,
+    /// What the side sent was encrypted, and there was no key.
+    Encrypted,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -136,6 +138,15 @@ pub struct StreamRecord {
     pub restarts: u32,
     pub jitter_ms: f64,
     pub drift_ms: f64,
+    /// The crypto suite of what was SRTP and was opened.
+    #[serde(default)]
+    pub srtp: Option<String>,
+    /// Why what was encrypted could not be opened, a code in snake_case.
+    #[serde(default)]
+    pub encrypted: Option<String>,
+    /// Packets with a wrong tag, in none of the numbers above.
+    #[serde(default)]
+    pub auth_failed: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

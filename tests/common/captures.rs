@@ -150,16 +150,6 @@ const fn undecoded(call_id: &'static str, codec: &'static str, sent: u64) -> Cal
     }
 }
 
-/// One leg of a call over SRTP.
-const fn encrypted(call_id: &'static str) -> Call {
-    Call {
-        disposition: "encrypted",
-        codec: "PCMU",
-        sent: 2 * 1135,
-        ..unheard(call_id, ("1111", "2222"), "bye_callee")
-    }
-}
-
 const fn each(file: &'static str, packets: u64, calls: &'static [Call]) -> Capture {
     Capture {
         file,
@@ -379,12 +369,28 @@ pub const CAPTURES: &[Capture] = &[
         undecoded("1-4247@10.0.2.20", "speex", 425),
         undecoded("1-4248@10.0.2.20", "speex", 425),
     ]),
-    // Keys to come.
+    // SRTP, with keys in the SIP.
     Capture {
         unclaimed: None,
         ..each("srtp-sdes-b2bua-two-legs.pcap", 4753, &[
-            encrypted("20d1c8822125483494b04e47206cec19"),
-            encrypted("6dbcc9a6-d89a-4547-9c91-72949f9e581c"),
+            recorded("20d1c8822125483494b04e47206cec19", ("1111", "2222"), "bye_callee", "PCMU", (2 * 1135, 0), Recording {
+                starts: 12.83, talk: Some(22.71), seconds: 22.71, rate_hz: 8000, left: -32.46, right: -33.34,
+                streams: &[
+                    ("callee", "192.168.20.130:14708", "0dcde9ee", "PCMU", 1135, 0, 0),
+                    ("caller", "192.168.20.132:4000", "547970c2", "PCMU", 1135, 0, 0),
+                ],
+                segments: &[],
+                digits: "",
+            }),
+            recorded("6dbcc9a6-d89a-4547-9c91-72949f9e581c", ("1111", "2222"), "bye_callee", "PCMU", (2 * 1135, 0), Recording {
+                starts: 12.83, talk: Some(22.70), seconds: 22.70, rate_hz: 8000, left: -32.46, right: -33.34,
+                streams: &[
+                    ("callee", "192.168.20.1:4000", "00294823", "PCMU", 1135, 0, 0),
+                    ("caller", "192.168.20.130:14904", "1edaa6cf", "PCMU", 1135, 0, 0),
+                ],
+                segments: &[],
+                digits: "",
+            }),
         ])
     },
     // Tunnels to come: one call, answered after 5.14 s, AMR, 13 and 14 packets of over 500.

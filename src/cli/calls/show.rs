@@ -116,6 +116,7 @@ fn print(shown: &Shown, names: &reasons::Names<'_>) {
     print_parties(shown);
     if let Some(sidecar) = &shown.sidecar {
         print_streams(&sidecar.streams);
+        print_encryption(&sidecar.streams);
         print_segments(sidecar);
         print_digits(sidecar);
     }
@@ -238,6 +239,29 @@ fn print_streams(streams: &[StreamRecord]) {
             stream.duplicates.to_string(),
             format!("{:.1} ms", stream.jitter_ms),
             format!("{:.1} ms", stream.drift_ms),
+        ]);
+    }
+    table.print();
+}
+
+/// Streams that were encrypted: by what, or why they are not heard.
+fn print_encryption(streams: &[StreamRecord]) {
+    let told = |stream: &&StreamRecord| {
+        stream.srtp.is_some() || stream.encrypted.is_some() || stream.auth_failed > 0
+    };
+    if !streams.iter().any(|stream| told(&stream)) {
+        return;
+    }
+    output::print("\n");
+    let mut table = Table::new(&["SRTP OF", "SSRC", "SUITE", "NOT OPENED", "WRONG TAGS"]);
+    let dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+    for stream in streams.iter().filter(told) {
+        table.row(vec![
+            stream.side.to_string(),
+            stream.ssrc.clone(),
+            dash(&stream.srtp),
+            dash(&stream.encrypted),
+            stream.auth_failed.to_string(),
         ]);
     }
     table.print();

@@ -35,6 +35,8 @@ pub struct MediaCall {
     pub heard: Heard,
     pub digits: Vec<Digit>,
     pub block_timer_set: bool,
+    /// Both sides agreed on keys between themselves.
+    pub zrtp: bool,
 }
 
 /// What kinds of packets came, to say why there is no recording.
@@ -109,6 +111,7 @@ impl MediaCall {
             heard: Heard::default(),
             digits: Vec::new(),
             block_timer_set: false,
+            zrtp: false,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Streams that appear, find their call, wait for it, or are forgotten.
 
 use super::call::is_heard;
+use super::protected::Protected;
 use super::*;
 
 /// Streams remembered at one endpoint, the latest: only these are looked at when a plan names the endpoint.
@@ -79,6 +80,7 @@ impl Media {
 
     /// Ends what a stream was to its call: the call keeps a report of it, and it starts to count anew.
     fn part(&mut self, id: u32) {
+        self.drop_protection(id);
         let Some(stream) = self.streams.get_mut(id) else {
             return;
         };
@@ -86,7 +88,7 @@ impl Media {
             && let Some(call) = self.calls.get_mut(slot)
         {
             call.streams.retain(|other| *other != id);
-            if call.departed.len() < MAX_STREAMS && stream.sequence.received() > 0 {
+            if call.departed.len() < MAX_STREAMS && stream.was_heard() {
                 call.departed.push(stream.report(side));
             }
         }
@@ -168,9 +170,19 @@ impl Media {
         self.kept_bytes -= bytes;
         let flow = stream.key.flow;
         let learned = call.learn(&flow, to.sender);
+        let protection = &call.plan.sides[to.sender].protection;
+        if let Some(protected) = Protected::of(protection, false) {
+            stream.count_anew();
+            stream.protected = Some(Box::new(protected));
+        }
+        let is_protected = stream.protected.is_some();
         for packet in &kept {
-            let arrived = packet.arrived(&mut self.payloads);
-            self.handle_owned(id, to.slot, to.sender, arrived, sink);
+            if is_protected {
+                self.take_sealed(id, packet.time, &packet.bytes, sink);
+            } else {
+                let arrived = packet.arrived(&mut self.payloads);
+                self.handle_owned(id, to.slot, to.sender, arrived, sink);
+            }
         }
         if let Some((vantage, endpoint, side)) = learned {
             self.endpoints.insert(
@@ -189,7 +201,7 @@ impl Media {
     /// Keeps a packet for the signalling that may yet come, and lets go of what is too old or too much.
     pub(super) fn keep_orphan(&mut self, id: u32, arrived: Arrived) {
         let stream = self.streams.get_mut(id).expect("the caller found it");
-        self.kept_bytes += stream.keep(arrived.keep(&self.payloads));
+        self.kept_bytes += stream.keep(arrived.keep_whole(&self.payloads));
         while stream
             .kept
             .front()
@@ -244,7 +256,8 @@ impl Media {
         let Some(stream) = self.streams.remove(id) else {
             return;
         };
-        self.kept_bytes -= stream.kept_bytes;
+        let waiting = stream.protected.as_ref().map_or(0, |p| p.waiting_bytes());
+        self.kept_bytes -= stream.kept_bytes + waiting;
         self.counters.unclaimed += stream.kept.len() as u64;
         let hash = self.hasher.hash_one(stream.key);
         if let Ok(entry) = self.index.find_entry(hash, |other| *other == id) {

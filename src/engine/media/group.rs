@@ -14,51 +14,69 @@ use super::*;
 /// Packets of a full group.
 pub const GROUP: usize = 32;
 
-/// A packet that came and was not looked at yet; its payload is stored.
+/// What is known of a packet before its stream is looked at. Its bytes are stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    pub time: Timestamp,
+    pub packet: Stored,
+    pub payload: Stored,
+    pub timestamp: u32,
+    pub sequence: u16,
+    pub payload_type: u8,
+}
+
+/// A packet that came and was not taken in yet.
 #[derive(Debug)]
 pub struct Waiting {
     pub key: StreamKey,
     pub hash: u64,
-    pub time: Timestamp,
-    pub stored: Stored,
-    pub timestamp: u32,
-    pub sequence: u16,
-    pub payload_type: u8,
+    pub seen: Seen,
     /// Number of its stream, as far as it was known when the group was fetched.
     pub stream: Option<u32>,
 }
 
 impl Media {
-    /// Takes one RTP packet. What it means is found out with the rest of its group: see [`Media::settle`].
+    /// Takes one RTP packet, read from `packet`. What it means is found out with the rest of its group: see [`Media::settle`].
     #[inline]
     pub fn handle_rtp(
         &mut self,
         time: Timestamp,
         flow: &Flow,
         rtp: &RtpPacket<'_>,
+        packet: &[u8],
         sink: &mut impl Sink,
     ) {
-        if self.group.len() == GROUP || !self.payloads.has_room(rtp.payload.len()) {
+        if self.group.len() == GROUP || !self.payloads.has_room(packet.len()) {
             self.settle(sink);
         }
         let key = StreamKey {
             flow: *flow,
             ssrc: rtp.ssrc,
         };
-        let stored = self.payloads.store(rtp.payload);
+        let seen = self.store(time, rtp, packet);
         if self.group.is_empty() {
-            self.payloads.hold(stored.chunk);
+            self.payloads.hold(seen.packet.chunk);
         }
         self.group.push(Waiting {
             key,
             hash: self.hash(&key),
+            seen,
+            stream: None,
+        });
+    }
+
+    /// Stores a packet, which nobody holds yet.
+    #[inline]
+    pub(super) fn store(&mut self, time: Timestamp, rtp: &RtpPacket<'_>, packet: &[u8]) -> Seen {
+        let stored = self.payloads.store(packet);
+        Seen {
             time,
-            stored,
+            packet: stored,
+            payload: stored.part(rtp.payload_at, rtp.payload.len()),
             timestamp: rtp.timestamp,
             sequence: rtp.sequence,
             payload_type: rtp.payload_type,
-            stream: None,
-        });
+        }
     }
 
     #[inline]
@@ -90,11 +108,11 @@ impl Media {
         self.fetch(&mut group);
         for waiting in &group {
             // What the packets before it ask to be woken for comes before it, as it would have.
-            self.fire(waiting.time, sink);
+            self.fire(waiting.seen.time, sink);
             self.take(waiting, sink);
         }
         if let Some(first) = group.first() {
-            self.payloads.release(first.stored.chunk);
+            self.payloads.release(first.seen.packet.chunk);
         }
         group.clear();
         self.group = group;

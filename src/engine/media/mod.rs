@@ -7,9 +7,11 @@ mod binding;
 mod call;
 mod claim;
 mod group;
+mod opening;
 mod payloads;
 mod placing;
 mod plans;
+mod protected;
 mod slots;
 mod stream;
 mod timeline;
@@ -24,7 +26,8 @@ use smallvec::SmallVec;
 
 use self::binding::{BOTH_ENDS, Candidate, Endpoints, Receiver};
 use self::call::{MAX_STREAMS, MediaCall, takes_over};
-use self::group::Waiting;
+use self::group::{Seen, Waiting};
+pub use self::opening::Rtcp;
 use self::payloads::Payloads;
 use self::placing::{Arrived, change_meaning, place_kept, position, put};
 pub use self::plans::MediaEnd;
@@ -85,7 +88,16 @@ pub struct MediaCounters {
     /// Packets that found no room in the table of streams.
     pub streams_refused: u64,
     pub streams_opened: u64,
+    /// RTP packets that are encrypted, and whose key is not known.
     pub encrypted: u64,
+    /// RTP packets that were opened with a key of their call.
+    pub srtp_opened: u64,
+    /// RTP packets that are of none of their call's keys.
+    pub srtp_auth_failed: u64,
+    /// The same three of RTCP packets.
+    pub srtcp_encrypted: u64,
+    pub srtcp_opened: u64,
+    pub srtcp_auth_failed: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,6 +126,10 @@ pub struct Media {
     group: Vec<Waiting>,
     timers: Timers<MediaTimer>,
     counters: MediaCounters,
+    /// Room for a packet that is opened.
+    opened: Vec<u8>,
+    /// Room for a packet that is to be opened.
+    sealed: Vec<u8>,
 }
 
 impl Media {
@@ -166,7 +182,7 @@ impl Media {
     /// Finds the stream of a packet, counts the packet, and places it where its stream belongs to a call.
     fn take(&mut self, waiting: &Waiting, sink: &mut impl Sink) {
         self.counters.rtp_packets += 1;
-        let (key, hash, time) = (waiting.key, waiting.hash, waiting.time);
+        let (key, hash, time) = (waiting.key, waiting.hash, waiting.seen.time);
         let fetched = waiting
             .stream
             .filter(|&id| self.streams.get(id).is_some_and(|s| s.key == key));
@@ -177,20 +193,30 @@ impl Media {
                 None => return,
             },
         };
-        let mut stream = self
+        let stream = self
             .streams
             .get_mut(id)
             .expect("the index names streams that are there");
+        if stream.protected.is_some() {
+            return self.take_stored(id, &waiting.seen, sink);
+        }
         let quiet = time.nanos_since(stream.last_at);
         stream.last_at = time;
         if stream.owner == Owner::Ended
             && quiet > REBORN_NANOS
-            && !stream.sequence.continues_with(waiting.sequence)
+            && !stream.sequence.continues_with(waiting.seen.sequence)
         {
             self.revive(id, time, sink);
-            stream = self.streams.get_mut(id).expect("it was there a moment ago");
+            return self.take_stored(id, &waiting.seen, sink);
         }
-        let (number, overtaken) = match stream.sequence.arrive(waiting.sequence) {
+        self.take_in(id, &waiting.seen, sink);
+    }
+
+    /// Counts a packet that is what it says, and hands it to its call.
+    #[inline(always)]
+    fn take_in(&mut self, id: u32, seen: &Seen, sink: &mut impl Sink) {
+        let stream = self.streams.get_mut(id).expect("the caller found it");
+        let (number, overtaken) = match stream.sequence.arrive(seen.sequence) {
             Arrival::InOrder { number } => (number, false),
             Arrival::Late { number } => {
                 stream.late += 1;
@@ -212,14 +238,15 @@ impl Media {
                 return;
             }
         };
-        stream.bytes += u64::from(waiting.stored.len);
+        stream.bytes += u64::from(seen.payload.len);
         let arrived = Arrived {
-            time,
+            time: seen.time,
             number,
             overtaken,
-            payload_type: waiting.payload_type,
-            timestamp: waiting.timestamp,
-            stored: waiting.stored,
+            payload_type: seen.payload_type,
+            timestamp: seen.timestamp,
+            stored: seen.payload,
+            packet: seen.packet,
         };
         match stream.owner {
             Owner::Call { slot, side } => self.handle_owned(id, slot, side, arrived, sink),
@@ -248,7 +275,8 @@ impl Media {
             _ => change_meaning(stream, call, side, arrived.payload_type),
         };
         stream.count_codec();
-        if meaning.encrypted {
+        if let Some(why) = meaning.encrypted {
+            stream.hide(why, arrived.time);
             self.counters.encrypted += 1;
             return;
         }

@@ -24,6 +24,19 @@ pub struct Stored {
     pub len: u16,
 }
 
+impl Stored {
+    /// `len` bytes from `at` on, as far as they are there.
+    #[inline]
+    pub fn part(self, at: usize, len: usize) -> Stored {
+        let at = at.min(usize::from(self.len));
+        Stored {
+            chunk: self.chunk,
+            offset: self.offset + at as u32,
+            len: len.min(usize::from(self.len) - at) as u16,
+        }
+    }
+}
+
 /// The chunk that is being filled, and those before it that something still refers to.
 #[derive(Debug, Default)]
 pub struct Payloads {

@@ -9,7 +9,7 @@ use crate::base::{Side, Timestamp};
 use crate::codec::Codec;
 use crate::codec::PayloadFormat;
 use crate::engine::event::{Event, Piece, Sink};
-use crate::rtp::{Placement, StreamClock};
+use crate::rtp::{Placement, RtpPacket, StreamClock};
 
 /// One packet on its way to its place.
 #[derive(Clone, Copy)]
@@ -21,6 +21,8 @@ pub struct Arrived {
     pub payload_type: u8,
     pub timestamp: u32,
     pub stored: Stored,
+    /// The whole packet.
+    pub packet: Stored,
 }
 
 impl Arrived {
@@ -31,7 +33,21 @@ impl Arrived {
             number: self.number,
             overtaken: self.overtaken,
             timestamp: self.timestamp,
-            payload: payloads.bytes(self.stored).into(),
+            bytes: payloads.bytes(self.stored).into(),
+            is_whole: false,
+        }
+    }
+
+    /// Keeps the whole of the packet that this came in: it may turn out to be encrypted.
+    pub fn keep_whole(&self, payloads: &Payloads) -> Kept {
+        Kept {
+            time: self.time,
+            payload_type: self.payload_type,
+            number: self.number,
+            overtaken: self.overtaken,
+            timestamp: self.timestamp,
+            bytes: payloads.bytes(self.packet).into(),
+            is_whole: true,
         }
     }
 }
@@ -39,13 +55,19 @@ impl Arrived {
 impl Kept {
     /// As it arrived. The payload is stored anew, and not held.
     pub fn arrived(&self, payloads: &mut Payloads) -> Arrived {
+        let payload = match self.is_whole {
+            true => RtpPacket::parse(&self.bytes).map_or(&[][..], |rtp| rtp.payload),
+            false => &self.bytes,
+        };
+        let stored = payloads.store(payload);
         Arrived {
             time: self.time,
             number: self.number,
             overtaken: self.overtaken,
             payload_type: self.payload_type,
             timestamp: self.timestamp,
-            stored: payloads.store(&self.payload),
+            stored,
+            packet: stored,
         }
     }
 }
@@ -59,7 +81,7 @@ pub fn change_meaning(
     payload_type: u8,
 ) -> Meaning {
     let format = call.format(side, payload_type);
-    let encrypted = call.plan.sides[side].encrypted;
+    let encrypted = call.keyless(side);
     let number = call
         .timeline
         .as_mut()
@@ -69,7 +91,7 @@ pub fn change_meaning(
         number,
         encrypted,
     };
-    if encrypted {
+    if encrypted.is_some() {
         call.heard.encrypted = true;
     } else {
         call.heard.note(format.codec);
@@ -199,7 +221,7 @@ pub fn place_kept(
                         Meaning {
                             format,
                             number,
-                            encrypted: false,
+                            encrypted: None,
                         },
                         position,
                     ))

@@ -41,10 +41,11 @@ impl Media {
                     .expect("the key table names calls that are there");
                 call.record = plan.record;
                 *call.plan = plan;
-                for &id in &call.streams {
+                for id in call.streams.clone() {
                     if let Some(stream) = self.streams.get_mut(id) {
                         stream.mean(None);
                     }
+                    self.protect(id, sink);
                 }
                 slot
             }
@@ -119,6 +120,9 @@ impl Media {
         let slot = self.by_key.remove(&key)?;
         self.withdraw(slot);
         self.timers.cancel(MediaTimer::BlockDue(key));
+        for id in self.calls.get(slot)?.streams.clone() {
+            self.drop_protection(id);
+        }
         let mut call = self.calls.remove(slot)?;
         let mut streams = std::mem::take(&mut call.departed);
         for id in std::mem::take(&mut call.streams) {
@@ -138,7 +142,7 @@ impl Media {
                 &mut self.kept_bytes,
             );
             // A stream that was claimed by its addresses and never sent says nothing.
-            if stream.sequence.received() > 0 {
+            if stream.was_heard() {
                 streams.push(stream.report(side));
             }
             stream.owner = Owner::Ended;

@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::protected::Protected;
 use crate::base::{Flow, Side, Timestamp};
 use crate::codec::{Codec, PayloadFormat};
-use crate::engine::event::StreamReport;
-use crate::rtp::{DigitCollector, SequenceTracker, StreamClock};
+use crate::engine::event::{Hidden, StreamReport};
+use crate::engine::plan::Keyless;
+use crate::rtp::{DigitCollector, SequenceTracker, StreamClock, Suite};
 
 /// What tells a stream from every other (ARCHITECTURE.md, "Words"). Directions may share an SSRC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,7 +37,8 @@ pub struct Meaning {
     pub format: PayloadFormat,
     /// Its number in the recording's list of formats; `None` while there is no list, or when it is full.
     pub number: Option<u8>,
-    pub encrypted: bool,
+    /// Why its packets cannot be opened, where they are encrypted.
+    pub encrypted: Option<Keyless>,
 }
 
 /// A packet that could not be placed when it came.
@@ -46,7 +49,20 @@ pub struct Kept {
     pub number: u64,
     pub overtaken: bool,
     pub timestamp: u32,
-    pub payload: Box<[u8]>,
+    /// The packet as it came, or its payload alone.
+    pub bytes: Box<[u8]>,
+    pub is_whole: bool,
+}
+
+/// What is known of the encryption of a stream. Boxed: most streams have none.
+#[derive(Debug, Default)]
+pub struct Secrecy {
+    /// Of the packets that were opened last.
+    pub suite: Option<Suite>,
+    /// The packets that could not be opened.
+    pub hidden: Option<Hidden>,
+    /// Packets that were of no key.
+    pub auth_failed: u64,
 }
 
 /// Codecs told apart within one stream.
@@ -79,6 +95,9 @@ pub struct Stream {
     pub restarts: u32,
     jitter: Jitter,
     codecs: Vec<(Codec, u64)>,
+    /// Where it is SRTP: what opens its packets. Nothing is counted of a packet before it is opened.
+    pub protected: Option<Box<Protected>>,
+    secrecy: Option<Box<Secrecy>>,
 }
 
 impl Stream {
@@ -104,6 +123,8 @@ impl Stream {
             restarts: 0,
             jitter: Jitter::default(),
             codecs: Vec::new(),
+            protected: None,
+            secrecy: None,
         }
     }
 
@@ -121,6 +142,42 @@ impl Stream {
             ^ u64::from(format)
             ^ self.kept.len() as u64
             ^ self.jitter.sixteenths as u64
+    }
+
+    /// Forgets what was counted of packets that turn out to have been encrypted: nothing proves that they were the stream's.
+    pub fn count_anew(&mut self) {
+        let fresh = Stream::new(self.key, self.first_at);
+        *self = Stream {
+            owner: self.owner,
+            score: self.score,
+            ordinal: self.ordinal,
+            last_at: self.last_at,
+            not_placed: self.not_placed,
+            secrecy: self.secrecy.take(),
+            ..fresh
+        };
+    }
+
+    pub fn secrecy(&mut self) -> &mut Secrecy {
+        self.secrecy.get_or_insert_default()
+    }
+
+    /// Notes a packet that is encrypted and cannot be opened.
+    #[cold]
+    pub fn hide(&mut self, why: Keyless, time: Timestamp) {
+        let hidden = self.secrecy().hidden.get_or_insert(Hidden {
+            why,
+            from: time,
+            to: time,
+        });
+        hidden.why = why;
+        hidden.from = hidden.from.min(time);
+        hidden.to = hidden.to.max(time);
+    }
+
+    /// Whether there is anything to tell of it.
+    pub fn was_heard(&self) -> bool {
+        self.sequence.received() > 0 || self.secrecy.is_some()
     }
 
     /// Counts a packet of audio that is no duplicate.
@@ -159,7 +216,7 @@ impl Stream {
 
     /// Keeps a packet that cannot be placed yet; how many bytes that takes.
     pub fn keep(&mut self, kept: Kept) -> usize {
-        let cost = kept_cost(kept.payload.len());
+        let cost = kept_cost(kept.bytes.len());
         self.kept.push_back(kept);
         self.kept_bytes += cost;
         cost
@@ -171,7 +228,7 @@ impl Stream {
             return 0;
         };
         self.not_placed += 1;
-        let cost = kept_cost(kept.payload.len());
+        let cost = kept_cost(kept.bytes.len());
         self.kept_bytes -= cost;
         cost
     }
@@ -208,13 +265,16 @@ impl Stream {
                 .jitter
                 .value(self.clock.as_ref().map_or(8000, StreamClock::clock_rate_hz)),
             drift_samples: self.clock.as_ref().map_or(0, StreamClock::drift_samples),
+            srtp: self.secrecy.as_ref().and_then(|secrecy| secrecy.suite),
+            hidden: self.secrecy.as_ref().and_then(|secrecy| secrecy.hidden),
+            auth_failed: self.secrecy.as_ref().map_or(0, |s| s.auth_failed),
         }
     }
 }
 
 /// Memory that a kept packet takes, its bookkeeping included.
-fn kept_cost(payload_len: usize) -> usize {
-    payload_len + size_of::<Kept>()
+fn kept_cost(len: usize) -> usize {
+    len + size_of::<Kept>()
 }
 
 /// Interarrival jitter, RFC 3550 appendix A.8, in 1/16 ticks of the RTP clock.

@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use super::protection::Offered;
 use crate::base::{Endpoint, PerSide, Side, Timestamp, Vantage};
 use crate::codec::{Codec, PayloadFormat};
 use crate::engine::plan::{CallKey, MediaPlan, SidePlan};
@@ -17,6 +18,12 @@ pub struct Description {
     /// `c=0.0.0.0`: the way of RFC 2543 to put the other side on hold.
     pub silent_address: bool,
     pub secure: Secure,
+    /// The keys it tells, line by line.
+    pub crypto: SmallVec<[Offered; 1]>,
+    /// It names the certificate of a DTLS handshake.
+    pub dtls: bool,
+    /// It names the greeting of a ZRTP exchange.
+    pub zrtp: bool,
 }
 
 /// Whether media is encrypted.
@@ -60,6 +67,9 @@ impl Description {
             direction: media.direction,
             silent_address: endpoint.is_some_and(|endpoint| endpoint.is_unspecified()),
             secure: secure(media),
+            crypto: Offered::all(media),
+            dtls: media.dtls,
+            zrtp: media.zrtp,
         }
     }
 
@@ -148,10 +158,9 @@ impl Descriptions {
         since: Timestamp,
         record: bool,
     ) -> MediaPlan {
-        let encrypted = self.encrypted();
         let sides = PerSide::of(|side| {
             let mut plan = SidePlan {
-                encrypted,
+                protection: self.protection(side),
                 ..SidePlan::default()
             };
             let pending = self
@@ -190,16 +199,6 @@ impl Descriptions {
             record,
             since,
             wideband,
-        }
-    }
-
-    /// A side that says nothing yet is taken to want what the other requires.
-    fn encrypted(&self) -> bool {
-        let said = |side: Side| self.agreed[side].as_ref().map(|d| d.secure);
-        match (said(Side::Caller), said(Side::Callee)) {
-            (Some(a), Some(b)) => a != Secure::No && b != Secure::No,
-            (Some(only), None) | (None, Some(only)) => only == Secure::Required,
-            (None, None) => false,
         }
     }
 

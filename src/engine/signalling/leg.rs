@@ -5,6 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::description::{Description, Descriptions};
+use super::protection::keep_keys;
 use crate::base::{PerSide, Side, Timestamp, Vantage};
 use crate::directory::Directory;
 use crate::engine::event::{CallInfo, Digit, HoldSpan};
@@ -276,6 +277,7 @@ impl Leg {
             .plan(self.key, &self.vantages, self.since, self.record());
         if let Some(before) = &self.plan {
             keep_formats(&mut plan, before);
+            keep_keys(&mut plan, before);
             if plan == *before {
                 return None;
             }

@@ -6,6 +6,7 @@
 mod description;
 mod leg;
 mod parties;
+mod protection;
 mod refusal;
 mod requests;
 mod responses;
@@ -24,7 +25,7 @@ use self::leg::{Leg, State};
 pub use self::parties::{Sensor, with_facts};
 use self::refusal::Refused;
 use super::event::{CallInfo, Digit, EndReason, HoldSpan};
-use super::plan::{CallKey, MediaPlan};
+use super::plan::{CallKey, Keyless, MediaPlan};
 use super::timer::Timers;
 use crate::base::{Flow, InteractionId, PerSide, Side, Timestamp, WireMap, time_ordered};
 use crate::directory::Directory;
@@ -79,6 +80,10 @@ pub struct SignallingCounters {
     /// INVITEs that found no room.
     pub calls_refused: u64,
     pub sdp_malformed: u64,
+    /// `a=crypto` lines that make no sense, or have a key of the wrong length.
+    pub crypto_malformed: u64,
+    /// `a=crypto` lines of suites that are not supported or not known, or of SRTP without tags.
+    pub crypto_unsupported: u64,
 }
 
 /// What the signalling half tells the rest.
@@ -399,6 +404,13 @@ impl Signalling {
         let body = envelope.message.sdp()?;
         let description = Description::parse(body);
         self.counters.sdp_malformed += u64::from(description.is_none());
+        for offered in description.iter().flat_map(|d| &d.crypto) {
+            match offered.refusal() {
+                None => {}
+                Some(Keyless::BadKey) => self.counters.crypto_malformed += 1,
+                Some(_) => self.counters.crypto_unsupported += 1,
+            }
+        }
         description
     }
 

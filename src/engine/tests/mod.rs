@@ -1,5 +1,6 @@
 //! The engine in a scripted world: what signalling and media do to each other.
 
 mod calls;
+mod srtp;
 mod streams;
 mod world;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::base::{Side, Timestamp};
 use crate::directory::Directory;
 use crate::engine::event::{Block, CallEnd, EndReason, Event};
+use crate::engine::media::MediaCounters;
 use crate::engine::{Engine, EngineSettings};
 use crate::wire::{LinkType, Packet};
 
@@ -49,6 +50,10 @@ impl World {
             vlan: 0,
             one_by_one: false,
         }
+    }
+
+    pub fn media_counters(&self) -> MediaCounters {
+        *self.engine.media_counters()
     }
 
     pub fn pass(&mut self, millis: u64) {
@@ -176,6 +181,7 @@ impl Talk {
         }
     }
 
+    /// The next packet of 20 ms.
     pub fn next(&mut self) -> Vec<u8> {
         let mut packet = vec![0x80, 0];
         packet.extend(self.sequence.to_be_bytes());
