@@ -52,6 +52,9 @@ pub enum Error {
         filter: String,
         reason: String,
     },
+
+    #[error("cannot read key log {}: {source}", path.display())]
+    KeyLog { path: PathBuf, source: io::Error },
 }
 
 /// A path for people: `-` is standard input.

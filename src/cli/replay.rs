@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::output::{self, Table};
 use super::{Exit, output::print_json, selection};
 use crate::base::{Side, Timestamp};
-use crate::capture::{CaptureFiles, Error as CaptureError};
+use crate::capture::{CaptureFiles, Error as CaptureError, KeyLogFile};
 use crate::config::{self, Settings};
 use crate::daemon::cataloguing::{self, Cataloguer};
 use crate::daemon::pipeline;
@@ -21,6 +21,7 @@ use crate::engine::Engine;
 use crate::engine::event::EndReason;
 use crate::recorder::{CallOutcome, Recorder, RecorderCounters, WhenFull};
 use crate::storage::{Layout, StorageLock, sync_all};
+use crate::wire::tls::LoggedSecret;
 
 /// How often the disk is told to write.
 const WRITEBACK: Duration = Duration::from_millis(500);
@@ -45,6 +46,9 @@ pub struct Args {
     /// Print no table and no progress: only what went wrong.
     #[arg(long, short, conflicts_with = "json")]
     quiet: bool,
+    /// A TLS key log (SSLKEYLOGFILE), to read SIP over TLS; may be given several times [default: as configured].
+    #[arg(long, value_name = "FILE")]
+    keylog: Vec<PathBuf>,
 }
 
 pub fn run(args: Args) -> anyhow::Result<Exit> {
@@ -70,11 +74,19 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         .map(|name| name.as_str().into())
         .collect();
     let mut engine = Engine::new(pipeline::engine_settings(&settings, &interfaces), directory);
+    let secrets = match secrets(&args, &settings) {
+        Ok(secrets) => secrets,
+        Err(error) => {
+            eprintln!("callreel: {error}");
+            return Ok(Exit::Usage);
+        }
+    };
     let cataloguer = Cataloguer::start(settings.catalog.url.clone())?;
-    let (recorder, outcomes) = start_recorder(&settings, &interfaces, &cataloguer)?;
+    let (mut recorder, outcomes) = start_recorder(&settings, &interfaces, &cataloguer)?;
     let counters = recorder.counters();
 
     let progress = progress_bar(&args, &files);
+    engine.add_tls_secrets(secrets, &mut recorder);
     let writeback = Writeback::start(Layout::new(&settings.storage.root))?;
     let damaged = feed(&mut files, &mut engine, recorder, &progress);
     writeback.finish();
@@ -136,6 +148,17 @@ fn configuration(args: &Args) -> Result<(Settings, Arc<Directory>), config::Erro
         settings.catalog.url = selection::catalog_in(&settings.storage.root);
     }
     Ok((settings, directory))
+}
+
+/// All that the key logs hold, read before the capture.
+fn secrets(args: &Args, settings: &Settings) -> Result<Vec<LoggedSecret>, CaptureError> {
+    let mut secrets = Vec::new();
+    let configured = settings.capture.tls_keylog.iter();
+    let configured = configured.filter(|path| args.keylog.is_empty() && path.exists());
+    for path in args.keylog.iter().chain(configured) {
+        KeyLogFile::new(path).read_all(&mut |secret| secrets.push(secret))?;
+    }
+    Ok(secrets)
 }
 
 fn start_recorder(
@@ -318,6 +341,11 @@ struct Summary {
     recordings: u64,
     recordings_failed: u64,
     packets_not_stored: u64,
+    tls_connections: u64,
+    /// TLS connections on SIP ports whose secrets are not known.
+    tls_without_key: u64,
+    /// Those whose handshake was not seen whole, or that are of a kind that is not read.
+    tls_unreadable: u64,
 }
 
 impl Summary {
@@ -331,6 +359,7 @@ impl Summary {
             counter.load(std::sync::atomic::Ordering::Relaxed)
         };
         let media = engine.media_counters();
+        let tls = engine.stream_counters().tls;
         Summary {
             packets: engine.wire_counters().packets,
             out_of_order: engine.counters().out_of_order,
@@ -347,6 +376,9 @@ impl Summary {
             recordings: count(&recorder.recordings_finished),
             recordings_failed: count(&recorder.recordings_failed),
             packets_not_stored: count(&recorder.storage_packets_dropped),
+            tls_connections: tls.connections,
+            tls_without_key: tls.without_key,
+            tls_unreadable: tls.without_handshake + tls.unsupported,
         }
     }
 }
@@ -386,6 +418,8 @@ fn print_table(calls: &[CallLine], summary: &Summary) {
         recordings,
         rtp_unclaimed,
         sip_malformed,
+        tls_without_key,
+        tls_unreadable,
         ..
     } = summary;
     let mut line = format!("\n{packets} packets, {calls} calls, {recordings} recordings");
@@ -394,6 +428,12 @@ fn print_table(calls: &[CallLine], summary: &Summary) {
     }
     if *sip_malformed > 0 {
         line += &format!(", {sip_malformed} malformed SIP messages");
+    }
+    if *tls_without_key > 0 {
+        line += &format!(", {tls_without_key} TLS connections without a key (--keylog)");
+    }
+    if *tls_unreadable > 0 {
+        line += &format!(", {tls_unreadable} TLS connections that cannot be read");
     }
     output::print(&(line + "\n"));
 }

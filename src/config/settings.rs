@@ -42,6 +42,11 @@ pub struct Capture {
     pub promiscuous: bool,
     /// Bytes kept of a packet.
     pub snaplen: u32,
+    /// Ports whose TCP streams may be TLS; followed, and let through, as `sip_ports` are.
+    pub tls_ports: Vec<u16>,
+    /// A key-log file with the secrets of TLS sessions, followed as it grows. A relative path is relative to the
+    /// configuration file.
+    pub tls_keylog: Option<PathBuf>,
 }
 
 impl Default for Capture {
@@ -53,6 +58,8 @@ impl Default for Capture {
             ring_mib: 64,
             promiscuous: true,
             snaplen: 65_535,
+            tls_ports: vec![5061],
+            tls_keylog: None,
         }
     }
 }
@@ -239,7 +246,9 @@ pub enum LogFormat {
 pub(super) fn read(source: &mut Source<'_>, mut root: Fields<'_>, folder: &Path) -> Settings {
     let settings = Settings {
         sensor: section(source, &mut root, "sensor", read_sensor),
-        capture: section(source, &mut root, "capture", read_capture),
+        capture: section(source, &mut root, "capture", |source, fields, capture| {
+            read_capture(source, fields, capture, folder);
+        }),
         storage: section(source, &mut root, "storage", |source, fields, storage| {
             read_storage(source, fields, storage, folder);
         }),
@@ -293,7 +302,12 @@ fn read_sensor(source: &mut Source<'_>, fields: &mut Fields<'_>, sensor: &mut Se
     sensor.name = fields.parsed(source, "name", not_empty);
 }
 
-fn read_capture(source: &mut Source<'_>, fields: &mut Fields<'_>, capture: &mut Capture) {
+fn read_capture(
+    source: &mut Source<'_>,
+    fields: &mut Fields<'_>,
+    capture: &mut Capture,
+    folder: &Path,
+) {
     for interface in fields.strings(source, "interfaces").unwrap_or_default() {
         if interface.value.is_empty() {
             source.error(interface.span, "an interface has a name, such as \"span0\"");
@@ -328,6 +342,12 @@ fn read_capture(source: &mut Source<'_>, fields: &mut Fields<'_>, capture: &mut 
         &mut capture.snaplen,
         fields.integer(source, "snaplen", 256..=262_144),
     );
+    set(
+        &mut capture.tls_ports,
+        fields.integers(source, "tls_ports", 1..=u16::MAX),
+    );
+    let keylog = fields.parsed(source, "tls_keylog", not_empty);
+    capture.tls_keylog = keylog.map(|keylog| folder.join(keylog));
 }
 
 fn read_storage(

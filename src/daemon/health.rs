@@ -34,6 +34,11 @@ pub fn health(state: &State) -> Health {
     if let Some(reason) = storage.why_failing() {
         health.add("storage_failing", reason);
     }
+    if state.keylog.failing.load(Ordering::Relaxed) {
+        let message =
+            "the TLS key log cannot be read (capture.tls_keylog): SIP over TLS may go unheard";
+        health.add("keylog_failing", message);
+    }
     if state.catalog.away.load(Ordering::Relaxed)
         || state.catalog_unreachable.load(Ordering::Relaxed)
     {

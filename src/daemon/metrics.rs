@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::losses::by_place;
 use super::state::{EngineSnapshot, State, locked};
+use crate::engine::streams::StreamCounters;
 
 /// All metrics. No label holds anything that came over the wire.
 pub fn text(state: &State) -> String {
@@ -24,6 +25,7 @@ pub fn text(state: &State) -> String {
     storage(&mut page, state);
     catalog(&mut page, state);
     reloads(&mut page, state);
+    keylog(&mut page, state);
     page.0
 }
 
@@ -101,6 +103,53 @@ fn engine(page: &mut Page, snapshot: &EngineSnapshot) {
     for (name, help, value) in GAUGES {
         page.gauge(name, help, value(snapshot));
     }
+    layers(page, &snapshot.streams);
+}
+
+/// Connections that are more than plain SIP.
+fn layers(page: &mut Page, streams: &StreamCounters) {
+    page.counter(
+        "callreel_layered_connections_evicted_total",
+        "Connections of TLS or WebSocket forgotten to stay under the cap on memory.",
+        streams.evicted,
+    );
+    let (websocket, tls) = (streams.websocket.named(), streams.tls.named());
+    let websocket = websocket.map(|(name, value)| ("websocket", name, value));
+    let tls = tls.map(|(name, value)| ("tls", name, value));
+    for (layer, name, value) in websocket.into_iter().chain(tls) {
+        let words = name.replace('_', " ");
+        let help = format!("SIP over {layer}, what became of it: {words}.");
+        page.counter(&format!("callreel_{layer}_{name}_total"), &help, value);
+    }
+}
+
+fn keylog(page: &mut Page, state: &State) {
+    let keylog = &state.keylog;
+    let counters = [
+        (
+            "callreel_tls_keylog_secrets_total",
+            "Secrets read from the TLS key log.",
+            count(&keylog.secrets),
+        ),
+        (
+            "callreel_tls_keylog_malformed_lines_total",
+            "Lines of the TLS key log that are none.",
+            count(&keylog.malformed_lines),
+        ),
+        (
+            "callreel_tls_keylog_restarts_total",
+            "Times that the TLS key log was found replaced or truncated.",
+            count(&keylog.restarts),
+        ),
+    ];
+    for (name, help, value) in counters {
+        page.counter(name, help, value);
+    }
+    page.gauge(
+        "callreel_tls_keylog_failing",
+        "Whether the TLS key log is there and cannot be read.",
+        flag(&keylog.failing),
+    );
 }
 
 type Of = fn(&EngineSnapshot) -> u64;

@@ -8,6 +8,7 @@ mod control;
 mod disk;
 mod entering;
 mod health;
+pub mod keylog;
 mod live;
 mod log;
 mod losses;

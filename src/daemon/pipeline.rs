@@ -8,9 +8,14 @@ use crate::config::{AudioFormat, Settings, Unattributed};
 use crate::engine::EngineSettings;
 use crate::engine::media::MediaLimits;
 use crate::engine::signalling::{Sensor, SignallingLimits};
+use crate::engine::streams::StreamLimits;
 use crate::recorder::{self, WhenFull};
 use crate::storage::Layout;
 use crate::wire::WireLimits;
+
+/// How long ciphertext waits for its secret. Programs write a secret before they use it, or soon after; the file is looked at
+/// several times a second.
+const KEY_WAIT: Duration = Duration::from_secs(10);
 
 /// The name of this sensor: as configured, or the host's.
 pub fn sensor_name(settings: &Settings) -> Arc<str> {
@@ -41,6 +46,14 @@ pub fn engine_settings(settings: &Settings, interfaces: &[Arc<str>]) -> EngineSe
             idle: seconds(engine.media_timeout_seconds),
             idle_on_hold: seconds(engine.hold_timeout_seconds),
             longest_call: Duration::from_secs(u64::from(settings.recorder.max_call_hours) * 3600),
+        },
+        tls_ports: settings.capture.tls_ports.clone(),
+        streams: StreamLimits {
+            key_wait: match settings.capture.tls_keylog {
+                Some(_) => KEY_WAIT,
+                None => Duration::ZERO,
+            },
+            ..StreamLimits::default()
         },
         media: MediaLimits {
             streams: engine.max_calls as usize * 4 + 8192,

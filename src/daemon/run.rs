@@ -14,6 +14,7 @@ use super::cataloguing::{self, Cataloguer};
 use super::control::{Control, Order};
 use super::disk::{DiskWatch, look_for_room};
 use super::entering::Entering;
+use super::keylog::{ClosedConnections, KeyLogWatch};
 use super::live::{self, Live, Session, Source};
 use super::log;
 use super::losses::Losses;
@@ -75,7 +76,8 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
     systemd::ready();
     tracing::info!(interfaces, version = env!("CARGO_PKG_VERSION"), "capturing");
     let losses = Losses::new(running.state.clone());
-    let told = obey(&inbox, reload, losses);
+    let closed = ClosedConnections::new(running.state.clone());
+    let told = obey(&inbox, reload, losses, closed);
     systemd::stopping();
     let ended = running.finish();
     control.finish();
@@ -99,7 +101,12 @@ fn raise_file_limit() {
 }
 
 /// Works off orders until there is one to stop.
-fn obey(inbox: &Receiver<Order>, mut reload: Reload, mut losses: Losses) -> Ended {
+fn obey(
+    inbox: &Receiver<Order>,
+    mut reload: Reload,
+    mut losses: Losses,
+    mut closed: ClosedConnections,
+) -> Ended {
     // When the files of the configuration began to change, and when they are to be read.
     let mut changes: Option<(Instant, Instant)> = None;
     loop {
@@ -127,6 +134,7 @@ fn obey(inbox: &Receiver<Order>, mut reload: Reload, mut losses: Losses) -> Ende
                 }
                 reload.tidy();
                 losses.tell();
+                closed.tell();
             }
         }
     }
@@ -139,6 +147,7 @@ struct Running {
     disk: DiskWatch,
     cataloguer: Cataloguer,
     entering: Entering,
+    keylog: Option<KeyLogWatch>,
 }
 
 impl Running {
@@ -174,12 +183,16 @@ impl Running {
             catalog: cataloguer.state.clone(),
             catalog_unreachable: false.into(),
             reloads: ReloadState::default(),
+            keylog: Arc::default(),
         });
         // Before the first packet. A failure is found again, and told, by the thread below.
         let _ = look_for_room(&layout, &state);
         let disk = DiskWatch::start(layout, state.clone())?;
         let engine = pipeline::engine_settings(settings, &names);
-        let session = Session::new(engine, recorder, state.clone())?;
+        let keylog = settings.capture.tls_keylog.as_deref();
+        let keylog = keylog.map(|path| KeyLogWatch::start(path, state.keylog.clone()));
+        let (keylog, secrets) = keylog.transpose()?.unzip();
+        let session = Session::new(engine, recorder, state.clone(), secrets)?;
         let orders = orders.clone();
         let live = Live::start(sources, session, move || {
             _ = orders.try_send(Order::CaptureEnded);
@@ -192,6 +205,7 @@ impl Running {
             disk,
             cataloguer,
             entering,
+            keylog,
         })
     }
 
@@ -199,6 +213,7 @@ impl Running {
     fn finish(self) -> Ended {
         self.entering.finish();
         let whole = self.live.finish();
+        self.keylog.into_iter().for_each(KeyLogWatch::finish);
         self.disk.finish();
         let catalog = self.cataloguer.finish();
         let uncatalogued = catalog.dropped.load(Ordering::Relaxed);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 
 use super::cataloguing::CatalogState;
+use super::keylog::KeyLogState;
 use crate::api::{Health, Service};
 use crate::capture::SharedKernelStats;
 use crate::directory::Directory;
@@ -16,6 +17,7 @@ use crate::engine::EngineCounters;
 use crate::engine::event::Disposition;
 use crate::engine::media::MediaCounters;
 use crate::engine::signalling::SignallingCounters;
+use crate::engine::streams::StreamCounters;
 use crate::recorder::RecorderCounters;
 use crate::wire::WireCounters;
 
@@ -37,6 +39,7 @@ pub struct State {
     /// The catalog could not be asked what it has.
     pub catalog_unreachable: AtomicBool,
     pub reloads: ReloadState,
+    pub keylog: Arc<KeyLogState>,
 }
 
 /// The engine's counters at one moment.
@@ -50,6 +53,7 @@ pub struct EngineSnapshot {
     pub open_streams: u64,
     /// RTP packets kept for signalling that has not come.
     pub kept_packets: u64,
+    pub streams: StreamCounters,
 }
 
 /// How one interface is.
@@ -266,6 +270,7 @@ pub mod tests {
             catalog: Arc::default(),
             catalog_unreachable: AtomicBool::new(false),
             reloads: ReloadState::default(),
+            keylog: Arc::default(),
         }
     }
 

@@ -8,7 +8,7 @@ pub mod event;
 pub mod media;
 pub mod plan;
 pub mod signalling;
-mod streams;
+pub mod streams;
 #[cfg(test)]
 mod tests;
 mod timer;
@@ -21,11 +21,12 @@ use self::plan::CallKey;
 use self::signalling::{
     Order, Orders, Sensor, Signalling, SignallingCounters, SignallingEnd, SignallingLimits,
 };
-use self::streams::SipStreams;
+use self::streams::{SipStreams, StreamCounters, StreamLimits, StreamMessage};
 use crate::base::{Flow, Timestamp};
 use crate::directory::Directory;
 use crate::rtp::{self, RtpPacket, is_rtcp};
-use crate::sip::{self, Message};
+use crate::sip::{self, Message, websocket};
+use crate::wire::tls::LoggedSecret;
 use crate::wire::{Datagram, Packet, TcpInterest, Unit, Wire, WireCounters, WireLimits};
 
 /// Everything that can be set.
@@ -37,6 +38,9 @@ pub struct EngineSettings {
     pub wire: WireLimits,
     pub signalling: SignallingLimits,
     pub media: MediaLimits,
+    pub streams: StreamLimits,
+    /// TCP ports whose connections may begin with a TLS handshake. They are followed as `sip_ports` are.
+    pub tls_ports: Vec<u16>,
 }
 
 impl Default for EngineSettings {
@@ -51,8 +55,18 @@ impl Default for EngineSettings {
             wire: WireLimits::default(),
             signalling: SignallingLimits::default(),
             media: MediaLimits::default(),
+            streams: StreamLimits::default(),
+            tls_ports: vec![5061],
         }
     }
+}
+
+/// Whether a segment begins a message, or a connection that will carry some, on a port that nobody named.
+#[inline]
+fn looks_like_signalling(bytes: &[u8]) -> bool {
+    sip::looks_like_sip(bytes)
+        || websocket::looks_like_upgrade(bytes)
+        || websocket::frame_with_sip(bytes)
 }
 
 /// What was counted between wire and halves. Monotonic.
@@ -91,13 +105,13 @@ struct Core {
 impl Engine {
     pub fn new(settings: EngineSettings, directory: Arc<Directory>) -> Self {
         let interest = TcpInterest {
-            ports: settings.sip_ports,
-            sniff: sip::looks_like_sip,
+            ports: [&*settings.sip_ports, &*settings.tls_ports].concat(),
+            sniff: looks_like_signalling,
         };
         Engine {
             wire: Wire::new(settings.wire, interest),
             core: Core {
-                streams: SipStreams::default(),
+                streams: SipStreams::new(settings.tls_ports, settings.streams),
                 signalling: Signalling::new(settings.sensor, settings.signalling, directory),
                 media: Media::new(settings.media),
                 now: Timestamp::MIN,
@@ -110,6 +124,21 @@ impl Engine {
     /// Calls that begin from now on are matched against `directory`.
     pub fn set_directory(&mut self, directory: Arc<Directory>) {
         self.core.signalling.set_directory(directory);
+    }
+
+    /// Secrets of TLS sessions, which may come before or after the packets that they open; those that have waited for them
+    /// are read, each as of the time of its packet.
+    pub fn add_tls_secrets(
+        &mut self,
+        secrets: impl IntoIterator<Item = LoggedSecret>,
+        sink: &mut impl Sink,
+    ) {
+        let core = &mut self.core;
+        let mut messages = Vec::new();
+        let skipped = core.streams.add_secrets(secrets, &mut messages);
+        core.counters.sip_stream_bytes_skipped += skipped;
+        core.handle_stream_messages(messages, sink);
+        core.next = core.earliest().unwrap_or(Timestamp::MAX);
     }
 
     /// Takes one packet. Deadlines before its time fire first.
@@ -161,6 +190,10 @@ impl Engine {
 
     pub fn counters(&self) -> &EngineCounters {
         &self.core.counters
+    }
+
+    pub fn stream_counters(&self) -> &StreamCounters {
+        self.core.streams.counters()
     }
 
     pub fn signalling_counters(&self) -> &SignallingCounters {
@@ -221,13 +254,17 @@ impl Core {
                 .handle_timeout(at, |call| media.last_media(call), &mut orders);
             self.obey(orders, sink);
             self.media.handle_timeout(at, sink);
+            let mut messages = Vec::new();
+            self.counters.sip_stream_bytes_skipped += self.streams.expire(at, &mut messages);
+            self.handle_stream_messages(messages, sink);
         }
         self.next = self.earliest().unwrap_or(Timestamp::MAX);
     }
 
     fn earliest(&self) -> Option<Timestamp> {
         let (signalling, media) = (self.signalling.next_timeout(), self.media.next_timeout());
-        signalling.into_iter().chain(media).min()
+        let streams = self.streams.next_timeout();
+        signalling.into_iter().chain(media).chain(streams).min()
     }
 
     #[inline]
@@ -237,10 +274,15 @@ impl Core {
             Unit::Stream(bytes) => {
                 let mut messages = Vec::new();
                 self.counters.sip_stream_bytes_skipped += self.streams.push(&bytes, &mut messages);
-                for message in messages {
-                    self.handle_sip(bytes.time, &bytes.flow, &message, sink);
-                }
+                self.handle_stream_messages(messages, sink);
+                self.note_deadline(self.streams.next_timeout());
             }
+        }
+    }
+
+    fn handle_stream_messages(&mut self, messages: Vec<StreamMessage>, sink: &mut impl Sink) {
+        for message in messages {
+            self.handle_sip(message.time, &message.flow, &message.bytes, sink);
         }
     }
 

@@ -25,6 +25,7 @@ mod sdp_reader;
 mod sdp_static;
 mod table;
 mod uri;
+pub mod websocket;
 
 pub use crypto::{CryptoError, CryptoLine, InlineKey, MAX_INLINE_KEYS, SessionParameters};
 pub use error::{FrameError, ParseError, SdpError};

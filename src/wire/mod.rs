@@ -18,6 +18,8 @@ mod link;
 mod packet;
 mod stream;
 mod tcp;
+pub mod tls;
+mod way;
 
 #[cfg(test)]
 mod tests;
@@ -26,6 +28,7 @@ use std::time::Duration;
 
 pub use counters::WireCounters;
 pub use packet::{LinkType, Packet};
+pub use way::{PerWay, Way};
 
 use crate::base::{Flow, Timestamp};
 use fast::Fast;

@@ -63,7 +63,7 @@ fn live_settings(settings: &Settings, index: u16) -> LiveSettings {
         filter: match &capture.filter {
             Some(expression) => PacketFilter::Expression(expression.clone()),
             None => PacketFilter::Telephony {
-                sip_ports: capture.sip_ports.clone(),
+                sip_ports: [&*capture.sip_ports, &*capture.tls_ports].concat(),
             },
         },
     }

@@ -1,6 +1,7 @@
 //! The engine at work on a wire, with what it needs around it: the newest directory, and somebody who asks how it is.
 
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use crate::base::Timestamp;
@@ -11,6 +12,7 @@ use crate::engine::event::EndReason;
 use crate::engine::{Engine, EngineSettings};
 use crate::recorder::Recorder;
 use crate::wire::Packet;
+use crate::wire::tls::LoggedSecret;
 
 /// How often the counters are told.
 const TELL_EVERY: Duration = Duration::from_millis(500);
@@ -23,6 +25,8 @@ pub struct Session {
     /// The one that the engine has.
     directory: Arc<Directory>,
     next_telling: Instant,
+    /// Secrets of TLS sessions, as the key log gets them.
+    secrets: Option<Receiver<Vec<LoggedSecret>>>,
 }
 
 impl Session {
@@ -30,6 +34,7 @@ impl Session {
         settings: EngineSettings,
         recorder: Recorder,
         state: Arc<State>,
+        secrets: Option<Receiver<Vec<LoggedSecret>>>,
     ) -> std::io::Result<Session> {
         let directory = state.directory.load_full();
         Ok(Session {
@@ -38,6 +43,7 @@ impl Session {
             state,
             directory,
             next_telling: Instant::now(),
+            secrets,
         })
     }
 
@@ -63,6 +69,9 @@ impl Session {
             self.engine.set_directory(self.directory.clone());
         }
         drop(newest);
+        for secrets in self.secrets.iter().flat_map(Receiver::try_iter) {
+            self.engine.add_tls_secrets(secrets, &mut self.sink);
+        }
         if now >= self.next_telling {
             self.next_telling = now + TELL_EVERY;
             self.tell();
@@ -79,6 +88,7 @@ impl Session {
             open_calls: engine.open_calls() as u64,
             open_streams: engine.open_streams() as u64,
             kept_packets: engine.unclaimed_packets(),
+            streams: *engine.stream_counters(),
         };
     }
 

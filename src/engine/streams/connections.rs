@@ -1,0 +1,182 @@
+//! The table of connections that are more than plain SIP.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::connection::{Connection, Work};
+use crate::base::{Flow, Timestamp, WireMap};
+use crate::wire::{StreamBytes, Way};
+
+/// By flow, both directions under one.
+///
+/// Cap: so many bytes held by all; past it the connection idle longest is forgotten. The wire forgets those that are idle
+/// and tells so, and its cap on streams is a cap on connections.
+#[derive(Debug)]
+pub(super) struct Connections {
+    max_held_bytes: usize,
+    table: WireMap<Flow, Followed>,
+    /// By last use.
+    used: BTreeMap<u64, Flow>,
+    uses: u64,
+    held: usize,
+    /// When those that wait for a secret have waited long enough.
+    deadlines: BTreeSet<(Timestamp, Flow)>,
+}
+
+#[derive(Debug)]
+struct Followed {
+    connection: Connection,
+    used: u64,
+    held: usize,
+    deadline: Option<Timestamp>,
+}
+
+impl Connections {
+    pub(super) fn new(max_held_bytes: usize) -> Connections {
+        Connections {
+            max_held_bytes,
+            table: WireMap::default(),
+            used: BTreeMap::new(),
+            uses: 0,
+            held: 0,
+            deadlines: BTreeSet::new(),
+        }
+    }
+
+    /// Whether a direction belongs to a connection that is known here and has not ended.
+    pub(super) fn has(&self, flow: Flow) -> bool {
+        let (key, way) = key_of(flow);
+        let followed = self.table.get(&key);
+        followed.is_some_and(|followed| !followed.connection.has_ended(way))
+    }
+
+    /// Gives how many bytes were skipped. `is_tls`: whether it is, should it be new.
+    pub(super) fn push(
+        &mut self,
+        bytes: &StreamBytes<'_>,
+        is_tls: bool,
+        work: &mut Work<'_>,
+    ) -> u64 {
+        let (key, way) = key_of(bytes.flow);
+        if !self.has(bytes.flow) {
+            // Ended, its ports are used again.
+            self.remove(key, work);
+            self.insert(key, is_tls);
+        }
+        let skipped = self.act(key, work, |connection, work| {
+            connection.push(way, bytes, work)
+        });
+        self.touch(key);
+        self.make_room(work);
+        skipped
+    }
+
+    /// A direction has ended. Gives how many bytes were skipped.
+    pub(super) fn end(&mut self, flow: Flow, work: &mut Work<'_>) -> u64 {
+        let (key, way) = key_of(flow);
+        let over = |followed: &mut Followed| followed.connection.end(way);
+        match self.table.get_mut(&key).is_some_and(over) {
+            true => self.remove(key, work),
+            false => 0,
+        }
+    }
+
+    /// Secrets have come. Gives how many bytes were skipped.
+    pub(super) fn wake(&mut self, work: &mut Work<'_>) -> u64 {
+        let waiting: Vec<Flow> = self.deadlines.iter().map(|(_, key)| *key).collect();
+        let woken = waiting
+            .into_iter()
+            .map(|key| self.act(key, work, Connection::wake));
+        woken.sum()
+    }
+
+    /// When the first that waits for a secret has waited long enough.
+    pub(super) fn next_timeout(&self) -> Option<Timestamp> {
+        self.deadlines.first().map(|(time, _)| *time)
+    }
+
+    /// Gives how many bytes were skipped.
+    pub(super) fn expire(&mut self, now: Timestamp, work: &mut Work<'_>) -> u64 {
+        let mut skipped = 0;
+        while let Some(&(_, key)) = self.deadlines.first().filter(|(time, _)| *time <= now) {
+            skipped += self.act(key, work, Connection::give_up_waiting);
+        }
+        skipped
+    }
+
+    /// Has one connection act, and keeps sums and deadlines in step.
+    fn act(
+        &mut self,
+        key: Flow,
+        work: &mut Work<'_>,
+        act: impl FnOnce(&mut Connection, &mut Work<'_>) -> u64,
+    ) -> u64 {
+        let Some(followed) = self.table.get_mut(&key) else {
+            return 0;
+        };
+        let skipped = act(&mut followed.connection, work);
+        let held = followed.connection.held_bytes();
+        self.held = self.held - followed.held + held;
+        followed.held = held;
+        let since = followed.connection.waiting_since();
+        let deadline = since.map(|since| since + work.keys.wait);
+        if deadline != followed.deadline {
+            followed
+                .deadline
+                .map(|old| self.deadlines.remove(&(old, key)));
+            deadline.map(|new| self.deadlines.insert((new, key)));
+            followed.deadline = deadline;
+        }
+        skipped
+    }
+
+    fn insert(&mut self, key: Flow, is_tls: bool) {
+        self.uses += 1;
+        self.used.insert(self.uses, key);
+        let followed = Followed {
+            connection: Connection::new(key, is_tls),
+            used: self.uses,
+            held: 0,
+            deadline: None,
+        };
+        self.table.insert(key, followed);
+    }
+
+    /// Gives how many bytes were skipped.
+    fn remove(&mut self, key: Flow, work: &mut Work<'_>) -> u64 {
+        let skipped = self.act(key, work, Connection::give_up_waiting);
+        if let Some(followed) = self.table.remove(&key) {
+            self.used.remove(&followed.used);
+            self.held -= followed.held;
+            followed
+                .deadline
+                .map(|deadline| self.deadlines.remove(&(deadline, key)));
+        }
+        skipped
+    }
+
+    fn touch(&mut self, key: Flow) {
+        if let Some(followed) = self.table.get_mut(&key) {
+            self.used.remove(&followed.used);
+            self.uses += 1;
+            followed.used = self.uses;
+            self.used.insert(self.uses, key);
+        }
+    }
+
+    fn make_room(&mut self, work: &mut Work<'_>) {
+        while self.held > self.max_held_bytes
+            && let Some((_, &key)) = self.used.first_key_value()
+        {
+            self.remove(key, work);
+            work.counters.evicted += 1;
+        }
+    }
+}
+
+/// One name for both directions, and which of them `flow` is.
+fn key_of(flow: Flow) -> (Flow, Way) {
+    match flow.source <= flow.destination {
+        true => (flow, Way::There),
+        false => (flow.reversed(), Way::Back),
+    }
+}
