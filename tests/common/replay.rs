@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
@@ -66,6 +67,7 @@ impl Replay {
             .arg("--json")
             .arg("--storage")
             .arg(storage.path())
+            .args(files.iter().flat_map(|file| beside(file.as_ref())))
             .output()
             .expect("the binary starts");
         let empty = || Report {
@@ -119,6 +121,19 @@ impl Replay {
         }
         found
     }
+}
+
+/// Flags for what stands beside a capture: the key log of its TLS sessions, the configuration that it takes.
+fn beside(capture: &Path) -> Vec<OsString> {
+    let (keylog, config) = (
+        capture.with_extension("keylog"),
+        capture.with_file_name("callreel.toml"),
+    );
+    let there = [("--keylog", keylog), ("--config", config)].into_iter();
+    let there = there.filter(|(_, path)| path.exists());
+    there
+        .flat_map(|(flag, path)| [flag.into(), path.into_os_string()])
+        .collect()
 }
 
 impl CallLine {
