@@ -19,6 +19,7 @@ pub mod storage;
 pub mod access;
 pub mod api;
 pub mod catalog;
+pub mod decoders;
 pub mod recorder;
 
 pub mod config;

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use callreel::base::Timestamp;
 use callreel::capture::{CaptureFiles, PcapWriter};
 use callreel::wire::LinkType;
-use captures::{CAPTURES, Call, Calls, Capture, Kind, Recording, SILENT, Segment};
+use captures::{CAPTURES, Call, Calls, Capture, Kind, Recording, SILENT, Segment, is_foreign};
 use replay::{CallLine, Recorded, Replay, public_captures};
 
 /// How far places on a timeline may be from where the table has them.
@@ -106,15 +106,22 @@ fn check_summary(capture: &Capture, replay: &Replay, findings: &mut Findings) {
         let found = replay.count("rtp_unclaimed");
         findings.same(format!("{file}: RTP without a call"), found, unclaimed);
     }
-    let recorded = replay.report.calls.iter().filter(|c| c.file.is_some());
-    let files = replay.files().len() as u64;
+    let recorded: Vec<Recorded> = replay
+        .report
+        .calls
+        .iter()
+        .filter_map(CallLine::recorded)
+        .collect();
+    let has_raw = |r: &&Recorded| r.sidecar.raw.as_ref().is_some_and(|raw| raw.file.is_some());
+    let raw = recorded.iter().filter(has_raw).count();
+    let recorded = recorded.len() as u64;
     findings.same(
-        format!("{file}: files, two for each recording"),
-        files,
-        2 * recorded.count() as u64,
+        format!("{file}: files, two for each recording, and one of packets where there are any"),
+        replay.files().len() as u64,
+        2 * recorded + raw as u64,
     );
     let recordings = replay.count("recordings");
-    findings.same(format!("{file}: recordings"), 2 * recordings, files);
+    findings.same(format!("{file}: recordings"), recordings, recorded);
 }
 
 fn check_calls(
@@ -132,9 +139,17 @@ fn check_calls(
             continue;
         };
         let name = format!("{}: {}", capture.file, call.call_id);
+        if is_foreign(call.codec) && !has_decoder() {
+            println!("{name}: no ffmpeg, only kept raw");
+            check_raw(&name, call, line, findings);
+            continue;
+        }
         check_line(&name, call, line, findings);
         match (&call.recording, line.recorded()) {
             (None, None) => {}
+            (None, Some(_)) if call.disposition == KEPT_RAW => {
+                check_raw(&name, call, line, findings);
+            }
             (Some(recording), Some(recorded)) => {
                 check_audio(&name, recording, line, &recorded, findings);
                 check_times(&name, recording, path, &recorded, findings);
@@ -148,6 +163,47 @@ fn check_calls(
             ),
         }
     }
+}
+
+const KEPT_RAW: &str = "kept_raw";
+
+/// Where a replay without configuration looks for it.
+fn has_decoder() -> bool {
+    Path::new("/usr/bin/ffmpeg").exists()
+}
+
+/// Nothing can be heard, and every packet is beside the recording, at its place.
+fn check_raw(name: &str, call: &Call, line: &CallLine, findings: &mut Findings) {
+    findings.same(format!("{name}: disposition"), &*line.disposition, KEPT_RAW);
+    let (Some(file), Some(recorded)) = (&line.file, line.recorded()) else {
+        findings.0.push(format!("{name}: no recording"));
+        return;
+    };
+    let level = (recorded.level.caller, recorded.level.callee);
+    findings.same(format!("{name}: levels"), level, (SILENT, SILENT));
+    let Some(raw) = &recorded.sidecar.raw else {
+        findings
+            .0
+            .push(format!("{name}: nothing is said of packets"));
+        return;
+    };
+    findings.same(format!("{name}: packets kept"), raw.packets, call.sent);
+    let named = raw
+        .file
+        .as_deref()
+        .map(|file_name| file.with_file_name(file_name));
+    let path = named.expect("the sidecar names the file");
+    let mut captured = CaptureFiles::open(&[path]).unwrap();
+    let (mut packets, mut last) = (0, recorded.sidecar.started_at_ns);
+    while let Some(packet) = captured.next_packet().unwrap() {
+        packets += 1;
+        last = packet.time.as_nanos();
+    }
+    findings.same(format!("{name}: packets in the file"), packets, call.sent);
+    let place = (last - recorded.sidecar.started_at_ns) as f64 / 1e9;
+    let ends = raw.streams.iter().map(|stream| stream.last).max();
+    let end = ends.unwrap_or(0) as f64 / f64::from(recorded.sample_rate_hz);
+    findings.near(format!("{name}: last place"), place, end, 1e-6);
 }
 
 fn check_line(name: &str, call: &Call, line: &CallLine, findings: &mut Findings) {
@@ -352,7 +408,9 @@ fn the_same_capture_gives_the_same_bytes() {
                 .collect::<Vec<_>>()
         };
         let (once, again) = (files(), files());
-        findings.same(capture.file, once.len(), 2 * recorded(capture));
+        let is_raw = |(name, _): &&(PathBuf, _)| name.extension().is_some_and(|e| e == "pcap");
+        let raw = once.iter().filter(is_raw).count();
+        findings.same(capture.file, once.len(), 2 * recorded(capture) + raw);
         for ((name, bytes), (other_name, other_bytes)) in once.iter().zip(&again) {
             findings.same(capture.file, name, other_name);
             findings.same(name.display(), bytes == other_bytes, true);
@@ -361,12 +419,19 @@ fn the_same_capture_gives_the_same_bytes() {
     .assert_none();
 }
 
+fn capture_calls(capture: &Capture) -> &[Call] {
+    match &capture.calls {
+        Calls::Each(calls) => calls,
+        _ => &[],
+    }
+}
+
 /// Recordings that a capture makes.
 fn recorded(capture: &Capture) -> usize {
-    match &capture.calls {
-        Calls::Each(calls) => calls.iter().filter(|c| c.recording.is_some()).count(),
-        _ => 0,
-    }
+    let calls = capture_calls(capture).iter();
+    calls
+        .filter(|c| c.recording.is_some() || c.disposition == KEPT_RAW)
+        .count()
 }
 
 #[test]

@@ -83,6 +83,22 @@ fn may_read_the_wire_and_do_nothing_else_of_roots() {
 }
 
 #[test]
+fn lets_the_decoder_be_locked_in() {
+    let filters = values("SystemCallFilter").join(" ");
+    for call in [
+        "landlock_create_ruleset",
+        "landlock_add_rule",
+        "landlock_restrict_self",
+        "seccomp",
+    ] {
+        assert!(
+            filters.split_whitespace().any(|named| named == call),
+            "{call}"
+        );
+    }
+}
+
+#[test]
 fn is_told_of_its_start_and_has_time_to_finish_its_calls() {
     assert_eq!(values("Type"), ["notify"]);
     assert_eq!(values("ExecReload"), ["/bin/kill -HUP $MAINPID"]);

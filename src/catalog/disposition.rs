@@ -31,12 +31,14 @@ pub enum Disposition {
     DiskError,
     /// More calls at once than the limits allow.
     Overload,
+    /// There is a recording, and some of its audio is kept undecoded beside it.
+    KeptRaw,
     /// A code that this version does not know.
     Other(String),
 }
 
 /// All that this version knows, in the order help texts show them.
-static KNOWN: [Disposition; 12] = [
+static KNOWN: [Disposition; 13] = [
     Disposition::Recorded,
     Disposition::NoMedia,
     Disposition::NotAnswered,
@@ -49,6 +51,7 @@ static KNOWN: [Disposition; 12] = [
     Disposition::DiskFull,
     Disposition::DiskError,
     Disposition::Overload,
+    Disposition::KeptRaw,
 ];
 
 impl Disposition {
@@ -72,6 +75,7 @@ impl Disposition {
             Disposition::DiskFull => "disk_full",
             Disposition::DiskError => "disk_error",
             Disposition::Overload => "overload",
+            Disposition::KeptRaw => "kept_raw",
             Disposition::Other(code) => code,
         }
     }

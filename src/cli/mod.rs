@@ -4,6 +4,7 @@ mod calls;
 mod catalog;
 mod check;
 mod completions;
+mod decoder_sandbox;
 mod matching;
 mod output;
 mod reasons;
@@ -51,6 +52,9 @@ enum Command {
     /// Print the manual page.
     #[command(hide = true)]
     Man,
+    /// Become a decoder that can do nothing but decode.
+    #[command(hide = true)]
+    DecoderSandbox(decoder_sandbox::Args),
 }
 
 /// How a command ended.
@@ -63,6 +67,8 @@ pub enum Exit {
     Usage,
     /// A capture was damaged: what was readable is recorded.
     Damaged,
+    /// Of a program that was to be started, and was not.
+    Status(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -72,6 +78,7 @@ impl From<Exit> for ExitCode {
             Exit::Found => 1,
             Exit::Usage => 2,
             Exit::Damaged => 3,
+            Exit::Status(status) => status,
         })
     }
 }
@@ -97,6 +104,7 @@ impl Cli {
             Command::Simulate(args) => simulate::run(&args),
             Command::Completions(args) => completions::run(&args),
             Command::Man => completions::man(),
+            Command::DecoderSandbox(args) => Ok(decoder_sandbox::run(&args)),
         }
     }
 }

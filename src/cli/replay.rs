@@ -346,6 +346,12 @@ struct Summary {
     tls_without_key: u64,
     /// Those whose handshake was not seen whole, or that are of a kind that is not read.
     tls_unreadable: u64,
+    /// RTP kept as it came, for want of a decoder of our own.
+    packets_kept_raw: u64,
+    /// Of those, what the operator's decoder made samples of when the calls had ended.
+    packets_decoded_later: u64,
+    /// Of those, what it made no samples of.
+    packets_decoder_failed: u64,
 }
 
 impl Summary {
@@ -379,6 +385,9 @@ impl Summary {
             tls_connections: tls.connections,
             tls_without_key: tls.without_key,
             tls_unreadable: tls.without_handshake + tls.unsupported,
+            packets_kept_raw: count(&recorder.raw.packets_kept),
+            packets_decoded_later: count(&recorder.raw.packets_decoded),
+            packets_decoder_failed: count(&recorder.raw.packets_failed),
         }
     }
 }
@@ -434,6 +443,12 @@ fn print_table(calls: &[CallLine], summary: &Summary) {
     }
     if *tls_unreadable > 0 {
         line += &format!(", {tls_unreadable} TLS connections that cannot be read");
+    }
+    if summary.packets_kept_raw > 0 {
+        line += &format!(
+            ", {} RTP packets kept raw, {} of them decoded by ffmpeg",
+            summary.packets_kept_raw, summary.packets_decoded_later
+        );
     }
     output::print(&(line + "\n"));
 }

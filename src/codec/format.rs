@@ -78,6 +78,11 @@ impl Codec {
         matches!(self, Codec::Pcmu | Codec::Pcma | Codec::L16 { .. })
     }
 
+    /// Whether its payloads are kept as they came, for want of a decoder here.
+    pub fn is_kept_raw(self) -> bool {
+        self.is_audio() && !self.is_decodable()
+    }
+
     /// Samples a second that decoding gives.
     pub fn sample_rate_hz(self) -> u32 {
         match self {

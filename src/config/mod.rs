@@ -7,6 +7,7 @@
 //! This is the only room that reads configuration files. Nothing is kept between two loads: a reload is another
 //! [`load`], and what was there stays in use when it fails.
 
+mod decoders;
 mod diagnostic;
 mod glob;
 mod load;
@@ -16,6 +17,7 @@ mod tenant;
 #[cfg(test)]
 mod tests;
 
+pub use decoders::{DecoderFormat, Decoders};
 pub use diagnostic::{Diagnostic, Error, Related, Severity, render};
 pub use load::{Loaded, load};
 pub use settings::{

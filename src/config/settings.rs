@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use super::decoders::{self, Decoders};
 use super::reader::{Fields, Source};
 use crate::directory::SYSTEM_NAME;
 
@@ -21,6 +22,7 @@ pub struct Settings {
     pub engine: Engine,
     pub recorder: Recorder,
     pub log: Log,
+    pub decoders: Decoders,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -266,6 +268,7 @@ pub(super) fn read(source: &mut Source<'_>, mut root: Fields<'_>, folder: &Path)
         engine: section(source, &mut root, "engine", read_engine),
         recorder: section(source, &mut root, "recorder", read_recorder),
         log: section(source, &mut root, "log", read_log),
+        decoders: section(source, &mut root, "decoders", decoders::read),
     };
     root.finish(source);
     settings
@@ -285,7 +288,7 @@ fn section<T: Default>(
     settings
 }
 
-fn set<T>(target: &mut T, value: Option<T>) {
+pub(super) fn set<T>(target: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *target = value;
     }

@@ -273,7 +273,10 @@ pub fn row_of_sidecar(sidecar: &Sidecar, path: &str) -> CallRecord {
         answered_at: sidecar.answered_at_ns.map(Timestamp::from_nanos),
         ended_at: sidecar.ended_at_ns.map(Timestamp::from_nanos),
         end_reason: sidecar.end_reason.clone().unwrap_or_default(),
-        disposition: Disposition::Recorded,
+        disposition: match sidecar.is_kept_raw() {
+            true => Disposition::KeptRaw,
+            false => Disposition::Recorded,
+        },
         parties: PerSide {
             caller: party(&sidecar.caller),
             callee: party(&sidecar.callee),

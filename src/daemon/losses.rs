@@ -39,6 +39,7 @@ pub fn by_place(state: &State) -> Vec<Loss<'_>> {
     let places = [
         ("recorder_queue", count(&recorder.packets_dropped)),
         ("storage", count(&recorder.storage_packets_dropped)),
+        ("raw", count(&recorder.raw.packets_dropped)),
     ];
     losses.extend(places.map(|(place, packets)| Loss {
         place,

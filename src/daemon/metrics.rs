@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::losses::by_place;
 use super::state::{EngineSnapshot, State, locked};
 use crate::engine::streams::StreamCounters;
+use crate::recorder::RawCounters;
 
 /// All metrics. No label holds anything that came over the wire.
 pub fn text(state: &State) -> String {
@@ -22,6 +23,7 @@ pub fn text(state: &State) -> String {
     drops(&mut page, state);
     calls(&mut page, state);
     recorder(&mut page, state);
+    raw(&mut page, &state.recorder.raw);
     storage(&mut page, state);
     catalog(&mut page, state);
     reloads(&mut page, state);
@@ -377,6 +379,45 @@ fn recorder(page: &mut Page, state: &State) {
     ];
     for (name, help, value) in counters {
         page.counter(name, help, value);
+    }
+}
+
+/// What is not decoded here.
+fn raw(page: &mut Page, raw: &RawCounters) {
+    let counters = [
+        (
+            "callreel_raw_packets_total",
+            "RTP packets kept as they came, for want of a decoder.",
+            count(&raw.packets_kept),
+        ),
+        (
+            "callreel_decoder_calls_total",
+            "Calls that went to the operator's decoder.",
+            count(&raw.calls_decoded),
+        ),
+        (
+            "callreel_decoder_calls_skipped_total",
+            "Calls left raw because the decoder was busy or the daemon stopped.",
+            count(&raw.calls_not_decoded),
+        ),
+        (
+            "callreel_decoder_packets_total",
+            "RTP packets that the operator's decoder made samples of.",
+            count(&raw.packets_decoded),
+        ),
+        (
+            "callreel_decoder_packets_failed_total",
+            "RTP packets that gave no samples.",
+            count(&raw.packets_failed),
+        ),
+    ];
+    for (name, help, value) in counters {
+        page.counter(name, help, value);
+    }
+    let help = "What the operator's decoder did wrong.";
+    let mut family = page.family("callreel_decoder_failures_total", "counter", help);
+    for (code, failures) in raw.failures() {
+        family.value(&[("failure", code)], failures);
     }
 }
 

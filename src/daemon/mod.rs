@@ -14,6 +14,7 @@ mod log;
 mod losses;
 mod metrics;
 pub mod pipeline;
+pub mod probing;
 mod reload;
 pub mod run;
 mod state;

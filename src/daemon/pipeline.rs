@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::config::{AudioFormat, Settings, Unattributed};
+use crate::config::{self, AudioFormat, Settings, Unattributed};
+use crate::decoders::{self, Decoders, FixedFrames};
 use crate::engine::EngineSettings;
 use crate::engine::media::MediaLimits;
 use crate::engine::signalling::{Sensor, SignallingLimits};
 use crate::engine::streams::StreamLimits;
-use crate::recorder::{self, WhenFull};
+use crate::recorder::{self, Afterwards, WhenFull};
 use crate::storage::Layout;
 use crate::wire::WireLimits;
 
@@ -79,7 +80,45 @@ pub fn recorder_settings(
         queue_events: settings.recorder.queue_blocks as usize,
         when_full,
         storage_low: Arc::new(AtomicBool::new(false)),
+        raw_max_bytes: u64::from(settings.decoders.raw_max_mib) << 20,
+        raw: Arc::default(),
+        afterwards: afterwards(&settings.decoders),
     }
+}
+
+/// The operator's decoder, where there is one.
+fn afterwards(settings: &config::Decoders) -> Option<Afterwards> {
+    if settings.ffmpeg.as_os_str().is_empty() || !settings.ffmpeg.exists() {
+        return None;
+    }
+    Some(Afterwards {
+        decoders: Arc::new(decoders(settings)),
+        processes: settings.processes as usize,
+        queue_calls: settings.queue_calls as usize,
+        keep_raw: settings.keep_raw,
+        stop: Arc::default(),
+    })
+}
+
+/// The operator's decoder.
+pub fn decoders(settings: &config::Decoders) -> Decoders {
+    let formats = settings.formats.iter().map(|(name, format)| {
+        let frames = FixedFrames {
+            demuxer: format.demuxer.clone(),
+            frame_bytes: format.frame_bytes as usize,
+            frame_samples: format.frame_samples as usize,
+            sample_rate_hz: format.sample_rate_hz,
+        };
+        (name.clone(), frames)
+    });
+    Decoders::new(decoders::Settings {
+        program: settings.ffmpeg.clone(),
+        // This very program, whatever was installed in its place since.
+        own_program: "/proc/self/exe".into(),
+        timeout: Duration::from_secs(settings.timeout_seconds.into()),
+        memory_bytes: u64::from(settings.memory_mib) << 20,
+        formats: formats.collect(),
+    })
 }
 
 /// 0 in the settings: as many as there are processors, at most eight.

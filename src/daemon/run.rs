@@ -19,6 +19,7 @@ use super::live::{self, Live, Session, Source};
 use super::log;
 use super::losses::Losses;
 use super::pipeline;
+use super::probing;
 use super::reload::{Asked, Reload};
 use super::state::{CallCounts, Front, Heartbeat, ReloadState, State, StorageState, seconds_now};
 use super::systemd;
@@ -167,6 +168,7 @@ impl Running {
         let of_recorder = pipeline::recorder_settings(settings, &names, WhenFull::Drop);
         let recovered = finish_what_was_left(&of_recorder, &cataloguer);
 
+        probing::tell(&settings.decoders);
         let (layout, low) = (of_recorder.layout.clone(), of_recorder.storage_low.clone());
         let calls = Arc::new(CallCounts::default());
         let recorder = start_recorder(settings, of_recorder, &names, &cataloguer, &calls)?;

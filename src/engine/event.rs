@@ -8,7 +8,8 @@ use smallvec::SmallVec;
 
 use super::plan::{CallKey, Keyless};
 use crate::base::{
-    Flow, InteractionId, PerSide, RecordingId, Side, TenantId, Timestamp, Vantage, time_ordered,
+    Endpoint, Flow, InteractionId, PerSide, RecordingId, Side, TenantId, Timestamp, Vantage,
+    time_ordered,
 };
 use crate::codec::{Codec, PayloadFormat};
 use crate::directory::Attribution;
@@ -74,6 +75,8 @@ pub struct Block {
     /// Packets of earlier blocks of the call that a full queue dropped. The engine drops none: set by who hands blocks on.
     pub dropped_before: u64,
     pub sides: PerSide<Vec<Piece>>,
+    /// One for each piece of audio whose codec is not decoded here, in the order of those pieces: see [`Block::raw`].
+    pub headers: PerSide<Vec<RawHeader>>,
     /// Where the payloads of the pieces lie.
     pub chunks: SmallVec<[Chunk; 4]>,
     /// What [`Piece::format`] points into.
@@ -95,6 +98,29 @@ impl Block {
             .and_then(|chunk| chunk.get(from..from + usize::from(piece.len)))
             .unwrap_or_default()
     }
+
+    /// The pieces of a side that nobody here can decode, with what their packets' headers said. To be asked before the pieces
+    /// are put into another order.
+    pub fn raw(&self, side: Side) -> impl Iterator<Item = (&Piece, &PayloadFormat, &RawHeader)> {
+        self.sides[side]
+            .iter()
+            .filter_map(|piece| Some((piece, self.formats.get(usize::from(piece.format))?)))
+            .filter(|(_, format)| format.codec.is_kept_raw())
+            .zip(&self.headers[side])
+            .map(|((piece, format), header)| (piece, format, header))
+    }
+}
+
+/// What the header of a packet said whose payload is kept as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawHeader {
+    pub source: Endpoint,
+    pub destination: Endpoint,
+    pub ssrc: u32,
+    pub timestamp: u32,
+    pub marker: bool,
+    /// `a=fmtp` of its payload type.
+    pub fmtp: Option<Arc<str>>,
 }
 
 /// One payload.
@@ -194,10 +220,12 @@ pub enum Disposition {
     StorageFailed,
     /// Too many calls at once.
     Capacity,
+    /// There is a recording, and some of its audio is only in the file of packets beside it.
+    KeptRaw,
 }
 
 impl Disposition {
-    pub const ALL: [Disposition; 12] = [
+    pub const ALL: [Disposition; 13] = [
         Disposition::Recorded,
         Disposition::NoMedia,
         Disposition::NotAnswered,
@@ -210,6 +238,7 @@ impl Disposition {
         Disposition::Unattributed,
         Disposition::StorageFailed,
         Disposition::Capacity,
+        Disposition::KeptRaw,
     ];
 
     pub fn code(self) -> &'static str {
@@ -226,6 +255,7 @@ impl Disposition {
             Disposition::Unattributed => "unattributed_discarded",
             Disposition::StorageFailed => "disk_error",
             Disposition::Capacity => "overload",
+            Disposition::KeptRaw => "kept_raw",
         }
     }
 }

@@ -40,6 +40,8 @@ pub struct SidePlan {
     pub formats: SmallVec<[PayloadFormat; 8]>,
     /// How what it sends is protected.
     pub protection: Protection,
+    /// `a=fmtp` of the payload types that are kept raw: whoever decodes them later needs it.
+    pub fmtp: Fmtp,
 }
 
 /// How what one side sends is protected. Each side's own description keys what it sends (RFC 4568 section 6.1).
@@ -92,3 +94,6 @@ impl Keyless {
         }
     }
 }
+
+/// Payload types with their `a=fmtp`.
+pub type Fmtp = SmallVec<[(u8, Arc<str>); 1]>;

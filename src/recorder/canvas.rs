@@ -112,6 +112,11 @@ impl Canvas {
         }
     }
 
+    /// Whether nothing was drawn since it was begun or moved on.
+    pub fn is_blank(&self) -> bool {
+        self.drawn == 0
+    }
+
     fn note_drawn(&mut self, end: usize, room: usize) {
         self.drawn = self.drawn.max(end.min(room));
     }

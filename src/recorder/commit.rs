@@ -93,7 +93,7 @@ fn commit_batch(
         .into_iter()
         .map(|(end, start, sidecars)| {
             let is_safe = |n: usize| !failed.iter().any(|(other, _)| *other == n);
-            let recordings = outcomes(&end, sidecars, &parts, is_safe);
+            let recordings = outcomes(&end, start.is_some(), sidecars, &parts, is_safe);
             CallOutcome {
                 end,
                 start,
@@ -105,6 +105,7 @@ fn commit_batch(
 
 fn outcomes(
     end: &CallEnd,
+    has_begun: bool,
     mut sidecars: Vec<(TenantId, usize, Sidecar)>,
     parts: &[(PartFile, Vec<u8>)],
     is_safe: impl Fn(usize) -> bool,
@@ -120,8 +121,12 @@ fn outcomes(
                 .filter(|(_, n, _)| is_safe(*n));
             let disposition = match (&owner.refusal, &recording, end.disposition) {
                 (Some(refusal), ..) => *refusal,
+                (None, Some((.., sidecar)), _) if sidecar.is_kept_raw() => Disposition::KeptRaw,
                 (None, Some(_), _) => Disposition::Recorded,
                 (None, None, Disposition::Recorded) => Disposition::StorageFailed,
+                (None, None, Disposition::UnsupportedCodec) if has_begun => {
+                    Disposition::StorageFailed
+                }
                 (None, None, other) => other,
             };
             RecordingOutcome {

@@ -4,11 +4,16 @@
 //! [`CallOutcome`] for each call that is over. Threads own their recordings by the call's key and do all decoding and file
 //! work; one more thread commits what is finished, many at a time.
 
+mod afterwards;
 mod canvas;
 mod commit;
+mod decoding;
 mod easel;
 mod encrypted;
 mod outputs;
+mod raw;
+#[cfg(test)]
+mod raw_tests;
 mod record;
 mod recording;
 mod recovery;
@@ -24,6 +29,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub use self::afterwards::Afterwards;
+use self::afterwards::Exits;
 pub use self::commit::{CallOutcome, RecordingOutcome};
 pub use self::record::{attribution as attribution_record, vantage_text};
 pub use self::recovery::{Recovered, recover};
@@ -48,6 +55,52 @@ pub struct Settings {
     pub when_full: WhenFull,
     /// Set while there is less space on the disk than is to stay free: nothing more is written until there is.
     pub storage_low: Arc<AtomicBool>,
+    /// Bytes of packets that may be kept of one recording; further ones are dropped, and counted.
+    pub raw_max_bytes: u64,
+    pub raw: Arc<RawCounters>,
+    /// Who decodes what was kept raw, when a call is over.
+    pub afterwards: Option<Afterwards>,
+}
+
+/// What was counted of audio that is not decoded here, by name. Monotonic.
+#[derive(Debug, Default)]
+pub struct RawCounters {
+    /// Packets kept as they came.
+    pub packets_kept: AtomicU64,
+    /// Packets that found no room in their file.
+    pub packets_dropped: AtomicU64,
+    /// Calls that went to a decoder of the operator's.
+    pub calls_decoded: AtomicU64,
+    /// Calls that found no room in its queue, or were being decoded when the daemon was told to stop.
+    pub calls_not_decoded: AtomicU64,
+    pub packets_decoded: AtomicU64,
+    /// Packets that gave no samples.
+    pub packets_failed: AtomicU64,
+    /// What decoders did wrong, in the order of [`crate::decoders::Error::CODES`].
+    failures: [AtomicU64; crate::decoders::Error::CODES.len()],
+}
+
+impl RawCounters {
+    fn add(counter: &AtomicU64, by: u64) {
+        counter.fetch_add(by, Ordering::Relaxed);
+    }
+
+    fn failed(&self, error: &crate::decoders::Error) {
+        let codes = crate::decoders::Error::CODES.iter();
+        let counters = codes.zip(&self.failures);
+        for (_, counter) in counters.filter(|(code, _)| **code == error.code()) {
+            RawCounters::add(counter, 1);
+        }
+    }
+
+    /// What decoders did wrong, by its code.
+    pub fn failures(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self
+            .failures
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed));
+        crate::decoders::Error::CODES.into_iter().zip(counts)
+    }
 }
 
 /// A file can wait; a wire cannot.
@@ -72,6 +125,7 @@ pub struct RecorderCounters {
     pub storage_errors: AtomicU64,
     pub recordings_finished: AtomicU64,
     pub recordings_failed: AtomicU64,
+    pub raw: Arc<RawCounters>,
 }
 
 impl RecorderCounters {
@@ -100,14 +154,19 @@ impl Recorder {
         settings: Settings,
         outcome: impl FnMut(CallOutcome) + Send + 'static,
     ) -> std::io::Result<Recorder> {
-        let counters = Arc::new(RecorderCounters::default());
+        let counters = Arc::new(RecorderCounters {
+            raw: settings.raw.clone(),
+            ..RecorderCounters::default()
+        });
         let settings = Arc::new(settings);
         let (commits, committer) = commit::start(settings.clone(), counters.clone(), outcome)?;
+        let (exits, decoding) = Exits::open(&settings, commits)?;
         let mut queues = Vec::new();
         let mut threads = vec![committer];
+        threads.extend(decoding);
         for n in 0..settings.threads.max(1) {
             let (queue, events): (_, Receiver<Event>) = sync_channel(settings.queue_events.max(1));
-            let worker = worker::Worker::new(settings.clone(), counters.clone(), commits.clone());
+            let worker = worker::Worker::new(settings.clone(), counters.clone(), exits.clone());
             let thread = std::thread::Builder::new().name(format!("recorder-{n}"));
             threads.push(thread.spawn(move || worker.run(&events))?);
             queues.push(queue);

@@ -32,6 +32,7 @@ impl Recording {
             }
         }
         let facts = self.facts(settings);
+        let raw = self.raw.as_ref().map(|raw| raw.record.clone());
         for output in self
             .outputs
             .iter_mut()
@@ -44,7 +45,8 @@ impl Recording {
             );
             let opened = PartFile::create(&settings.layout, name).and_then(|part| {
                 part.write_at(&facts.format.header(0), 0)?;
-                let sidecar = record::sidecar(&facts, info, output.tenant, &name, None);
+                let mut sidecar = record::sidecar(&facts, info, output.tenant, &name, None);
+                sidecar.raw.clone_from(&raw);
                 record::write_interim(&settings.layout, &name, &sidecar)?;
                 Ok(part)
             });
@@ -62,10 +64,16 @@ impl Recording {
             return Ok(());
         }
         self.follow_owners(info, settings)?;
+        self.write_interims(info, settings)
+    }
+
+    /// Writes what is known of the call beside each of its files.
+    pub(super) fn write_interims(&self, info: &CallInfo, settings: &Settings) -> Result<(), Error> {
         let facts = self.facts(settings);
         for output in &self.outputs {
             if let Some(part) = &output.part {
-                let sidecar = record::sidecar(&facts, info, output.tenant, &part.name, None);
+                let mut sidecar = record::sidecar(&facts, info, output.tenant, &part.name, None);
+                sidecar.raw = self.raw.as_ref().map(|raw| raw.record.clone());
                 record::write_interim(&settings.layout, &part.name, &sidecar)?;
             }
         }

@@ -81,6 +81,7 @@ pub fn sidecar(
             end.digits.iter().map(record).collect()
         }),
         packets_dropped: 0,
+        raw: None,
     }
 }
 
@@ -210,7 +211,7 @@ pub fn write_interim(
 
 /// Takes away the unfinished files of a tenant whose call it turned out not to be.
 pub fn remove(layout: &Layout, name: &RecordingName) {
-    for kind in [Kind::AudioPart, Kind::SidecarPart] {
+    for kind in [Kind::AudioPart, Kind::SidecarPart, Kind::RawPart] {
         // What cannot be removed is found by the next start's recovery.
         let _ = std::fs::remove_file(layout.path(name, kind));
     }

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::Settings;
 use super::canvas::{Canvas, Rest, silence};
 use super::easel::Easel;
+use super::raw::Raw;
 use super::record::{self, Facts};
 use super::segments::{Span, Spans};
 use super::track::{Drawing, Track};
@@ -21,7 +22,7 @@ use crate::storage::{Cause, Error, PartFile, SampleFormat, Sidecar, WavFormat};
 pub struct Recording {
     pub(super) start: Timestamp,
     pub(super) sample_rate_hz: u32,
-    /// `None` until the first audio that can be decoded: a call without any leaves no file.
+    /// `None` until the first audio, decoded or kept raw: a call without any leaves no file.
     pub(super) format: Option<WavFormat>,
     /// What is drawn and not written, while the canvas is lent to others.
     rest: Option<Rest>,
@@ -36,6 +37,8 @@ pub struct Recording {
     pub(super) outages: Spans,
     /// The storage did not take the last block.
     failing: bool,
+    /// Where something of the call is kept raw.
+    pub(super) raw: Option<Box<Raw>>,
 }
 
 /// One tenant's file; none while the storage refuses it.
@@ -80,6 +83,7 @@ impl Recording {
             packets_dropped: 0,
             outages: Spans::default(),
             failing: false,
+            raw: None,
         }
     }
 
@@ -113,6 +117,7 @@ impl Recording {
         settings: &Settings,
         easel: &mut Easel,
     ) -> Trouble {
+        self.gather_raw(&block);
         for side in Side::BOTH {
             let pieces = &mut block.sides[side];
             if !pieces.is_sorted_by_key(|piece| piece.position) {
@@ -120,7 +125,9 @@ impl Recording {
             }
         }
         if self.format.is_none() {
-            self.format = first_decodable(&block).map(|codec| self.choose_format(codec, settings));
+            let audio = first_audio(&block, Codec::is_decodable)
+                .or_else(|| first_audio(&block, Codec::is_kept_raw));
+            self.format = audio.map(|codec| self.choose_format(codec, settings));
         }
         let Some(format) = self.format else {
             self.note_undecodable(&block);
@@ -137,6 +144,7 @@ impl Recording {
             let drawn = self.draw_block(&block, format, easel);
             trouble.note(drawn);
         }
+        trouble.join(self.write_raw(info, settings));
         self.settle(&mut trouble, &block);
         trouble
     }
@@ -176,6 +184,10 @@ impl Recording {
             self.draw_side(side, block, easel, &mut early);
         }
         let canvas = easel.canvas.as_mut().expect("it was begun above");
+        if canvas.is_blank() && early.is_empty() && format.sample_format == SampleFormat::Pcm16 {
+            canvas.advance(frames);
+            return self.lengthen((begin + frames as i64) as u64, format);
+        }
         canvas.render(frames, &mut easel.buffer);
         canvas.advance(frames);
         let wrote = self.write(begin as u64, &easel.buffer, format);
@@ -350,6 +362,19 @@ impl Recording {
         result
     }
 
+    /// Silence up to `to` that takes no room on the disk, in a file of PCM.
+    fn lengthen(&mut self, to: u64, format: WavFormat) -> Result<(), Error> {
+        if to <= self.written {
+            return Ok(());
+        }
+        let parts = self.outputs.iter().filter_map(|o| o.part.as_ref());
+        for part in parts {
+            part.set_len(format.offset_of(to))?;
+        }
+        (self.written, self.filled) = (to, self.filled.max(to));
+        Ok(())
+    }
+
     /// A hole in a file reads as zeros, which is silence in PCM and a loud click in A-law: there it is filled.
     fn fill_holes(&mut self, to: u64, format: WavFormat) -> Result<(), Error> {
         if format.sample_format == SampleFormat::Pcm16 || to <= self.filled {
@@ -438,6 +463,7 @@ impl Recording {
             let mut sidecar = record::sidecar(&facts, info, output.tenant, &part.name, Some(end));
             record::describe_timeline(&mut sidecar, &self.tracks, &self.outages, end, &facts);
             sidecar.packets_dropped = self.packets_dropped;
+            sidecar.raw = self.raw_record(&part);
             finished.push(Finished {
                 tenant: output.tenant,
                 part,
@@ -471,6 +497,10 @@ impl Trouble {
             self.error.get_or_insert(error);
         }
     }
+
+    fn join(&mut self, other: Trouble) {
+        self.note(other.error.map_or(Ok(()), Err));
+    }
 }
 
 /// The format of a piece. Its number always is in the list; a wrong one would be no audio.
@@ -497,10 +527,11 @@ fn part_of<T>(items: &[T], position: i64, from: i64, to: i64) -> Option<&[T]> {
     items.get(begin..end).filter(|part| !part.is_empty())
 }
 
-fn first_decodable(block: &Block) -> Option<Codec> {
+/// The codec of the first piece that `is_wanted`.
+fn first_audio(block: &Block, is_wanted: fn(Codec) -> bool) -> Option<Codec> {
     let pieces = || Side::BOTH.into_iter().flat_map(|side| &block.sides[side]);
-    let decodable = pieces().filter(|piece| format_of(block, piece).codec.is_decodable());
-    decodable
+    let wanted = pieces().filter(|piece| is_wanted(format_of(block, piece).codec));
+    wanted
         .min_by_key(|piece| piece.position)
         .map(|piece| format_of(block, piece).codec)
 }

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use super::{Settings, record};
+use super::{Settings, raw, record};
 use crate::base::Timestamp;
 use crate::storage::{
-    Error, Kind, Layout, PartFile, RecordingName, Sidecar, WavInfo, commit, read_wav_info,
+    Error, Kind, Layout, PartFile, RAW_HEADER_LEN, RawRecord, RecordingName, Sidecar, WavInfo,
+    commit, read_wav_info,
 };
 
 /// What recovery found.
@@ -46,6 +47,12 @@ pub fn recover(settings: &Settings) -> Recovered {
                     Err(error) => recovered.failed.push(error),
                 }
             }
+            Kind::RawPart
+                if !layout.path(&name, Kind::AudioPart).exists()
+                    && !layout.path(&name, Kind::Audio).exists() =>
+            {
+                recovered.failed.push(orphan(layout, &name));
+            }
             Kind::SidecarPart if !layout.path(&name, Kind::AudioPart).exists() => {
                 recovered.empty += 1;
                 let _ = std::fs::remove_file(layout.path(&name, kind));
@@ -58,6 +65,12 @@ pub fn recover(settings: &Settings) -> Recovered {
         commit_batch(layout, batch, &mut recovered);
     }
     recovered
+}
+
+/// Packets without a recording: nobody but a person can have taken that away. They stay.
+fn orphan(layout: &Layout, name: &RecordingName) -> Error {
+    let path = layout.path(name, Kind::RawPart);
+    Error::io("find the recording of", &path)(std::io::ErrorKind::NotFound.into())
 }
 
 fn commit_batch(layout: &Layout, batch: Vec<(PartFile, Sidecar)>, recovered: &mut Recovered) {
@@ -80,8 +93,8 @@ fn commit_batch(layout: &Layout, batch: Vec<(PartFile, Sidecar)>, recovered: &mu
 
 /// Sets header and length of an audio file and makes its sidecar; `None` for a file without samples, which goes.
 fn finish_part(layout: &Layout, name: RecordingName) -> Result<Option<(PartFile, Sidecar)>, Error> {
-    let part = PartFile::reopen(layout, name)?;
-    let info = match read_wav_info(part.file(), part.path()) {
+    let mut part = PartFile::reopen(layout, name)?;
+    let mut info = match read_wav_info(part.file(), part.path()) {
         Ok(info) => info,
         Err(Error::NotWav { .. }) if part.size_bytes()? <= crate::storage::HEADER_LEN => {
             record::remove(layout, &name);
@@ -89,14 +102,47 @@ fn finish_part(layout: &Layout, name: RecordingName) -> Result<Option<(PartFile,
         }
         Err(error) => return Err(error),
     };
+    let raw = finish_raw(layout, &mut part, &info)?;
+    // Its last packets are behind the audio, where nothing else was heard.
+    info.frames = info.frames.max(raw.as_ref().map_or(0, |raw| raw.end));
     if info.frames == 0 {
         record::remove(layout, &name);
         return Ok(None);
     }
     part.set_len(info.format.offset_of(info.frames))?;
     part.write_at(&info.format.header(info.frames), 0)?;
-    let sidecar = sidecar_of(layout, &name, &info);
+    let mut sidecar = sidecar_of(layout, &name, &info);
+    sidecar.raw = raw.map(|raw| raw.named(&name));
     Ok(Some((part, sidecar)))
+}
+
+/// Cuts the packets behind the last whole one, and says what they are; one without any goes.
+fn finish_raw(
+    layout: &Layout,
+    part: &mut PartFile,
+    info: &WavInfo,
+) -> Result<Option<raw::Survey>, Error> {
+    let Some(path) = part.raw().map(|raw| raw.path().to_owned()) else {
+        return Ok(None);
+    };
+    let interim = interim(layout, &part.name);
+    let start = Timestamp::from_nanos(interim.started_at_ns);
+    let survey = raw::survey(&path, start, info.format.sample_rate_hz, interim.raw);
+    let survey = match survey {
+        Ok(survey) if survey.record.packets > 0 => survey,
+        // It was just being begun.
+        Ok(_) => {
+            part.remove_raw()?;
+            return Ok(None);
+        }
+        Err(_) if part.raw_bytes() <= RAW_HEADER_LEN => {
+            part.remove_raw()?;
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    part.cut_raw(survey.whole_bytes)?;
+    Ok(Some(survey))
 }
 
 /// The audio has its name and the sidecar has not: the run ended between the two.
@@ -108,7 +154,11 @@ fn finish_renamed(layout: &Layout, name: RecordingName) -> Result<Sidecar, Error
     let sidecar = match Sidecar::read(&interim) {
         // It is the final one: only its name is missing.
         Ok(sidecar) if sidecar.end_reason.is_some() => sidecar,
-        _ => sidecar_of(layout, &name, &info),
+        _ => {
+            let mut sidecar = sidecar_of(layout, &name, &info);
+            sidecar.raw = renamed_raw(layout, &name, &sidecar)?;
+            sidecar
+        }
     };
     std::fs::write(&interim, sidecar.to_bytes()).map_err(Error::io("write", &interim))?;
     let written = std::fs::File::open(&interim).and_then(|file| file.sync_all());
@@ -118,15 +168,24 @@ fn finish_renamed(layout: &Layout, name: RecordingName) -> Result<Sidecar, Error
     Ok(sidecar)
 }
 
+/// What is in the packets that have their name already.
+fn renamed_raw(
+    layout: &Layout,
+    name: &RecordingName,
+    sidecar: &Sidecar,
+) -> Result<Option<RawRecord>, Error> {
+    let path = layout.path(name, Kind::Raw);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let start = Timestamp::from_nanos(sidecar.started_at_ns);
+    let survey = raw::survey(&path, start, sidecar.sample_rate_hz, sidecar.raw.clone())?;
+    Ok(Some(survey.named(name)))
+}
+
 /// The interim sidecar completed with what the file tells; without one, only what path and file tell.
 fn sidecar_of(layout: &Layout, name: &RecordingName, info: &WavInfo) -> Sidecar {
-    let interim = layout.path(name, Kind::SidecarPart);
-    let mut sidecar = match Sidecar::read(&interim) {
-        Ok(sidecar) if sidecar.recording_id == name.id && sidecar.tenant_id == name.tenant => {
-            sidecar
-        }
-        _ => bare_sidecar(name, &interim),
-    };
+    let mut sidecar = interim(layout, name);
     let rate = i64::from(info.format.sample_rate_hz);
     let length_ns = (info.frames as i64).saturating_mul(1_000_000_000) / rate;
     let ended_at = Timestamp::from_nanos(sidecar.started_at_ns.saturating_add(length_ns));
@@ -138,6 +197,17 @@ fn sidecar_of(layout: &Layout, name: &RecordingName, info: &WavInfo) -> Sidecar 
     sidecar.samples = info.frames;
     sidecar.size_bytes = info.format.offset_of(info.frames);
     sidecar
+}
+
+/// What the run knew of the call, or what its name tells.
+fn interim(layout: &Layout, name: &RecordingName) -> Sidecar {
+    let interim = layout.path(name, Kind::SidecarPart);
+    match Sidecar::read(&interim) {
+        Ok(sidecar) if sidecar.recording_id == name.id && sidecar.tenant_id == name.tenant => {
+            sidecar
+        }
+        _ => bare_sidecar(name, &interim),
+    }
 }
 
 fn bare_sidecar(name: &RecordingName, interim: &Path) -> Sidecar {

@@ -3,6 +3,8 @@
 use crate::base::Side;
 use crate::storage::{Cause, SegmentRecord};
 
+/// Samples that may be missing between packets where drift was repaired: filled with the sample before them.
+pub const SEAM: i64 = 8;
 /// Spans listed for one side of a recording; further ones are counted.
 const MAX_SPANS: usize = 4096;
 

@@ -20,11 +20,11 @@ use crate::engine::event::{
 use crate::engine::plan::CallKey;
 use crate::storage::{Cause, HEADER_LEN, Layout, SampleFormat, Sidecar};
 
-const START: Timestamp = Timestamp::from_secs_nanos(1_800_000_000, 0);
-const CALL: CallKey = CallKey(1);
-const OTHER: TenantId = TenantId(Uuid::from_u128(7));
+pub(super) const START: Timestamp = Timestamp::from_secs_nanos(1_800_000_000, 0);
+pub(super) const CALL: CallKey = CallKey(1);
+pub(super) const OTHER: TenantId = TenantId(Uuid::from_u128(7));
 
-fn settings(root: &Path) -> Settings {
+pub(super) fn settings(root: &Path) -> Settings {
     Settings {
         layout: Layout::new(root),
         keep_g711: false,
@@ -34,10 +34,13 @@ fn settings(root: &Path) -> Settings {
         queue_events: 16,
         when_full: WhenFull::Wait,
         storage_low: Arc::new(AtomicBool::new(false)),
+        raw_max_bytes: 1 << 20,
+        raw: Arc::default(),
+        afterwards: None,
     }
 }
 
-fn info(tenants: &[TenantId]) -> Arc<CallInfo> {
+pub(super) fn info(tenants: &[TenantId]) -> Arc<CallInfo> {
     let nowhere = "10.0.0.1".parse().unwrap();
     let attribution = Directory::empty().attribute(&CallFacts {
         sensor: "test",
@@ -80,7 +83,7 @@ fn info(tenants: &[TenantId]) -> Arc<CallInfo> {
 }
 
 /// A block with pieces of 160 bytes PCMU: side, number of the packet (which is also its place, in packets), fill.
-fn block(index: u64, late: bool, pieces: &[(Side, u32, u8)]) -> Block {
+pub(super) fn block(index: u64, late: bool, pieces: &[(Side, u32, u8)]) -> Block {
     let mut sides = PerSide::<Vec<Piece>>::default();
     let mut bytes = Vec::new();
     for &(side, number, fill) in pieces {
@@ -107,12 +110,13 @@ fn block(index: u64, late: bool, pieces: &[(Side, u32, u8)]) -> Block {
         late,
         dropped_before: 0,
         sides,
+        headers: PerSide::default(),
         chunks: smallvec![Arc::new(bytes)],
         formats: Arc::new(vec![format]),
     }
 }
 
-fn end(info: &Arc<CallInfo>, packets: u64) -> Box<CallEnd> {
+pub(super) fn end(info: &Arc<CallInfo>, packets: u64) -> Box<CallEnd> {
     Box::new(CallEnd {
         call: CALL,
         info: info.clone(),
@@ -129,7 +133,7 @@ fn end(info: &Arc<CallInfo>, packets: u64) -> Box<CallEnd> {
 }
 
 /// Runs events through a recorder and gives what became of the call.
-fn record(settings: &Settings, events: Vec<Event>) -> CallOutcome {
+pub(super) fn record(settings: &Settings, events: Vec<Event>) -> CallOutcome {
     let (sender, outcomes) = channel();
     let mut recorder = Recorder::start(settings.clone(), move |outcome| {
         sender.send(outcome).unwrap()
@@ -140,7 +144,7 @@ fn record(settings: &Settings, events: Vec<Event>) -> CallOutcome {
     outcomes.recv().unwrap()
 }
 
-fn events(info: &Arc<CallInfo>, blocks: Vec<Block>, packets: u64) -> Vec<Event> {
+pub(super) fn events(info: &Arc<CallInfo>, blocks: Vec<Block>, packets: u64) -> Vec<Event> {
     let mut events = vec![
         Event::Call {
             call: CALL,
@@ -162,7 +166,7 @@ fn events(info: &Arc<CallInfo>, blocks: Vec<Block>, packets: u64) -> Vec<Event> 
 }
 
 /// Frames of a PCM file as hound reads it.
-fn frames(path: &Path) -> Vec<(i16, i16)> {
+pub(super) fn frames(path: &Path) -> Vec<(i16, i16)> {
     let mut reader = hound::WavReader::open(path).unwrap();
     let samples: Vec<i16> = reader.samples().map(Result::unwrap).collect();
     samples
@@ -171,7 +175,7 @@ fn frames(path: &Path) -> Vec<(i16, i16)> {
         .collect()
 }
 
-fn only_recording(outcome: &CallOutcome) -> (&Sidecar, &str) {
+pub(super) fn only_recording(outcome: &CallOutcome) -> (&Sidecar, &str) {
     assert_eq!(outcome.recordings.len(), 1);
     let (sidecar, path) = outcome.recordings[0]
         .recording

@@ -3,13 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::canvas::Law;
-use super::segments::{Span, Spans};
+use super::segments::{SEAM, Span, Spans};
 use crate::codec::{Codec, Decoder, PayloadFormat, Resampler};
 use crate::engine::event::Piece;
 use crate::storage::Cause;
 
-/// Samples that may be missing between packets where drift was repaired: filled with the sample before them.
-const SEAM: i64 = 8;
 /// Decoders kept for one side; a stream that changes its codec more often starts them anew.
 const MAX_DECODERS: usize = 8;
 
@@ -43,7 +41,7 @@ struct StreamDecoder {
 /// A resampler with its place on the timeline. Its output is one unbroken stretch: where packets move by a sample to follow
 /// a drifting clock, a sample is repeated or left out.
 #[derive(Debug)]
-struct Resampling {
+pub struct Resampling {
     resampler: Resampler,
     input_rate_hz: u32,
     /// Where the next output sample belongs.
@@ -237,7 +235,7 @@ impl Track {
 }
 
 impl Resampling {
-    fn new(input_rate_hz: u32, rate_hz: u32) -> Option<Resampling> {
+    pub fn new(input_rate_hz: u32, rate_hz: u32) -> Option<Resampling> {
         let resampler = Resampler::new(input_rate_hz, rate_hz)?;
         Some(Resampling {
             resampler,
@@ -251,7 +249,7 @@ impl Resampling {
 
     /// Turns `samples` of a packet at `position` into samples of the recording; where those begin. After a gap the filter
     /// begins anew.
-    fn push(&mut self, position: i64, samples: &mut Vec<i16>, rate_hz: u32) -> i64 {
+    pub fn push(&mut self, position: i64, samples: &mut Vec<i16>, rate_hz: u32) -> i64 {
         let input = std::mem::take(samples);
         let before = self.inputs * i64::from(rate_hz) / i64::from(self.input_rate_hz);
         let moved = position.saturating_sub(self.origin.saturating_add(before));
@@ -275,6 +273,13 @@ impl Resampling {
         let begin = self.output_at;
         self.output_at += samples.len() as i64;
         begin
+    }
+
+    /// The samples that waited for what follows, and where they belong.
+    pub fn finish(&mut self) -> (i64, Vec<i16>) {
+        let mut samples = Vec::new();
+        self.resampler.finish(&mut samples);
+        (self.output_at, samples)
     }
 
     fn restart(&mut self, position: i64, rate_hz: u32) {

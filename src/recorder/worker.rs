@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use super::afterwards::Exits;
 use super::commit::Ready;
 use super::easel::Easel;
 use super::recording::{Recording, Trouble};
@@ -20,7 +21,7 @@ const REST: Duration = Duration::from_millis(1);
 pub struct Worker {
     settings: Arc<Settings>,
     counters: Arc<RecorderCounters>,
-    commits: Sender<Ready>,
+    exits: Exits,
     calls: WireMap<CallKey, Call>,
     complaints: Complaints,
     easel: Easel,
@@ -33,15 +34,11 @@ struct Call {
 }
 
 impl Worker {
-    pub fn new(
-        settings: Arc<Settings>,
-        counters: Arc<RecorderCounters>,
-        commits: Sender<Ready>,
-    ) -> Self {
+    pub fn new(settings: Arc<Settings>, counters: Arc<RecorderCounters>, exits: Exits) -> Self {
         Worker {
             settings,
             counters,
-            commits,
+            exits,
             calls: WireMap::default(),
             complaints: Complaints::default(),
             easel: Easel::default(),
@@ -137,11 +134,11 @@ impl Worker {
             }
             None => Vec::new(),
         };
-        // The committing thread outlives this one.
-        let _ = self.commits.send(Ready {
+        let ready = Ready {
             end,
             start,
             finished,
-        });
+        };
+        self.exits.take(ready, &self.settings);
     }
 }

@@ -17,14 +17,19 @@ pub enum Kind {
     Sidecar,
     AudioPart,
     SidecarPart,
+    /// Packets that could not be decoded.
+    Raw,
+    RawPart,
 }
 
 impl Kind {
-    const ALL: [Kind; 4] = [
+    const ALL: [Kind; 6] = [
         Kind::AudioPart,
         Kind::SidecarPart,
         Kind::Audio,
         Kind::Sidecar,
+        Kind::RawPart,
+        Kind::Raw,
     ];
 
     fn extension(self) -> &'static str {
@@ -33,6 +38,8 @@ impl Kind {
             Kind::Sidecar => "json",
             Kind::AudioPart => "wav.part",
             Kind::SidecarPart => "json.part",
+            Kind::Raw => "rtp.pcap",
+            Kind::RawPart => "rtp.pcap.part",
         }
     }
 }

@@ -5,6 +5,7 @@
 //! <root>/<tenant id>/<yyyy>/<mm>/<dd>/<recording id>.json       the sidecar
 //! <root>/<tenant id>/<yyyy>/<mm>/<dd>/<recording id>.wav.part   the audio while the call lasts
 //! <root>/<tenant id>/<yyyy>/<mm>/<dd>/<recording id>.json.part  what is known of the call while it lasts
+//! <root>/<tenant id>/<yyyy>/<mm>/<dd>/<recording id>.rtp.pcap   packets that could not be decoded, where there are any
 //! <root>/.callreel.lock                                         held by the daemon that writes here
 //! ```
 //!
@@ -15,6 +16,7 @@ mod error;
 mod layout;
 mod lock;
 mod partition;
+mod raw;
 mod sidecar;
 mod wav;
 
@@ -22,8 +24,9 @@ pub use error::Error;
 pub use layout::{Kind, Layout, RecordingName};
 pub use lock::StorageLock;
 pub use partition::{PartFile, commit, sync_all};
+pub use raw::{RAW_HEADER_LEN, RawPacket, RawReader, RawScale, raw_header};
 pub use sidecar::{
-    AttributionRecord, Cause, DigitRecord, PartyRecord, SIDECAR_VERSION, SegmentRecord, Sidecar,
-    StreamRecord, TransferRecord,
+    AttributionRecord, Cause, DigitRecord, PartyRecord, RawRecord, RawState, RawStreamRecord,
+    SIDECAR_VERSION, SegmentRecord, Sidecar, StreamRecord, TransferRecord,
 };
 pub use wav::{HEADER_LEN, SampleFormat, WavFormat, WavInfo, read_wav_info};

@@ -6,20 +6,29 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::{Error, Kind, Layout, RecordingName};
+use super::{Error, Kind, Layout, RAW_HEADER_LEN, RecordingName, raw_header};
 
-/// The audio file of a call that lasts.
+/// The audio file of a call that lasts, or the packets beside it.
 #[derive(Debug)]
 pub struct PartFile {
     file: File,
     path: PathBuf,
     pub name: RecordingName,
+    kind: Kind,
+    /// Bytes of a file of packets, up to the end of its last whole one.
+    len: u64,
+    /// The packets that could not be decoded, beside the audio; they go where it goes.
+    raw: Option<Box<PartFile>>,
 }
 
 impl PartFile {
     /// Creates the file; its folder too. A file left by a run that was broken off is begun anew.
     pub fn create(layout: &Layout, name: RecordingName) -> Result<PartFile, Error> {
-        let path = layout.path(&name, Kind::AudioPart);
+        PartFile::create_kind(layout, name, Kind::AudioPart)
+    }
+
+    fn create_kind(layout: &Layout, name: RecordingName, kind: Kind) -> Result<PartFile, Error> {
+        let path = layout.path(&name, kind);
         let open = || {
             File::options()
                 .create(true)
@@ -41,18 +50,89 @@ impl PartFile {
             file: file.map_err(Error::io("create", &path))?,
             path,
             name,
+            kind,
+            len: 0,
+            raw: None,
         })
     }
 
     /// Opens what an earlier run left.
     pub fn reopen(layout: &Layout, name: RecordingName) -> Result<PartFile, Error> {
-        let path = layout.path(&name, Kind::AudioPart);
+        let mut audio = PartFile::reopen_kind(layout, name, Kind::AudioPart)?;
+        let (raw, part) = (
+            layout.path(&name, Kind::Raw),
+            layout.path(&name, Kind::RawPart),
+        );
+        // The run ended between the two renames of a commit.
+        if raw.exists() && !part.exists() {
+            std::fs::rename(&raw, &part).map_err(Error::io("rename", &raw))?;
+        }
+        if part.exists() {
+            let raw = PartFile::reopen_kind(layout, name, Kind::RawPart)?;
+            audio.raw = Some(Box::new(raw));
+        }
+        Ok(audio)
+    }
+
+    fn reopen_kind(layout: &Layout, name: RecordingName, kind: Kind) -> Result<PartFile, Error> {
+        let path = layout.path(&name, kind);
         let file = File::options()
             .read(true)
             .write(true)
             .open(&path)
             .map_err(Error::io("open", &path))?;
-        Ok(PartFile { file, path, name })
+        Ok(PartFile {
+            len: file.metadata().map_err(Error::io("examine", &path))?.len(),
+            file,
+            path,
+            name,
+            kind,
+            raw: None,
+        })
+    }
+
+    /// The packets beside the audio, if there is a file of them.
+    pub fn raw(&self) -> Option<&PartFile> {
+        self.raw.as_deref()
+    }
+
+    /// Bytes of the file of packets.
+    pub fn raw_bytes(&self) -> u64 {
+        self.raw().map_or(0, |raw| raw.len)
+    }
+
+    /// Appends whole packets to the file of packets, which is begun when there is none.
+    pub fn append_raw(&mut self, layout: &Layout, packets: &[u8]) -> Result<(), Error> {
+        let raw = match &mut self.raw {
+            Some(raw) => raw,
+            none => {
+                let mut raw = PartFile::create_kind(layout, self.name, Kind::RawPart)?;
+                raw.write_at(&raw_header(), 0)?;
+                raw.len = RAW_HEADER_LEN;
+                none.insert(Box::new(raw))
+            }
+        };
+        // What a failed write left is written over by the next.
+        raw.write_at(packets, raw.len)?;
+        raw.len += packets.len() as u64;
+        Ok(())
+    }
+
+    /// Cuts the file of packets: what is behind its last whole one is no packet.
+    pub fn cut_raw(&mut self, len: u64) -> Result<(), Error> {
+        if let Some(raw) = &mut self.raw {
+            raw.set_len(len)?;
+            raw.len = len;
+        }
+        Ok(())
+    }
+
+    /// Takes the file of packets away: what was in it is in the audio.
+    pub fn remove_raw(&mut self) -> Result<(), Error> {
+        match self.raw.take() {
+            Some(raw) => std::fs::remove_file(&raw.path).map_err(Error::io("remove", &raw.path)),
+            None => Ok(()),
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -104,16 +184,23 @@ impl PartFile {
 
     /// A second file with the same content, in another partition.
     pub fn copy_to(&self, layout: &Layout, name: RecordingName) -> Result<PartFile, Error> {
-        let copy = PartFile::create(layout, name)?;
+        let mut copy = PartFile::create_kind(layout, name, self.kind)?;
         std::fs::copy(&self.path, &copy.path).map_err(Error::io("copy", &self.path))?;
+        copy.len = self.len;
+        if let Some(raw) = &self.raw {
+            copy.raw = Some(Box::new(raw.copy_to(layout, name)?));
+        }
         Ok(copy)
     }
 
     /// Moves the file to another tenant's partition: the answer told whose call it is.
     pub fn move_to(&mut self, layout: &Layout, name: RecordingName) -> Result<(), Error> {
-        let path = layout.path(&name, Kind::AudioPart);
+        let path = layout.path(&name, self.kind);
         let folder = layout.folder(&name);
         std::fs::create_dir_all(&folder).map_err(Error::io("create the folder", &folder))?;
+        if let Some(raw) = &mut self.raw {
+            raw.move_to(layout, name)?;
+        }
         std::fs::rename(&self.path, &path).map_err(Error::io("move", &self.path))?;
         self.path = path;
         self.name = name;
@@ -124,7 +211,7 @@ impl PartFile {
 /// From this many files on, one sync of the whole file system is cheaper than one of each.
 const SYNC_TOGETHER: usize = 8;
 
-/// Finishes recordings (invariant I1): audio synced, renamed; sidecar written, synced, renamed; folders synced. Each step
+/// Finishes recordings (invariant I1): packets and audio synced, renamed; sidecar written, synced, renamed; folders synced. Each step
 /// for all of them before the next. Gives the ones that failed, with the reason; the others are finished.
 pub fn commit(layout: &Layout, parts: &[(PartFile, Vec<u8>)]) -> Vec<(usize, Error)> {
     let mut failed: Vec<(usize, Error)> = Vec::new();
@@ -147,10 +234,15 @@ pub fn commit(layout: &Layout, parts: &[(PartFile, Vec<u8>)]) -> Vec<(usize, Err
     }
     step(&mut |n| {
         let part = &parts[n].0;
-        if !together {
-            part.file
-                .sync_data()
-                .map_err(Error::io("sync", &part.path))?;
+        for file in part.raw().into_iter().chain([part]) {
+            if !together {
+                file.file
+                    .sync_data()
+                    .map_err(Error::io("sync", &file.path))?;
+            }
+        }
+        if part.raw.is_some() {
+            rename(layout, &part.name, Kind::RawPart, Kind::Raw)?;
         }
         rename(layout, &part.name, Kind::AudioPart, Kind::Audio)
     });

@@ -63,6 +63,65 @@ pub struct Sidecar {
     /// Packets that reached the sensor and not the file, by cause.
     #[serde(default)]
     pub packets_dropped: u64,
+    /// Audio that was kept as it came, for want of a decoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<RawRecord>,
+}
+
+/// The packets whose audio could not be decoded when they came. In the file, the time of a packet is that of its place on the
+/// timeline: `place = round((time - started_at) * sample_rate_hz)`, exact to the sample.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RawRecord {
+    /// Name of the file, a pcap, in the same folder; `None` when all of it was decoded and it was removed.
+    pub file: Option<String>,
+    pub size_bytes: u64,
+    pub packets: u64,
+    /// Packets that are not in the file: it was as long as it may be, or the storage did not take them.
+    pub packets_dropped: u64,
+    pub streams: Vec<RawStreamRecord>,
+}
+
+/// The packets of one payload type of one stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RawStreamRecord {
+    pub side: Side,
+    pub source: String,
+    pub destination: String,
+    /// Hexadecimal.
+    pub ssrc: String,
+    pub payload_type: u8,
+    /// As in `a=rtpmap`; `PT` and the payload type where nobody said.
+    pub encoding: String,
+    pub clock_rate_hz: u32,
+    pub fmtp: Option<String>,
+    /// Also those that found no room in the file.
+    pub packets: u64,
+    /// Places of the first and of the last packet.
+    pub first: u64,
+    pub last: u64,
+    pub state: RawState,
+    /// Packets that a decoder did not make samples of.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub packets_failed: u64,
+    /// Why, in the words of the decoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// What became of packets that could not be decoded when they came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RawState {
+    /// Their audio is in no file yet.
+    Kept,
+    /// A decoder outside this program made samples of them, and those are in the audio file.
+    Decoded,
+    /// It failed, for some of them or all.
+    Failed,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -116,6 +175,8 @@ pub enum Cause {
     Storage,
     /// What the side sent was encrypted, and there was no key.
     Encrypted,
+    /// The decoder outside this program failed.
+    DecoderFailed,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -203,7 +264,24 @@ impl Sidecar {
             streams: Vec::new(),
             digits: Vec::new(),
             packets_dropped: 0,
+            raw: None,
         }
+    }
+
+    /// Whether audio of the call is only in the file of packets. A payload type that nobody described does not count beside
+    /// audio of the same side that was decoded: it may be anything.
+    pub fn is_kept_raw(&self) -> bool {
+        let raw = self.raw.iter().flat_map(|raw| &raw.streams);
+        let is_heard = |side: Side, encoding: &str| {
+            let audible = |codec: &str| ![encoding, "CN", "telephone-event"].contains(&codec);
+            let mut streams = self.streams.iter().filter(|stream| stream.side == side);
+            streams.any(|stream| audible(&stream.codec))
+        };
+        raw.filter(|stream| stream.state != RawState::Decoded)
+            .any(|stream| {
+                stream.encoding != format!("PT{}", stream.payload_type)
+                    || !is_heard(stream.side, &stream.encoding)
+            })
     }
 
     pub fn read(path: &Path) -> Result<Sidecar, Error> {

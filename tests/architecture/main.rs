@@ -36,7 +36,11 @@ const ROOMS: &[(&str, May)] = &[
     ),
     ("access", May::Use(&["base"])),
     ("catalog", May::Use(&["base", "access"])),
-    ("recorder", May::UseCoreAnd(&["engine", "storage"])),
+    ("decoders", May::UseNothing),
+    (
+        "recorder",
+        May::UseCoreAnd(&["engine", "storage", "decoders"]),
+    ),
     ("api", May::Use(&["base", "access", "catalog", "storage"])),
     ("config", May::Use(&["base", "directory"])),
     ("fuzzing", May::UseCoreAnd(&["engine", "capture", "config"])),

@@ -7,7 +7,8 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 use serde::Serialize;
 
-use crate::config::Settings;
+use crate::config::{Decoders, Settings};
+use crate::daemon::probing;
 use crate::daemon::storekeeping::catalog_file;
 
 /// Something that a daemon would miss.
@@ -31,6 +32,7 @@ pub fn missing(settings: &Settings) -> Vec<Need> {
         .map(|(setting, message)| Need { setting, message })
         .collect();
     needs.extend(interfaces(&settings.capture.interfaces));
+    needs.extend(decoder(&settings.decoders));
     needs
 }
 
@@ -157,6 +159,21 @@ fn interfaces(names: &[String]) -> Vec<Need> {
     names.iter().filter(is_missing).map(message).collect()
 }
 
+/// It is started, locked in, and asked what it can.
+fn decoder(settings: &Decoders) -> Option<Need> {
+    if settings.ffmpeg.as_os_str().is_empty() {
+        return None;
+    }
+    let reason = probing::probe(settings).err()?;
+    Some(Need {
+        setting: "decoders.ffmpeg",
+        message: format!(
+            "{reason}; calls in iLBC, Speex and G.723.1 are kept raw, and `callreel decode` decodes them later (\"\" says that \
+             this is meant)"
+        ),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +183,7 @@ mod tests {
         settings.capture.interfaces = vec!["lo".into()];
         settings.storage.root = folder.join("a/b/recordings");
         settings.storage.min_free_mib = 0;
+        settings.decoders.ffmpeg = "".into();
         settings.catalog.url = format!("sqlite://{}/catalog.db", folder.display());
         settings
     }
@@ -189,6 +207,16 @@ mod tests {
         let found = missing(&settings);
         let named: Vec<&str> = found.iter().map(|need| need.setting).collect();
         assert_eq!(named, ["storage.root", "catalog.url", "capture.interfaces"]);
+    }
+
+    #[test]
+    fn a_decoder_that_is_not_there_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = settings(folder.path());
+        settings.decoders.ffmpeg = folder.path().join("no-ffmpeg");
+        let found = missing(&settings);
+        assert_eq!(found[0].setting, "decoders.ffmpeg");
+        assert!(found[0].message.contains("kept raw"), "{found:?}");
     }
 
     #[test]

@@ -91,7 +91,9 @@ pub fn survey(root: &Path) -> Survey {
         match kind {
             Kind::Audio => of_name.audio = true,
             Kind::Sidecar => of_name.sidecar = true,
-            Kind::AudioPart | Kind::SidecarPart => of_name.part = true,
+            Kind::AudioPart | Kind::SidecarPart | Kind::RawPart => of_name.part = true,
+            // It belongs to a recording that has its other files.
+            Kind::Raw => {}
         }
     }
     for (name, _) in found {

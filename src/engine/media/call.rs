@@ -1,5 +1,7 @@
 //! What media knows of one call.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::stream::Stream;
@@ -149,6 +151,16 @@ impl MediaCall {
         known(sender.other())
             .or_else(|| known(sender))
             .unwrap_or_else(|| PayloadFormat::from_static(payload_type))
+    }
+
+    /// `a=fmtp` of `payload_type` in a packet from `sender`, looked up as [`MediaCall::format`] does.
+    pub fn fmtp(&self, sender: Side, payload_type: u8) -> Option<Arc<str>> {
+        let known = |side: Side| {
+            let mut all = self.plan.sides[side].fmtp.iter();
+            all.find(|(known, _)| *known == payload_type)
+        };
+        let found = known(sender.other()).or_else(|| known(sender));
+        found.map(|(_, text)| text.clone())
     }
 
     /// Rate of the recording whose first packet is of `codec`.

@@ -23,6 +23,7 @@ pub struct Seen {
     pub timestamp: u32,
     pub sequence: u16,
     pub payload_type: u8,
+    pub marker: bool,
 }
 
 /// A packet that came and was not taken in yet.
@@ -76,6 +77,7 @@ impl Media {
             timestamp: rtp.timestamp,
             sequence: rtp.sequence,
             payload_type: rtp.payload_type,
+            marker: rtp.marker,
         }
     }
 

@@ -245,6 +245,7 @@ impl Media {
             overtaken,
             payload_type: seen.payload_type,
             timestamp: seen.timestamp,
+            marker: seen.marker,
             stored: seen.payload,
             packet: seen.packet,
         };

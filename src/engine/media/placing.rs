@@ -8,7 +8,7 @@ use super::{MediaCounters, REORDER_ALLOWANCE};
 use crate::base::{Side, Timestamp};
 use crate::codec::Codec;
 use crate::codec::PayloadFormat;
-use crate::engine::event::{Event, Piece, Sink};
+use crate::engine::event::{Event, Piece, RawHeader, Sink};
 use crate::rtp::{Placement, RtpPacket, StreamClock};
 
 /// One packet on its way to its place.
@@ -20,6 +20,7 @@ pub struct Arrived {
     pub overtaken: bool,
     pub payload_type: u8,
     pub timestamp: u32,
+    pub marker: bool,
     pub stored: Stored,
     /// The whole packet.
     pub packet: Stored,
@@ -33,6 +34,7 @@ impl Arrived {
             number: self.number,
             overtaken: self.overtaken,
             timestamp: self.timestamp,
+            marker: self.marker,
             bytes: payloads.bytes(self.stored).into(),
             is_whole: false,
         }
@@ -46,6 +48,7 @@ impl Arrived {
             number: self.number,
             overtaken: self.overtaken,
             timestamp: self.timestamp,
+            marker: self.marker,
             bytes: payloads.bytes(self.packet).into(),
             is_whole: true,
         }
@@ -66,6 +69,7 @@ impl Kept {
             overtaken: self.overtaken,
             payload_type: self.payload_type,
             timestamp: self.timestamp,
+            marker: self.marker,
             stored,
             packet: stored,
         }
@@ -183,15 +187,52 @@ pub fn put(
         }
     };
     match placed {
-        Put::Done => call.heard.decodable |= meaning.format.codec.is_decodable(),
-        Put::Late(block) => sink.event(Event::Block {
-            call: call.plan.call,
-            block,
-        }),
+        Put::Done if meaning.format.codec.is_decodable() => call.heard.decodable = true,
+        Put::Done => keep_header(stream, call, side, meaning, position, arrived),
+        Put::Late(mut block) => {
+            if meaning.format.codec.is_kept_raw() {
+                let header = header(stream, call, side, arrived);
+                block.headers[side].push(header);
+            }
+            sink.event(Event::Block {
+                call: call.plan.call,
+                block,
+            });
+        }
         Put::Outside => {
             stream.not_placed += 1;
             counters.not_placed += 1;
         }
+    }
+}
+
+/// What cannot be decoded here is kept with what its header said.
+#[cold]
+fn keep_header(
+    stream: &Stream,
+    call: &mut MediaCall,
+    side: Side,
+    meaning: &Meaning,
+    position: i64,
+    arrived: &Arrived,
+) {
+    if !meaning.format.codec.is_kept_raw() {
+        return;
+    }
+    let header = header(stream, call, side, arrived);
+    if let Some(timeline) = &mut call.timeline {
+        timeline.keep_header(side, position, header);
+    }
+}
+
+fn header(stream: &Stream, call: &MediaCall, side: Side, arrived: &Arrived) -> RawHeader {
+    RawHeader {
+        source: stream.key.flow.source,
+        destination: stream.key.flow.destination,
+        ssrc: stream.key.ssrc,
+        timestamp: arrived.timestamp,
+        marker: arrived.marker,
+        fmtp: call.fmtp(side, arrived.payload_type),
     }
 }
 

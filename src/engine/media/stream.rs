@@ -49,6 +49,7 @@ pub struct Kept {
     pub number: u64,
     pub overtaken: bool,
     pub timestamp: u32,
+    pub marker: bool,
     /// The packet as it came, or its payload alone.
     pub bytes: Box<[u8]>,
     pub is_whole: bool,

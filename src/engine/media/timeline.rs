@@ -7,7 +7,7 @@ use smallvec::{SmallVec, smallvec};
 use super::payloads::{Payloads, Stored};
 use crate::base::{PerSide, Side, Timestamp};
 use crate::codec::PayloadFormat;
-use crate::engine::event::{BLOCK, Block, Piece};
+use crate::engine::event::{BLOCK, Block, Piece, RawHeader};
 use crate::rtp::samples_between;
 
 /// Blocks that may be open at once. A packet further ahead than this disagrees with the clock and is refused.
@@ -46,6 +46,8 @@ struct OpenBlock {
     sides: PerSide<Vec<Piece>>,
     /// Numbers of the chunks that its pieces lie in. It holds each of them.
     chunks: SmallVec<[u32; 4]>,
+    /// Of packets that are kept raw; boxed, since few calls have any.
+    headers: Option<Box<PerSide<Vec<RawHeader>>>>,
 }
 
 impl Timeline {
@@ -123,10 +125,22 @@ impl Timeline {
             self.open.push(OpenBlock {
                 sides,
                 chunks: SmallVec::new(),
+                headers: None,
             });
         }
         self.open[ahead as usize].append(side, piece, stored, payloads);
         Put::Done
+    }
+
+    /// Keeps the header of the packet that was put last, at `position` of `side`.
+    #[cold]
+    pub fn keep_header(&mut self, side: Side, position: i64, header: RawHeader) {
+        let index = (position / self.samples_a_block()) as u64;
+        let ahead = index.checked_sub(self.next).map(|ahead| ahead as usize);
+        if let Some(block) = ahead.and_then(|ahead| self.open.get_mut(ahead)) {
+            let headers = block.headers.get_or_insert_default();
+            headers[side].push(header);
+        }
     }
 
     fn late_block(&self, index: u64, side: Side, piece: Piece, payload: &[u8]) -> Block {
@@ -142,6 +156,7 @@ impl Timeline {
             late: true,
             dropped_before: 0,
             sides,
+            headers: PerSide::default(),
             chunks: smallvec![Arc::new(payload.to_vec())],
             formats: self.formats.clone(),
         }
@@ -152,7 +167,11 @@ impl Timeline {
         if self.open.is_empty() {
             return None;
         }
-        let OpenBlock { sides, chunks } = self.open.remove(0);
+        let OpenBlock {
+            sides,
+            chunks,
+            headers,
+        } = self.open.remove(0);
         let index = self.next;
         self.next += 1;
         self.usual_pieces = PerSide {
@@ -164,6 +183,7 @@ impl Timeline {
             late: false,
             dropped_before: 0,
             sides,
+            headers: headers.map_or_else(PerSide::default, |headers| *headers),
             chunks: chunks
                 .into_iter()
                 .map(|chunk| payloads.share(chunk))

@@ -1,11 +1,13 @@
 //! What one side said of its media in SDP, as far as the media half needs it.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::protection::Offered;
 use crate::base::{Endpoint, PerSide, Side, Timestamp, Vantage};
 use crate::codec::{Codec, PayloadFormat};
-use crate::engine::plan::{CallKey, MediaPlan, SidePlan};
+use crate::engine::plan::{CallKey, Fmtp, MediaPlan, SidePlan};
 use crate::sip::{Direction, Media, MediaKind, Sdp};
 
 /// The audio of one side (RFC 3264): its first audio stream that is not refused.
@@ -24,6 +26,8 @@ pub struct Description {
     pub dtls: bool,
     /// It names the greeting of a ZRTP exchange.
     pub zrtp: bool,
+    /// As [`SidePlan::fmtp`].
+    pub fmtp: Fmtp,
 }
 
 /// Whether media is encrypted.
@@ -70,6 +74,7 @@ impl Description {
             crypto: Offered::all(media),
             dtls: media.dtls,
             zrtp: media.zrtp,
+            fmtp: fmtp(media),
         }
     }
 
@@ -77,6 +82,26 @@ impl Description {
     pub fn holds(&self) -> bool {
         self.silent_address || matches!(self.direction, Direction::SendOnly | Direction::Inactive)
     }
+}
+
+/// Bytes kept of one `a=fmtp`.
+const MAX_FMTP: usize = 256;
+/// Payload types whose `a=fmtp` is kept.
+const MAX_FMTPS: usize = 8;
+
+/// The parameters of formats that are kept raw; what is no printable ASCII is left out.
+fn fmtp(media: &Media<'_>) -> Fmtp {
+    let printable = |text: &str| -> String {
+        let graphic = |c: &char| c.is_ascii_graphic() || *c == ' ';
+        text.chars().filter(graphic).take(MAX_FMTP).collect()
+    };
+    let raw = media.formats.iter().filter(|f| {
+        let format = PayloadFormat::new(f.payload_type, f.encoding, f.clock_rate_hz, f.channels);
+        !f.fmtp.is_empty() && format.codec.is_kept_raw()
+    });
+    raw.map(|f| (f.payload_type, Arc::from(printable(f.fmtp))))
+        .take(MAX_FMTPS)
+        .collect()
 }
 
 fn secure(media: &Media<'_>) -> Secure {
@@ -178,6 +203,13 @@ impl Descriptions {
                     && !plan.endpoints.contains(&endpoint)
                 {
                     plan.endpoints.push(endpoint);
+                }
+                for (payload_type, text) in &description.fmtp {
+                    if plan.fmtp.len() < MAX_FMTPS
+                        && !plan.fmtp.iter().any(|(known, _)| known == payload_type)
+                    {
+                        plan.fmtp.push((*payload_type, text.clone()));
+                    }
                 }
                 for format in &description.formats {
                     if !plan
