@@ -168,6 +168,7 @@ fn lookups(directory: &Directory, calls: &[Call]) -> (f64, f64, usize) {
                     of(CandidateSource::To, &call.callee),
                 ],
                 headers: &|_| None,
+                tunnels: callreel::base::Tunnels::NONE,
             };
             owned += std::hint::black_box(directory.attribute(&facts))
                 .owners

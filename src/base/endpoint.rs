@@ -4,6 +4,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::tunnel::Tunnels;
+
 /// An address and a port. 18 bytes, copied and hashed freely; IPv4 is kept as an IPv4-mapped IPv6 address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Endpoint {
@@ -91,8 +93,9 @@ pub struct Vantage {
     /// VLAN ids from the outside in, 0 where there is none (and for a priority tag, which is no VLAN: 802.1Q).
     /// Deeper tags than these are stripped and do not tell hosts apart.
     pub vlans: [u16; 3],
-    /// Identity of the tunnels around the packet (VNI, GRE key, …), 0 for none.
-    pub tunnel: u64,
+    /// The tunnels around the packet (VNI, GRE key, …). IP in IP and PPPoE are none: what is inside them has addresses
+    /// of the same network.
+    pub tunnels: Tunnels,
 }
 
 impl Hash for Vantage {
@@ -100,7 +103,7 @@ impl Hash for Vantage {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let [a, b, c] = self.vlans.map(u64::from);
         state.write_u64(u64::from(self.interface) << 48 | a << 32 | b << 16 | c);
-        state.write_u64(self.tunnel);
+        state.write_u64(self.tunnels.to_bits());
     }
 }
 

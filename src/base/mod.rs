@@ -8,6 +8,7 @@ mod redacted;
 mod secret;
 mod side;
 mod time;
+mod tunnel;
 
 pub use endpoint::{Endpoint, Flow, Vantage};
 pub use id::{InteractionId, RecordingId, SYSTEM_TENANT, TenantId, time_ordered};
@@ -15,6 +16,7 @@ pub use redacted::{Redacted, reveal_people};
 pub use secret::Secret;
 pub use side::{PerSide, Side};
 pub use time::{Timestamp, UtcParts};
+pub use tunnel::{Around, Tunnel, TunnelError, TunnelKind, Tunnels};
 
 /// A map whose keys came from the wire: fast, and seeded at random so that nobody can choose keys that collide.
 pub type WireMap<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;

@@ -21,6 +21,7 @@ use crate::engine::Engine;
 use crate::engine::event::EndReason;
 use crate::recorder::{CallOutcome, Recorder, RecorderCounters, WhenFull};
 use crate::storage::{Layout, StorageLock, sync_all};
+use crate::wire::TunnelPorts;
 use crate::wire::tls::LoggedSecret;
 
 /// How often the disk is told to write.
@@ -143,6 +144,9 @@ fn configuration(args: &Args) -> Result<(Settings, Arc<Directory>), config::Erro
     if let Some(root) = &args.storage {
         settings.storage.root.clone_from(root);
     }
+    // Who asks for the calls in a file wants those that agents reported too.
+    let hep = &mut settings.capture.tunnels.hep;
+    hep.get_or_insert_with(|| vec![TunnelPorts::HEP]);
     // A storage of one's own has a catalog of its own.
     if args.storage.is_some() || args.config.is_none() {
         settings.catalog.url = selection::catalog_in(&settings.storage.root);

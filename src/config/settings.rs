@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::decoders::{self, Decoders};
+use super::feeds::{self, Hep, Tunnels};
 use super::reader::{Fields, Source};
 use crate::directory::SYSTEM_NAME;
 
@@ -49,6 +51,18 @@ pub struct Capture {
     /// A key-log file with the secrets of TLS sessions, followed as it grows. A relative path is relative to the
     /// configuration file.
     pub tls_keylog: Option<PathBuf>,
+    pub tunnels: Tunnels,
+    /// Absent: no agent is listened to.
+    pub hep: Option<Hep>,
+}
+
+impl Capture {
+    /// Where packets come from, by the names that match rules and recordings use: the interfaces, and `hep` behind them.
+    pub fn sources(&self) -> Vec<Arc<str>> {
+        let hep = self.hep.iter().map(|_| "hep".into());
+        let interfaces = self.interfaces.iter().map(|name| name.as_str().into());
+        interfaces.chain(hep).collect()
+    }
 }
 
 impl Default for Capture {
@@ -62,6 +76,8 @@ impl Default for Capture {
             snaplen: 65_535,
             tls_ports: vec![5061],
             tls_keylog: None,
+            tunnels: Tunnels::default(),
+            hep: None,
         }
     }
 }
@@ -294,7 +310,7 @@ pub(super) fn set<T>(target: &mut T, value: Option<T>) {
     }
 }
 
-fn not_empty(text: &str) -> Result<String, &'static str> {
+pub(super) fn not_empty(text: &str) -> Result<String, &'static str> {
     if text.trim().is_empty() {
         return Err("this must not be empty");
     }
@@ -351,6 +367,8 @@ fn read_capture(
     );
     let keylog = fields.parsed(source, "tls_keylog", not_empty);
     capture.tls_keylog = keylog.map(|keylog| folder.join(keylog));
+    capture.tunnels = feeds::read_tunnels(source, fields);
+    capture.hep = feeds::read_hep(source, fields);
 }
 
 fn read_storage(

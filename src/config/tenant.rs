@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::reader::{At, Fields, Source, choice};
-use crate::base::TenantId;
+use crate::base::{TenantId, Tunnel};
 use crate::directory::{
     Alias, CandidateOrder, CandidateSource, Country, Domain, ExtensionDefinition, ExtensionPattern,
     HeaderTest, MatchRule, Network, Policy, RecordingPolicy, Rewrite, TenantDefinition,
@@ -286,6 +286,7 @@ fn read_rule(source: &mut Source<'_>, mut fields: Fields<'_>) -> MatchRule {
         .integers(source, "vlans", 1..=4094)
         .unwrap_or_default();
     refuse_empty(source, &fields, "vlans");
+    rule.tunnels = parsed_list(source, &mut fields, "tunnels", str::parse::<Tunnel>);
     rule.interfaces = names(source, &mut fields, "interfaces");
     rule.sensors = names(source, &mut fields, "sensors");
     rule.domains = parsed_list(source, &mut fields, "domains", Domain::new);

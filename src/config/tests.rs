@@ -74,6 +74,7 @@ fn the_examples_load_and_match() {
                 host: "",
             }],
             headers: &|_| None,
+            tunnels: crate::base::Tunnels::NONE,
         });
         let caller = attribution.caller.map(|claim| (claim.user, claim.nearness));
         let names = attribution.owners.iter().map(|owner| {
@@ -304,7 +305,7 @@ fn a_clash_shows_both_files() {
 4 | [[match]]
   | --------- Acme by this rule
   |
-  = help: tell the rules apart by networks, vlans, interfaces, sensors, domains or exact headers, or remove the extension from one of them
+  = help: tell the rules apart by networks, vlans, tunnels, interfaces, sensors, domains or exact headers, or remove the extension from one of them
 "#
     );
 }

@@ -12,7 +12,7 @@ use crate::engine::signalling::{Sensor, SignallingLimits};
 use crate::engine::streams::StreamLimits;
 use crate::recorder::{self, Afterwards, WhenFull};
 use crate::storage::Layout;
-use crate::wire::WireLimits;
+use crate::wire::{TunnelPorts, WireLimits};
 
 /// How long ciphertext waits for its secret. Programs write a secret before they use it, or soon after; the file is looked at
 /// several times a second.
@@ -62,6 +62,19 @@ pub fn engine_settings(settings: &Settings, interfaces: &[Arc<str>]) -> EngineSe
             keep: Duration::from_millis(u64::from(engine.orphan_media_ms)),
             reorder_window: Duration::from_millis(u64::from(engine.reorder_window_ms)),
         },
+        tunnel_ports: tunnel_ports(settings),
+    }
+}
+
+fn tunnel_ports(settings: &Settings) -> TunnelPorts {
+    let tunnels = settings.capture.tunnels.clone();
+    TunnelPorts {
+        vxlan: tunnels.vxlan,
+        geneve: tunnels.geneve,
+        gtp_u: tunnels.gtp,
+        l2tp: tunnels.l2tp,
+        tzsp: tunnels.tzsp,
+        hep: tunnels.hep.unwrap_or_default(),
     }
 }
 

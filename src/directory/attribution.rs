@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::definition::{CandidateSource, Place};
 use super::rule::{Nearness, RuleKey};
-use crate::base::{Redacted, SYSTEM_TENANT, Side, TenantId};
+use crate::base::{Redacted, SYSTEM_TENANT, Side, TenantId, Tunnels};
 
 /// What is known of a call when it is matched.
 #[derive(Clone, Copy)]
@@ -28,6 +28,8 @@ pub struct CallFacts<'a> {
     pub callee: &'a [Candidate<'a>],
     /// First value of a header of the INVITE, by name in any case.
     pub headers: &'a dyn Fn(&str) -> Option<&'a str>,
+    /// Around the packet.
+    pub tunnels: Tunnels,
 }
 
 /// Most candidates of a side that are looked at; a hostile INVITE can carry hundreds of History-Info entries.

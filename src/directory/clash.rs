@@ -15,7 +15,7 @@ use super::number::normalise;
 use super::rule::{Domain, parents};
 use super::rule_index::exact_headers;
 use super::snapshot::Directory;
-use crate::base::WireMap;
+use crate::base::{Tunnel, WireMap};
 
 /// So many pairs are compared before it is worth to look for a better way.
 const CHEAP_PAIRS: usize = 2_000_000;
@@ -253,6 +253,12 @@ impl Group<'_> {
     }
 }
 
+/// Whether it meets another one only by being the same: mirrors stand around other tunnels, and a kind without an id for
+/// all of that kind.
+fn is_told_by_id(tunnel: &Tunnel) -> bool {
+    tunnel.id.is_some() && !tunnel.kind.is_mirror()
+}
+
 /// Rules that meet in one kind of key: those under the same value, under a value and one around it, and those that do
 /// not name the key at all with everyone.
 struct Meeting {
@@ -287,10 +293,15 @@ impl Meeting {
                 // A rule that wants two values of one header never holds; one of them is enough here.
                 values.take(1).collect()
             }),
+            Meeting::by_value(rules, |rule| match rule.tunnels.iter().all(is_told_by_id) {
+                true => rule.tunnels.clone(),
+                // It may meet any rule.
+                false => Vec::new(),
+            }),
         ];
         debug_assert_eq!(directory.rules.len(), rules.len());
         let best = all.into_iter().min_by_key(|meeting| meeting.pairs);
-        best.expect("there are six kinds of keys")
+        best.expect("there are seven kinds of keys")
     }
 
     fn by_value<K: Eq + std::hash::Hash>(

@@ -8,7 +8,7 @@ use super::extension::ExtensionPattern;
 use super::network::Network;
 use super::rewrite::Rewrite;
 use super::rule::{Domain, HeaderTest};
-use crate::base::{Side, TenantId};
+use crate::base::{Side, TenantId, Tunnel};
 
 /// Where something was written.
 #[derive(
@@ -132,6 +132,8 @@ pub struct MatchRule {
     /// The operator accepts a rule that names claims only, which any phone can forge.
     pub trust_signalling: bool,
     pub place: Place,
+    /// The packet is in one of these tunnels: see [`Tunnels::are_in`](crate::base::Tunnels::are_in).
+    pub tunnels: Vec<Tunnel>,
 }
 
 impl MatchRule {
@@ -146,6 +148,7 @@ impl MatchRule {
             headers: Vec::new(),
             trust_signalling: false,
             place,
+            tunnels: Vec::new(),
         }
     }
 
@@ -154,7 +157,8 @@ impl MatchRule {
         !(self.networks.is_empty()
             && self.vlans.is_empty()
             && self.interfaces.is_empty()
-            && self.sensors.is_empty())
+            && self.sensors.is_empty()
+            && self.tunnels.is_empty())
     }
 
     /// Whether it names something the sender says.

@@ -123,13 +123,13 @@ impl Error {
                 Some("every tenant needs its own id; `uuidgen` makes one")
             }
             Error::EmptyRule { .. } => Some(
-                "name networks, vlans, interfaces, sensors, domains or headers; networks = [\"0.0.0.0/0\", \"::/0\"] means everywhere",
+                "name networks, vlans, tunnels, interfaces, sensors, domains or headers; networks = [\"0.0.0.0/0\", \"::/0\"] means everywhere",
             ),
-            Error::ClaimsAlone { .. } => {
-                Some("add networks, vlans, interfaces or sensors, or say trust_signalling = true")
-            }
+            Error::ClaimsAlone { .. } => Some(
+                "add networks, vlans, tunnels, interfaces or sensors, or say trust_signalling = true",
+            ),
             Error::Clash(_) => Some(
-                "tell the rules apart by networks, vlans, interfaces, sensors, domains or exact headers, or remove the extension from one of them",
+                "tell the rules apart by networks, vlans, tunnels, interfaces, sensors, domains or exact headers, or remove the extension from one of them",
             ),
             Error::DuplicateExtension { .. }
             | Error::OverlappingRanges { .. }

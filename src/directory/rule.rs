@@ -10,7 +10,7 @@ use super::definition::MatchRule;
 use super::network::{self, NetworkSet, ordinal};
 use super::rewrite::{PatternError, compile_pattern};
 use super::snapshot::Span;
-use crate::base::{Side, TenantId};
+use crate::base::{Side, TenantId, Tunnel};
 
 /// Longest host compared; a longer one fits no domain (RFC 1035 section 2.3.4 allows 255 with its length bytes).
 pub(super) const MAX_HOST_LEN: usize = 253;
@@ -162,6 +162,7 @@ pub enum RuleKey {
     Sensors,
     Domains,
     Headers,
+    Tunnels,
 }
 
 impl fmt::Display for RuleKey {
@@ -173,6 +174,7 @@ impl fmt::Display for RuleKey {
             RuleKey::Sensors => "sensors",
             RuleKey::Domains => "domains",
             RuleKey::Headers => "headers",
+            RuleKey::Tunnels => "tunnels",
         })
     }
 }
@@ -248,6 +250,7 @@ pub(super) struct Rule {
     pub sensors: Box<[Arc<str>]>,
     pub domains: Box<[Domain]>,
     pub headers: Box<[HeaderTest]>,
+    pub tunnels: Box<[Tunnel]>,
 }
 
 impl Rule {
@@ -262,6 +265,7 @@ impl Rule {
             sensors: rule.sensors.as_slice().into(),
             domains: rule.domains.as_slice().into(),
             headers: rule.headers.as_slice().into(),
+            tunnels: rule.tunnels.as_slice().into(),
         }
     }
 
@@ -272,6 +276,10 @@ impl Rule {
         };
         if !self.vlans.is_empty() && !facts.vlans.iter().any(|vlan| self.vlans.contains(vlan)) {
             return Some(RuleKey::Vlans);
+        }
+        let in_tunnel = |named: &Tunnel| facts.tunnels.are_in(*named);
+        if !self.tunnels.is_empty() && !self.tunnels.iter().any(in_tunnel) {
+            return Some(RuleKey::Tunnels);
         }
         if !named(&self.interfaces, facts.interface) {
             return Some(RuleKey::Interfaces);
@@ -288,7 +296,8 @@ impl Rule {
         !(self.vlans.is_empty()
             && self.interfaces.is_empty()
             && self.sensors.is_empty()
-            && self.headers.is_empty())
+            && self.headers.is_empty()
+            && self.tunnels.is_empty())
     }
 
     /// Whether no candidate of any call can satisfy both.
@@ -306,6 +315,13 @@ impl Rule {
             || apart(&self.sensors, &other.sensors)
             || self.domains_exclude(other)
             || (self.headers.iter()).any(|a| other.headers.iter().any(|b| a.excludes(b)))
+            || self.tunnels_exclude(other)
+    }
+
+    fn tunnels_exclude(&self, other: &Rule) -> bool {
+        !self.tunnels.is_empty()
+            && !other.tunnels.is_empty()
+            && !(self.tunnels.iter()).any(|a| other.tunnels.iter().any(|b| a.meets(*b)))
     }
 
     fn domains_exclude(&self, other: &Rule) -> bool {

@@ -8,7 +8,7 @@ use super::CallFacts;
 use super::definition::MatchRule;
 use super::network::{Network, NetworkIndex, ordinal};
 use super::rule::{Domain, HeaderValue, MAX_HOST_LEN, parents};
-use crate::base::{PerSide, WireMap};
+use crate::base::{PerSide, Tunnel, WireMap};
 
 /// Rules filed under one of their keys each: the one that fewest other rules share.
 #[derive(Debug, Default)]
@@ -24,6 +24,7 @@ pub(super) struct RuleIndex {
     headers: Vec<(Arc<str>, FiledByText)>,
     /// Rules of header patterns only: asked every time.
     unfiled: Vec<u32>,
+    tunnels: WireMap<Tunnel, Filed>,
 }
 
 /// Rules under one value: nearly always one, kept in place.
@@ -98,6 +99,7 @@ struct Census<'a> {
     sensors: WireMap<&'a str, usize>,
     domains: WireMap<&'a Domain, usize>,
     headers: WireMap<(&'a str, &'a str), usize>,
+    tunnels: WireMap<Tunnel, usize>,
 }
 
 impl<'a> Census<'a> {
@@ -109,6 +111,9 @@ impl<'a> Census<'a> {
             }
             for vlan in &rule.vlans {
                 *census.vlans.entry(*vlan).or_default() += 1;
+            }
+            for tunnel in &rule.tunnels {
+                *census.tunnels.entry(*tunnel).or_default() += 1;
             }
             for interface in &rule.interfaces {
                 *census.interfaces.entry(interface).or_default() += 1;
@@ -136,12 +141,14 @@ impl<'a> Census<'a> {
         let interfaces = fullest(&rule.interfaces, |i| self.interfaces.get(&**i).copied());
         let sensors = fullest(&rule.sensors, |s| self.sensors.get(&**s).copied());
         let domains = fullest(&rule.domains, |d| self.domains.get(d).copied());
+        let tunnels = fullest(&rule.tunnels, |t| self.tunnels.get(t).copied());
         let keys = [
             networks.map(|count| (count, Filing::Networks)),
             vlans.map(|count| (count, Filing::Vlans)),
             interfaces.map(|count| (count, Filing::Interfaces)),
             sensors.map(|count| (count, Filing::Sensors)),
             domains.map(|count| (count, Filing::Domains)),
+            tunnels.map(|count| (count, Filing::Tunnels)),
         ];
         let headers = exact_headers(rule).filter_map(|(name, value)| {
             let count = self.headers.get(&(name, value))?;
@@ -160,6 +167,7 @@ enum Filing<'a> {
     Sensors,
     Domains,
     Header(&'a str, &'a str),
+    Tunnels,
 }
 
 pub(super) fn exact_headers(rule: &MatchRule) -> impl Iterator<Item = (&str, &str)> {
@@ -187,6 +195,7 @@ impl RuleIndex {
                 Some(Filing::Sensors) => file(&mut index.sensors, &rule.sensors, id),
                 Some(Filing::Domains) => index.file_domains(&rule.domains, id),
                 Some(Filing::Header(name, value)) => index.file_header(name, value, id),
+                Some(Filing::Tunnels) => file(&mut index.tunnels, &rule.tunnels, id),
                 None => index.unfiled.push(id),
             }
         }
@@ -238,6 +247,15 @@ impl RuleIndex {
             push_found(
                 &mut files,
                 facts.vlans.iter().map(|vlan| self.vlans.get(vlan)),
+            );
+        }
+        if !self.tunnels.is_empty() {
+            push_found(
+                &mut files,
+                facts
+                    .tunnels
+                    .names()
+                    .map(|tunnel| self.tunnels.get(&tunnel)),
             );
         }
         if !self.interfaces.is_empty() {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::*;
-use crate::base::{SYSTEM_TENANT, Side, TenantId};
+use crate::base::{SYSTEM_TENANT, Side, TenantId, Tunnels};
 
 fn id(n: u8) -> TenantId {
     TenantId(uuid::Uuid::from_u128(
@@ -76,6 +76,7 @@ struct Call<'a> {
     callee: Vec<Candidate<'a>>,
     addresses: [IpAddr; 2],
     vlans: Vec<u16>,
+    tunnels: Tunnels,
     sensor: &'a str,
     header: &'a str,
 }
@@ -91,6 +92,7 @@ fn call<'a>(caller: (&'a str, &str), callee: (&'a str, &str)) -> Call<'a> {
         callee: vec![candidate(CandidateSource::RequestUri, callee.0)],
         addresses: [caller.1.parse().unwrap(), callee.1.parse().unwrap()],
         vlans: Vec::new(),
+        tunnels: Tunnels::NONE,
         sensor: "",
         header: "",
     }
@@ -110,6 +112,7 @@ impl Call<'_> {
                 (name.eq_ignore_ascii_case("x-tenant") && !self.header.is_empty())
                     .then_some(self.header)
             },
+            tunnels: self.tunnels,
         })
     }
 
@@ -303,6 +306,7 @@ fn all_keys_of_a_rule_must_hold() {
         .rule(|rule| {
             rule.networks = vec!["10.0.0.0/8".parse().unwrap()];
             rule.vlans = vec![20, 30];
+            rule.tunnels = vec!["vxlan:5000".parse().unwrap(), "gre".parse().unwrap()];
             rule.sensors = vec!["north".into()];
             rule.domains = vec![Domain::new("*.example.com").unwrap()];
             rule.headers = vec![HeaderTest::new("X-Tenant", "/^acme-[0-9]+$/").unwrap()];
@@ -311,6 +315,7 @@ fn all_keys_of_a_rule_must_hold() {
     .unwrap();
     let mut call = call(("1001@a.Example.com", "10.0.0.1"), ("x", "192.0.2.1"));
     (call.vlans, call.sensor, call.header) = (vec![100, 30], "north", "acme-7");
+    call.tunnels = tunnels(&["erspan:7", "vxlan:5000"]);
     assert_eq!(call.attribute(&directory).verdict, Verdict::Owned);
     let fails = |change: fn(&mut Call<'_>), key: RuleKey| {
         let mut call = Call {
@@ -329,6 +334,10 @@ fn all_keys_of_a_rule_must_hold() {
         RuleKey::Networks,
     );
     fails(|call| call.vlans = vec![100], RuleKey::Vlans);
+    fails(
+        |call| call.tunnels = tunnels(&["vxlan:5001"]),
+        RuleKey::Tunnels,
+    );
     fails(|call| call.sensor = "south", RuleKey::Sensors);
     fails(|call| call.caller[0].host = "example.com", RuleKey::Domains);
     fails(|call| call.header = "acme-x", RuleKey::Headers);
@@ -434,6 +443,45 @@ fn a_clash_names_both_extensions_and_both_rules() {
         [&second.extension, &second.rule],
         [&Place::new("t2.toml", 100), &Place::new("t2.toml", 10)]
     );
+}
+
+fn tunnels(names: &[&str]) -> Tunnels {
+    let around = |all: Tunnels, name: &&str| all.and_within(name.parse().unwrap());
+    names.iter().fold(Tunnels::NONE, around)
+}
+
+#[test]
+fn tunnels_tell_tenants_apart_unless_a_packet_can_be_in_both() {
+    let pair = |names: [&[&str]; 2]| {
+        compile((1..).zip(names).map(|(n, names)| {
+            tenant(n).number("1001").rule(|rule| {
+                rule.tunnels = names.iter().map(|name| name.parse().unwrap()).collect();
+            })
+        }))
+    };
+    assert!(pair([&["vxlan:1"], &["vxlan:2", "vxlan:3"]]).is_ok());
+    assert!(pair([&["vxlan:1"], &["geneve:1"]]).is_ok());
+    assert!(pair([&["erspan:1"], &["erspan:2"]]).is_ok());
+    assert!(pair([&["vxlan:1"], &["vxlan:1"]]).is_err());
+    assert!(pair([&["vxlan:1"], &["vxlan"]]).is_err());
+    // A mirror's copy of what is in VXLAN is in both.
+    assert!(pair([&["vxlan:1"], &["erspan:7"]]).is_err());
+}
+
+#[test]
+fn two_hundred_tenants_by_tunnel_are_told_apart_and_found() {
+    let tenants = (1..=200).map(|n| {
+        let name = format!("vxlan:{n}").parse().unwrap();
+        tenant(n)
+            .number("1001")
+            .rule(move |rule| rule.tunnels = vec![name])
+    });
+    let directory = compile(tenants).unwrap();
+    let mut call = call(("1001@a", "10.0.0.1"), ("x", "192.0.2.1"));
+    call.tunnels = tunnels(&["erspan:7", "vxlan:170"]);
+    assert_eq!(call.attribute(&directory).owners[0].tenant, id(170));
+    call.tunnels = tunnels(&["vxlan:1000", "vxlan:170"]);
+    assert_eq!(call.attribute(&directory).verdict, Verdict::Nobody);
 }
 
 #[test]

@@ -27,7 +27,9 @@ use crate::directory::Directory;
 use crate::rtp::{self, RtpPacket, is_rtcp};
 use crate::sip::{self, Message, websocket};
 use crate::wire::tls::LoggedSecret;
-use crate::wire::{Datagram, Packet, TcpInterest, Unit, Wire, WireCounters, WireLimits};
+use crate::wire::{
+    Datagram, Packet, TcpInterest, TunnelPorts, Unit, Wire, WireCounters, WireLimits,
+};
 
 /// Everything that can be set.
 #[derive(Clone, Debug)]
@@ -41,6 +43,8 @@ pub struct EngineSettings {
     pub streams: StreamLimits,
     /// TCP ports whose connections may begin with a TLS handshake. They are followed as `sip_ports` are.
     pub tls_ports: Vec<u16>,
+    /// Where tunnels over UDP are looked for.
+    pub tunnel_ports: TunnelPorts,
 }
 
 impl Default for EngineSettings {
@@ -57,6 +61,7 @@ impl Default for EngineSettings {
             media: MediaLimits::default(),
             streams: StreamLimits::default(),
             tls_ports: vec![5061],
+            tunnel_ports: TunnelPorts::default(),
         }
     }
 }
@@ -109,7 +114,7 @@ impl Engine {
             sniff: looks_like_signalling,
         };
         Engine {
-            wire: Wire::new(settings.wire, interest),
+            wire: Wire::new(settings.wire, interest).with_tunnel_ports(&settings.tunnel_ports),
             core: Core {
                 streams: SipStreams::new(settings.tls_ports, settings.streams),
                 signalling: Signalling::new(settings.sensor, settings.signalling, directory),

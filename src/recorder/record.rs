@@ -102,7 +102,7 @@ pub fn attribution(info: &CallInfo, tenant: TenantId) -> AttributionRecord {
     }
 }
 
-/// `span0`, or `span0 vlan 10.20`.
+/// `span0`, `span0 vlan 10.20`, or `span0 vlan 10 tunnel erspan:7/vxlan:5001`.
 pub fn vantage_text(vantage: &Vantage, interfaces: &[Arc<str>]) -> String {
     let mut text = match interfaces.get(usize::from(vantage.interface)) {
         Some(name) if !name.is_empty() => name.to_string(),
@@ -117,8 +117,8 @@ pub fn vantage_text(vantage: &Vantage, interfaces: &[Arc<str>]) -> String {
     if !vlans.is_empty() {
         text += &format!(" vlan {}", vlans.join("."));
     }
-    if vantage.tunnel != 0 {
-        text += &format!(" tunnel {:x}", vantage.tunnel);
+    if !vantage.tunnels.is_none() {
+        text += &format!(" tunnel {}", vantage.tunnels);
     }
     text
 }

@@ -51,6 +51,7 @@ pub(super) fn info(tenants: &[TenantId]) -> Arc<CallInfo> {
         caller: &[],
         callee: &[],
         headers: &|_| None,
+        tunnels: crate::base::Tunnels::NONE,
     });
     let owners: SmallVec<[Ownership; 2]> = tenants
         .iter()

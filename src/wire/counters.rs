@@ -46,12 +46,14 @@ counters! {
     malformed_tcp,
     /// A packet with more tunnels around it than are followed.
     nested_too_deep,
-    /// A packet in a GRE tunnel, which this version does not open.
-    unsupported_gre,
-    /// A packet mirrored by ERSPAN, which this version does not open.
-    unsupported_erspan,
-    /// A packet with MPLS labels, which this version does not open.
-    unsupported_mpls,
+    /// A packet of a tunnel whose header contradicts itself or ends too early.
+    malformed_tunnel,
+    /// A packet of a tunnel with nothing inside: acknowledgments, keep-alives, echo.
+    tunnel_control,
+    /// A packet of HEP that lies about its lengths, or lacks addresses or payload.
+    malformed_hep,
+    /// A packet of HEP that reports no SIP, RTP or RTCP: logs, statistics, RTCP made JSON.
+    hep_other,
     /// A packet with an IP fragment that waits for the rest of its datagram.
     fragments_held,
     /// A packet with an IP fragment all of whose bytes were there already.
@@ -65,12 +67,36 @@ counters! {
 
     /// Datagrams of which fewer bytes were there than their headers announce.
     datagrams_truncated,
-    /// Datagrams to the VXLAN port. They are handed out as they are; this version does not open them.
-    unsupported_vxlan,
-    /// Datagrams to the GENEVE port. They are handed out as they are; this version does not open them.
-    unsupported_geneve,
-    /// Datagrams to the GTP-U port. They are handed out as they are; this version does not open them.
-    unsupported_gtp,
+    /// Tunnels opened: GRE, also PPTP's.
+    tunnels_gre,
+    /// Tunnels opened: NVGRE.
+    tunnels_nvgre,
+    /// Tunnels opened: ERSPAN.
+    tunnels_erspan,
+    /// Tunnels opened: VXLAN.
+    tunnels_vxlan,
+    /// Tunnels opened: GENEVE.
+    tunnels_geneve,
+    /// Tunnels opened: MPLS label stacks.
+    tunnels_mpls,
+    /// Tunnels opened: GTP-U.
+    tunnels_gtp,
+    /// Tunnels opened: L2TP.
+    tunnels_l2tp,
+    /// Tunnels opened: TZSP.
+    tunnels_tzsp,
+    /// Tunnels opened: HEP.
+    tunnels_hep,
+    /// Tunnels opened: EtherIP.
+    tunnels_etherip,
+    /// Tunnels opened: 802.1ah.
+    tunnels_pbb,
+    /// Tunnels that had less in them than their headers announce.
+    tunnels_truncated,
+    /// Datagrams to a port of tunnels that do not begin like one, and were handed out as they are.
+    tunnel_ports_unused,
+    /// HEP of agents whose clock is off by more than two seconds: the time of receipt stands for theirs.
+    hep_clock_off,
     /// IP datagrams put together from fragments.
     reassembled,
     /// Fragments that overlap what was there; the bytes that came first were kept.

@@ -3,8 +3,8 @@
 //! Nearly all packets of a recorder's interface are of this kind, and are read in a few nanoseconds. Anything out of
 //! the ordinary is left to [`super::layers`], which reads these frames too and gives the same.
 
-use super::layers::is_tunnel_port;
 use super::link::{Vlans, is_vlan_tag};
+use super::tunnel_ports::PortTable;
 use super::{Datagram, Packet};
 use crate::base::{Endpoint, Flow, Vantage};
 
@@ -21,7 +21,7 @@ pub(super) enum Fast<'a> {
 
 /// Reads an Ethernet frame, if it is of the common kind.
 #[inline]
-pub(super) fn read<'a>(packet: &Packet<'a>) -> Fast<'a> {
+pub(super) fn read<'a>(packet: &Packet<'a>, tunnels: &PortTable) -> Fast<'a> {
     let Some((&[.., high, low], bytes)) = packet.data.split_first_chunk::<14>() else {
         return Fast::Unusual;
     };
@@ -46,14 +46,14 @@ pub(super) fn read<'a>(packet: &Packet<'a>) -> Fast<'a> {
         vantage.vlans = vlans.ids();
     }
     match ether_type {
-        0x0800 => v4(packet, vantage, bytes),
-        0x86dd => v6(packet, vantage, bytes),
+        0x0800 => v4(packet, tunnels, vantage, bytes),
+        0x86dd => v6(packet, tunnels, vantage, bytes),
         _ => Fast::Unusual,
     }
 }
 
 #[inline(always)]
-fn v4<'a>(packet: &Packet<'a>, vantage: Vantage, bytes: &'a [u8]) -> Fast<'a> {
+fn v4<'a>(packet: &Packet<'a>, tunnels: &PortTable, vantage: Vantage, bytes: &'a [u8]) -> Fast<'a> {
     let Some(header) = bytes.first_chunk::<20>() else {
         return Fast::Unusual;
     };
@@ -89,6 +89,7 @@ fn v4<'a>(packet: &Packet<'a>, vantage: Vantage, bytes: &'a [u8]) -> Fast<'a> {
     };
     transport(
         packet,
+        tunnels,
         vantage,
         protocol,
         payload,
@@ -102,7 +103,7 @@ fn v4<'a>(packet: &Packet<'a>, vantage: Vantage, bytes: &'a [u8]) -> Fast<'a> {
 }
 
 #[inline(always)]
-fn v6<'a>(packet: &Packet<'a>, vantage: Vantage, bytes: &'a [u8]) -> Fast<'a> {
+fn v6<'a>(packet: &Packet<'a>, tunnels: &PortTable, vantage: Vantage, bytes: &'a [u8]) -> Fast<'a> {
     let Some((header, rest)) = bytes.split_first_chunk::<40>() else {
         return Fast::Unusual;
     };
@@ -123,6 +124,7 @@ fn v6<'a>(packet: &Packet<'a>, vantage: Vantage, bytes: &'a [u8]) -> Fast<'a> {
     };
     transport(
         packet,
+        tunnels,
         vantage,
         next_header,
         payload,
@@ -138,6 +140,7 @@ fn v6<'a>(packet: &Packet<'a>, vantage: Vantage, bytes: &'a [u8]) -> Fast<'a> {
 #[inline(always)]
 fn transport<'a>(
     packet: &Packet<'a>,
+    tunnels: &PortTable,
     vantage: Vantage,
     protocol: u8,
     payload: &'a [u8],
@@ -153,7 +156,7 @@ fn transport<'a>(
             let length = usize::from(u16::from_be_bytes([len0, len1]));
             let Some(payload) = payload
                 .get(8..length)
-                .filter(|_| !is_tunnel_port(destination_port))
+                .filter(|_| !tunnels.contains(destination_port))
             else {
                 return Fast::Unusual;
             };

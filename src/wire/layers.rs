@@ -1,88 +1,84 @@
 //! Any frame, layer by layer: what the fast path leaves over.
 //!
 //! A tunnel is opened where its kind is told: by EtherType in [`Wire::ether`], by IP protocol in
-//! [`Wire::transport`], by UDP port in [`Wire::tunnel`].
+//! [`Wire::transport`], by UDP port in [`Wire::udp`]. Its header is read in [`super::tunnel`], and the way goes on in
+//! [`super::inside`].
 
 use etherparse::{EtherType, IpNumber, TcpSlice};
 
 use super::ip::{Extent, Fragment, IpPacket};
 use super::link::{self, Protocol};
+use super::packet::LinkType;
 use super::tcp::Segment;
-use super::{Datagram, Out, Packet, Unit, Wire};
+use super::{Datagram, Out, Packet, Unit, Wire, tunnel};
 use crate::base::{Flow, Timestamp, Vantage};
 
-/// IP packets inside each other deeper than this are not opened.
-const MAX_NESTING: u8 = 8;
+/// Packets inside each other deeper than this are not opened: the frame's own, and seven in tunnels.
+pub(super) const MAX_NESTING: u8 = 8;
 
 const PPPOE_SESSION: EtherType = EtherType(0x8864);
 const MPLS: EtherType = EtherType(0x8847);
 const MPLS_MULTICAST: EtherType = EtherType(0x8848);
+const PBB: EtherType = EtherType(0x88e7);
 
-const VXLAN_PORT: u16 = 4789;
-const GENEVE_PORT: u16 = 6081;
-const GTP_U_PORT: u16 = 2152;
-
-/// Whether a datagram to this port carries packets of others.
-#[inline]
-pub(super) fn is_tunnel_port(port: u16) -> bool {
-    matches!(port, VXLAN_PORT | GENEVE_PORT | GTP_U_PORT)
-}
+const ETHER_IP: IpNumber = IpNumber(97);
+const L2TP: IpNumber = IpNumber(115);
 
 /// What the layers inside a frame need to know of those around them.
 #[derive(Clone, Copy)]
-struct Place {
-    time: Timestamp,
-    vantage: Vantage,
-    /// The snapshot length cut the frame.
-    cut: bool,
-    /// IP headers so far.
-    nesting: u8,
+pub(super) struct Place {
+    pub time: Timestamp,
+    pub vantage: Vantage,
+    /// The snapshot length cut the frame, or a tunnel had less in it than it said.
+    pub cut: bool,
+    /// Packets inside each other so far.
+    pub nesting: u8,
 }
 
 impl Wire {
     #[cold]
     #[inline(never)]
     pub(super) fn handle_slow(&mut self, packet: &Packet<'_>, out: Out<'_>) {
+        let mut place = Place {
+            time: packet.time,
+            vantage: Vantage {
+                interface: packet.interface,
+                ..Vantage::default()
+            },
+            cut: packet.is_cut(),
+            nesting: 1,
+        };
+        if packet.link == LinkType::Hep {
+            return self.hep(place, packet.data, out);
+        }
         let Some(network) = link::open(packet) else {
             self.counters.malformed_link += 1;
             return;
         };
-        let vantage = Vantage {
-            interface: packet.interface,
-            vlans: network.vlans,
-            tunnel: 0,
-        };
-        let place = Place {
-            time: packet.time,
-            vantage,
-            cut: packet.is_cut(),
-            nesting: 0,
-        };
+        place.vantage.vlans = network.vlans;
         match network.protocol {
             Protocol::Ip => self.ip(place, network.bytes, out),
             Protocol::Ether(ether_type) => self.ether(place, ether_type, network.bytes, out),
         }
     }
 
-    fn ether(&mut self, place: Place, ether_type: EtherType, bytes: &[u8], out: Out<'_>) {
+    pub(super) fn ether(
+        &mut self,
+        place: Place,
+        ether_type: EtherType,
+        bytes: &[u8],
+        out: Out<'_>,
+    ) {
         match ether_type {
             EtherType::IPV4 | EtherType::IPV6 => self.ip(place, bytes, out),
-            PPPOE_SESSION => match link::open_pppoe(bytes) {
-                Some((0x0021 | 0x0057, ip)) => self.ip(place, ip, out),
-                Some(_) => self.counters.not_ip += 1,
-                None => self.counters.malformed_link += 1,
-            },
-            MPLS | MPLS_MULTICAST => self.counters.unsupported_mpls += 1,
+            PPPOE_SESSION => self.ppp(place, link::open_pppoe(bytes), out),
+            MPLS | MPLS_MULTICAST => self.enter_if(place, tunnel::mpls(bytes), out),
+            PBB => self.enter_if(place, tunnel::pbb(bytes), out),
             _ => self.counters.not_ip += 1,
         }
     }
 
-    fn ip(&mut self, mut place: Place, bytes: &[u8], out: Out<'_>) {
-        place.nesting += 1;
-        if place.nesting > MAX_NESTING {
-            self.counters.nested_too_deep += 1;
-            return;
-        }
+    pub(super) fn ip(&mut self, place: Place, bytes: &[u8], out: Out<'_>) {
         match IpPacket::parse(bytes) {
             None => self.counters.malformed_ip += 1,
             Some(packet) => match packet.fragment {
@@ -125,20 +121,29 @@ impl Wire {
         }
     }
 
-    fn transport(&mut self, place: Place, packet: &IpPacket<'_>, out: Out<'_>) {
-        match packet.protocol {
-            IpNumber::UDP => self.udp(place, packet, out),
-            IpNumber::TCP => self.tcp(place, packet, out),
-            IpNumber::IPV4 | IpNumber::IPV6 => self.ip(place, packet.payload, out),
-            IpNumber::GRE => match packet.payload {
-                [_, _, 0x88, 0xbe, ..] | [_, _, 0x22, 0xeb, ..] => {
-                    self.counters.unsupported_erspan += 1
+    fn transport(&mut self, mut place: Place, packet: &IpPacket<'_>, out: Out<'_>) {
+        let payload = packet.payload;
+        let opened = match packet.protocol {
+            IpNumber::UDP => return self.udp(place, packet, out),
+            IpNumber::TCP => return self.tcp(place, packet, out),
+            IpNumber::IPV4 | IpNumber::IPV6 => {
+                place.cut = place.is_incomplete(packet);
+                if self.descend(&mut place) {
+                    self.ip(place, payload, out);
                 }
-                _ => self.counters.unsupported_gre += 1,
-            },
-            IpNumber::MPLS_IN_IP => self.counters.unsupported_mpls += 1,
-            _ => self.counters.not_udp_tcp += 1,
-        }
+                return;
+            }
+            IpNumber::GRE => tunnel::gre(payload),
+            IpNumber::MPLS_IN_IP => tunnel::mpls(payload),
+            ETHER_IP => tunnel::ether_ip(payload),
+            L2TP => tunnel::l2tp_v3(payload),
+            _ => {
+                self.counters.not_udp_tcp += 1;
+                return;
+            }
+        };
+        place.cut = place.is_incomplete(packet);
+        self.enter_if(place, opened, out);
     }
 
     fn udp(&mut self, place: Place, packet: &IpPacket<'_>, out: Out<'_>) {
@@ -155,8 +160,14 @@ impl Wire {
             Some(None) => (rest, true),
             None => (rest, place.is_incomplete(packet)),
         };
-        if is_tunnel_port(destination_port) {
-            self.tunnel(destination_port);
+        if let Some(kind) = self.tunnel_ports.kind(destination_port) {
+            let inside = Place {
+                cut: truncated || place.is_incomplete(packet),
+                ..place
+            };
+            if self.tunnel(inside, kind, payload, out) {
+                return;
+            }
         }
         self.counters.datagrams += 1;
         self.counters.datagrams_truncated += u64::from(truncated);
@@ -167,14 +178,6 @@ impl Wire {
             payload,
             truncated,
         }));
-    }
-
-    fn tunnel(&mut self, port: u16) {
-        match port {
-            VXLAN_PORT => self.counters.unsupported_vxlan += 1,
-            GENEVE_PORT => self.counters.unsupported_geneve += 1,
-            _ => self.counters.unsupported_gtp += 1,
-        }
     }
 
     fn tcp(&mut self, place: Place, packet: &IpPacket<'_>, out: Out<'_>) {

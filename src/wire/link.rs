@@ -27,22 +27,19 @@ pub(super) enum Protocol {
 /// Takes link header and VLAN tags off. `None`: the frame ends inside them.
 pub(super) fn open<'a>(packet: &Packet<'a>) -> Option<Network<'a>> {
     match packet.link {
-        LinkType::Ethernet => {
-            let (header, rest) = packet.data.split_first_chunk::<14>()?;
-            let &[.., high, low] = header;
-            tagged(u16::from_be_bytes([high, low]), rest)
-        }
+        LinkType::Ethernet => frame(packet.data, Vlans::new()),
         LinkType::LinuxSll => {
             let (header, rest) = packet.data.split_first_chunk::<16>()?;
             let &[.., high, low] = header;
-            tagged(u16::from_be_bytes([high, low]), rest)
+            tagged(u16::from_be_bytes([high, low]), rest, Vlans::new())
         }
         LinkType::LinuxSll2 => {
             let (header, rest) = packet.data.split_first_chunk::<20>()?;
             let &[high, low, ..] = header;
-            tagged(u16::from_be_bytes([high, low]), rest)
+            tagged(u16::from_be_bytes([high, low]), rest, Vlans::new())
         }
         LinkType::RawIp => Some(ip(packet.data)),
+        LinkType::Hep => None,
         LinkType::Null | LinkType::Loop => {
             let (family, rest) = packet.data.split_first_chunk::<4>()?;
             if is_ip_family(*family) {
@@ -52,6 +49,12 @@ pub(super) fn open<'a>(packet: &Packet<'a>) -> Option<Network<'a>> {
             }
         }
     }
+}
+
+/// An Ethernet frame, its tags added to those around it.
+pub(super) fn frame(bytes: &[u8], around: Vlans) -> Option<Network<'_>> {
+    let (&[.., high, low], rest) = bytes.split_first_chunk::<14>()?;
+    tagged(u16::from_be_bytes([high, low]), rest, around)
 }
 
 /// AF_INET is 2 everywhere; AF_INET6 is 10 on Linux, 24 on NetBSD and OpenBSD, 28 on FreeBSD, 30 on Darwin.
@@ -99,6 +102,12 @@ impl Vlans {
         }
     }
 
+    /// Those that were met before.
+    pub(super) fn of(ids: [u16; KEPT_VLANS]) -> Vlans {
+        let count = ids.iter().filter(|&&id| id != 0).count();
+        Vlans { ids, count }
+    }
+
     /// Notes a tag's control word. Id 0 is a priority tag: no VLAN (IEEE 802.1Q section 9.6).
     #[inline]
     pub(super) fn push(&mut self, control: u16) {
@@ -118,8 +127,11 @@ impl Vlans {
 }
 
 /// Takes VLAN tags off, however many there are.
-fn tagged(mut ether_type: u16, mut bytes: &[u8]) -> Option<Network<'_>> {
-    let mut vlans = Vlans::new();
+pub(super) fn tagged(
+    mut ether_type: u16,
+    mut bytes: &[u8],
+    mut vlans: Vlans,
+) -> Option<Network<'_>> {
     while is_vlan_tag(ether_type) {
         let (&[control_high, control_low, high, low], rest) = bytes.split_first_chunk::<4>()?;
         vlans.push(u16::from_be_bytes([control_high, control_low]));
@@ -137,6 +149,13 @@ fn tagged(mut ether_type: u16, mut bytes: &[u8]) -> Option<Network<'_>> {
 /// `None`: it ends inside them.
 pub(super) fn open_pppoe(bytes: &[u8]) -> Option<(u16, &[u8])> {
     let (_, ppp) = bytes.split_first_chunk::<6>()?;
+    open_ppp(ppp)
+}
+
+/// What a PPP frame carries, with address and control before the protocol or, where both sides agreed, without
+/// (RFC 1662 section 3.2). `None`: it ends before that.
+pub(super) fn open_ppp(bytes: &[u8]) -> Option<(u16, &[u8])> {
+    let ppp = bytes.strip_prefix(&[0xff, 0x03]).unwrap_or(bytes);
     // A protocol below 256 may be sent as one byte, told by its lowest bit (RFC 1661 section 6.5).
     match ppp {
         [low, rest @ ..] if low & 1 == 1 => Some((u16::from(*low), rest)),

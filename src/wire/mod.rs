@@ -1,8 +1,8 @@
 //! The wire: from captured frames to what programs said to each other.
 //!
 //! In: [`Packet`]s, frames with their capture time, interface and link type. Out: [`Unit`]s, UDP datagrams and the bytes
-//! of TCP streams in their order, each with its [`Flow`]. VLAN tags, PPPoE, IP in IP, extension headers and fragments are
-//! undone on the way; tunnels that this version does not open are counted by name.
+//! of TCP streams in their order, each with its [`Flow`]. VLAN tags, PPPoE, tunnels, extension headers and fragments are
+//! undone on the way.
 //!
 //! - What came first wins, where fragments or segments overlap.
 //! - A packet is never dropped silently: [`WireCounters`] says what became of each.
@@ -12,6 +12,8 @@
 mod counters;
 mod fast;
 mod fragment;
+mod hep;
+mod inside;
 mod ip;
 mod layers;
 mod link;
@@ -19,6 +21,8 @@ mod packet;
 mod stream;
 mod tcp;
 pub mod tls;
+mod tunnel;
+mod tunnel_ports;
 mod way;
 
 #[cfg(test)]
@@ -27,13 +31,16 @@ mod tests;
 use std::time::Duration;
 
 pub use counters::WireCounters;
+pub use hep::{Hep, HepContent, HepError, hep_length, looks_like_hep};
 pub use packet::{LinkType, Packet};
+pub use tunnel_ports::TunnelPorts;
 pub use way::{PerWay, Way};
 
 use crate::base::{Flow, Timestamp};
 use fast::Fast;
 use fragment::Fragments;
 use tcp::Streams;
+use tunnel_ports::PortTable;
 
 /// Where the units go, inside this room: one copy of the code for all callers.
 type Out<'o> = &'o mut dyn FnMut(Unit<'_>);
@@ -133,6 +140,7 @@ pub struct Wire {
     next_timeout: Timestamp,
     streams: Streams,
     fragments: Fragments,
+    tunnel_ports: PortTable,
 }
 
 impl Wire {
@@ -142,6 +150,15 @@ impl Wire {
             next_timeout: Timestamp::MAX,
             streams: Streams::new(tcp, limits),
             fragments: Fragments::new(limits),
+            tunnel_ports: PortTable::new(&TunnelPorts::default()),
+        }
+    }
+
+    /// The same, with other ports for tunnels over UDP.
+    pub fn with_tunnel_ports(self, ports: &TunnelPorts) -> Wire {
+        Wire {
+            tunnel_ports: PortTable::new(ports),
+            ..self
         }
     }
 
@@ -155,7 +172,7 @@ impl Wire {
             self.handle_timeout(packet.time, out);
         }
         if packet.link == LinkType::Ethernet {
-            match fast::read(packet) {
+            match fast::read(packet, &self.tunnel_ports) {
                 Fast::Datagram(datagram) => {
                     self.counters.datagrams += 1;
                     return out(Unit::Datagram(datagram));

@@ -16,6 +16,8 @@ pub enum LinkType {
     Null,
     /// OpenBSD loopback: an address family in network byte order.
     Loop,
+    /// No frame: a packet of the Homer Encapsulation Protocol, as an agent sent it.
+    Hep,
 }
 
 impl LinkType {
@@ -44,6 +46,8 @@ impl LinkType {
             LinkType::Loop => 108,
             LinkType::LinuxSll => 113,
             LinkType::LinuxSll2 => 276,
+            // No file has it: the first number for private use.
+            LinkType::Hep => 147,
         }
     }
 }

@@ -437,7 +437,10 @@ pub const CAPTURES: &[Capture] = &[
         ])
     },
     // Tunnels to come: one call, answered after 5.14 s, AMR, 13 and 14 packets of over 500.
-    no_call("volte-gtp-ipv6-amr.pcap", 106, 0),
+    // 14 and 13 packets of speech are left; a third party's copies in ICMP are no media.
+    each("volte-gtp-ipv6-amr.pcap", 106, &[Call {
+        caller: "+88270006", callee: "122", lost: 509 + 402, ..undecoded("zTHDK1uOm6wLihi3m15pRfSR", "AMR", 14 + 13 + 509 + 402)
+    }]),
     no_call("sip-vlan-gre-ppp.pcapng", 1, 0),
     // Signalling alone.
     each("dtmf-sip-info-pppoe.pcap", 32, &[unheard(

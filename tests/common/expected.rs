@@ -161,6 +161,7 @@ pub struct Differences {
     pub gap: Option<String>,
     pub damaged: Option<f64>,
     pub addresses: Option<BTreeMap<String, String>>,
+    pub tunnel: Option<String>,
 }
 
 /// Makes the variants of a capture in `folder`; `None` where there is no Python to run the script.

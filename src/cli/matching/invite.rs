@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use serde::Serialize;
 
-use crate::base::{Endpoint, Flow, Vantage};
+use crate::base::{Endpoint, Flow, Tunnel, Tunnels, Vantage};
 use crate::config::Settings;
 use crate::daemon::pipeline::sensor_name;
 use crate::engine::signalling::Sensor;
@@ -49,6 +49,9 @@ pub struct Call {
     /// VLAN id of the packet, from the outside in; may be repeated
     #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u16).range(1..=4094))]
     vlan: Vec<u16>,
+    /// Tunnel around the packet, such as vxlan:5001, from the outside in; may be repeated
+    #[arg(long, value_name = "KIND[:ID]")]
+    tunnel: Vec<Tunnel>,
     /// The interface that sees it [default: the configured one, where there is only one]
     #[arg(long, value_name = "NAME")]
     interface: Option<String>,
@@ -73,6 +76,7 @@ pub struct FactLines {
     vlans: Vec<u16>,
     from_address: IpAddr,
     to_address: IpAddr,
+    tunnels: Vec<String>,
 }
 
 impl fmt::Display for FactLines {
@@ -93,7 +97,10 @@ impl fmt::Display for FactLines {
         }
         self.vlans
             .iter()
-            .try_for_each(|vlan| write!(f, ", VLAN {vlan}"))
+            .try_for_each(|vlan| write!(f, ", VLAN {vlan}"))?;
+        self.tunnels
+            .iter()
+            .try_for_each(|tunnel| write!(f, ", tunnel {tunnel}"))
     }
 }
 
@@ -127,6 +134,10 @@ impl Question {
             flow: Flow {
                 vantage: Vantage {
                     vlans,
+                    tunnels: call
+                        .tunnel
+                        .iter()
+                        .fold(Tunnels::NONE, |around, tunnel| around.and_within(*tunnel)),
                     ..Vantage::default()
                 },
                 source: Endpoint::new(call.from_address, 5060),
@@ -173,6 +184,13 @@ impl Question {
                 .collect(),
             from_address: self.flow.source.ip(),
             to_address: self.flow.destination.ip(),
+            tunnels: self
+                .flow
+                .vantage
+                .tunnels
+                .iter()
+                .map(|tunnel| tunnel.to_string())
+                .collect(),
         }
     }
 }

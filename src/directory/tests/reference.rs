@@ -16,6 +16,7 @@ fn rule_holds(rule: &MatchRule, facts: &CallFacts<'_>, side: Side, host: &str) -
         Side::Callee => (facts.callee_address, facts.caller_address),
     };
     let rest = (rule.vlans.is_empty() || facts.vlans.iter().any(|vlan| rule.vlans.contains(vlan)))
+        && (rule.tunnels.is_empty() || rule.tunnels.iter().any(|name| facts.tunnels.are_in(*name)))
         && (rule.sensors.is_empty() || rule.sensors.iter().any(|sensor| **sensor == *facts.sensor))
         && (rule.domains.is_empty() || rule.domains.iter().any(|domain| domain.holds(host)));
     match () {
@@ -105,6 +106,7 @@ const ADDRESSES: [&str; 5] = [
     "2001:db8::1",
 ];
 const HOSTS: [&str; 4] = ["a.example.com", "b.example.com", "x.b.example.com", ""];
+const TUNNELS: [&str; 4] = ["vxlan:1", "vxlan:2", "vxlan", "erspan:7"];
 const DOMAINS: [&str; 3] = ["a.example.com", "*.example.com", "*.b.example.com"];
 
 prop_compose! {
@@ -112,11 +114,13 @@ prop_compose! {
         networks in some_of(&NETWORKS),
         vlans in some_of(&[1_u16, 2, 3]),
         sensors in some_of(&["n", "s"]),
+        names in some_of(&TUNNELS),
         domains in some_of(&DOMAINS),
     ) -> MatchRule {
         let mut rule = MatchRule::new(Place::new("t", 1));
         rule.networks = networks.iter().map(|network| network.parse().unwrap()).collect();
         rule.vlans = vlans;
+        rule.tunnels = names.iter().map(|name| name.parse().unwrap()).collect();
         rule.sensors = sensors.into_iter().map(Arc::from).collect();
         rule.domains = domains.into_iter().map(|domain| Domain::new(domain).unwrap()).collect();
         rule.trust_signalling = true;
@@ -167,9 +171,10 @@ prop_compose! {
         addresses in proptest::collection::vec(one_of(&ADDRESSES), 2),
         vlans in some_of(&[1_u16, 2, 3]),
         sensor in one_of(&["n", "s", "e"]),
-    ) -> (Vec<(String, &'static str)>, Vec<&'static str>, Vec<u16>, &'static str) {
+        around in some_of(&TUNNELS),
+    ) -> (Vec<(String, &'static str)>, Vec<&'static str>, Vec<u16>, &'static str, Tunnels) {
         let users = users.into_iter().map(|(n, host)| (format!("1{n:02}"), host)).collect();
-        (users, addresses, vlans, sensor)
+        (users, addresses, vlans, sensor, tunnels(&around))
     }
 }
 
@@ -186,7 +191,7 @@ proptest! {
     #[test]
     fn attribution_agrees_with_a_walk_over_everything(
         drafts in proptest::collection::vec(any_tenant(), 1..14),
-        (users, addresses, vlans, sensor) in any_call(),
+        (users, addresses, vlans, sensor, tunnels) in any_call(),
     ) {
         let definitions: Vec<TenantDefinition> = drafts
             .into_iter()
@@ -212,6 +217,7 @@ proptest! {
             caller: &candidates[..2],
             callee: &candidates[2..],
             headers: &|_| None,
+            tunnels,
         };
         let attribution = directory.attribute(&facts);
         let mut ambiguous = false;

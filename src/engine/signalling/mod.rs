@@ -381,7 +381,7 @@ impl Signalling {
             .vlans
             .iter()
             .for_each(|vlan| _ = hasher.update(&vlan.to_le_bytes()));
-        hasher.update(&vantage.tunnel.to_le_bytes());
+        hasher.update(&vantage.tunnels.to_bits().to_le_bytes());
         hasher.update(&envelope.time.as_nanos().to_le_bytes());
         *hasher.finalize().as_bytes()
     }

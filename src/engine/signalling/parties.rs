@@ -78,6 +78,7 @@ pub fn with_facts<T>(
         caller: &as_candidates(&caller),
         callee: &as_candidates(&callee),
         headers: &headers,
+        tunnels: flow.vantage.tunnels,
     })
 }
 

@@ -172,12 +172,40 @@ fn rtp_in_a_cooked_capture() {
 }
 
 #[test]
-fn gtp_is_named_and_handed_out_unopened() {
+fn a_call_and_its_media_in_gtp() {
     let Some(listener) = listen("volte-gtp-ipv6-amr.pcap") else {
         return;
     };
+    let rtp = |from: u16, to: u16| {
+        let ports = |flow: &Flow| (flow.source.port, flow.destination.port) == (from, to);
+        listener
+            .heard
+            .datagrams
+            .iter()
+            .filter(|(flow, ..)| ports(flow))
+            .count()
+    };
+    assert_eq!((rtp(19_956, 49_120), rtp(49_120, 19_956)), (14, 13));
+    // Connections follow each other between the same ports.
+    let invites = |flow: &Flow| {
+        let bytes = listener.heard.runs(flow).0.concat();
+        String::from_utf8_lossy(&bytes)
+            .matches("INVITE tel:122")
+            .count()
+    };
+    assert_eq!(listener.heard.streams.keys().map(invites).sum::<usize>(), 1);
+    let vantages: std::collections::BTreeSet<_> = listener
+        .heard
+        .datagrams
+        .iter()
+        .map(|(flow, ..)| flow.vantage.tunnels.to_string())
+        .collect();
+    assert_eq!(vantages.into_iter().collect::<Vec<_>>(), ["gtp"]);
     let c = listener.counters();
-    assert_eq!((c.packets, c.datagrams, c.unsupported_gtp), (106, 106, 106));
+    assert_eq!(
+        (c.packets, c.tunnels_gtp, c.tunnels_truncated),
+        (106, 106, 0)
+    );
 }
 
 #[test]
@@ -191,17 +219,23 @@ fn sip_over_pppoe() {
 }
 
 #[test]
-fn gre_on_a_vlan_is_named() {
+fn sip_in_ppp_in_gre_on_a_vlan() {
     let Some(listener) = listen("sip-vlan-gre-ppp.pcapng") else {
         return;
     };
+    let [(flow, _, truncated)] = &listener.heard.datagrams[..] else {
+        panic!("{} datagrams", listener.heard.datagrams.len());
+    };
     assert_eq!(
-        (
-            listener.counters().packets,
-            listener.counters().unsupported_gre
-        ),
-        (1, 1)
+        listener
+            .heard
+            .datagrams_starting("SIP/2.0 100 Trying")
+            .len(),
+        1
     );
+    assert_eq!((flow.vantage.vlans, *truncated), ([142, 0, 0], false));
+    assert_eq!(flow.vantage.tunnels.to_string(), "gre");
+    assert_eq!(flow.source, Endpoint::v4([192, 168, 10, 210], 5060));
 }
 
 #[test]

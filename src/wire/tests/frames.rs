@@ -55,7 +55,7 @@ fn by_etherparse(frame: &[u8]) -> Option<Read> {
 }
 
 fn by_fast_path(packet: &Packet<'_>) -> Option<(Flow, Vec<u8>, bool)> {
-    match fast::read(packet) {
+    match fast::read(packet, &PortTable::new(&TunnelPorts::default())) {
         Fast::Datagram(d) => Some((d.flow, d.payload.to_vec(), d.truncated)),
         _ => None,
     }

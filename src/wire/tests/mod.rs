@@ -1,7 +1,9 @@
 //! The room as a whole: frames in, units out.
 
 mod captures;
+mod encapsulated;
 mod frames;
+mod reports;
 mod streams;
 mod tunnels;
 
@@ -10,7 +12,7 @@ use std::collections::BTreeMap;
 use etherparse::PacketBuilder;
 
 use super::*;
-use crate::base::Endpoint;
+use crate::base::{Endpoint, Tunnels};
 
 const PHONE: [u8; 4] = [10, 0, 0, 1];
 const PBX: [u8; 4] = [10, 0, 0, 2];
@@ -112,13 +114,13 @@ fn accounted(c: &WireCounters) -> u64 {
     let read = c.datagrams + c.tcp_followed + c.tcp_ignored + c.not_ip + c.not_udp_tcp;
     let malformed =
         c.malformed_link + c.malformed_ip + c.malformed_udp + c.malformed_tcp + c.nested_too_deep;
-    let unsupported = c.unsupported_gre + c.unsupported_erspan + c.unsupported_mpls;
+    let tunnels = c.malformed_tunnel + c.tunnel_control + c.malformed_hep + c.hep_other;
     let fragments = c.fragments_held
         + c.fragments_repeated
         + c.fragments_malformed
         + c.fragments_cut
         + c.fragments_too_many;
-    read + malformed + unsupported + fragments
+    read + malformed + tunnels + fragments
 }
 
 fn packet(link: LinkType, time: Timestamp, data: &[u8]) -> Packet<'_> {

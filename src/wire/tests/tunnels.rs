@@ -187,8 +187,8 @@ fn ip_in_ip_is_opened_in_all_pairs_of_families() {
             hear_all(&mut listener, ether_type, &[ip_in_ip(outer, &inner)]);
             let (flow, payload, _) = &listener.heard.datagrams[0];
             assert_eq!(
-                (flow.source.is_ipv4(), flow.vantage.tunnel),
-                (inner[0] == 0x45, 0)
+                (flow.source.is_ipv4(), flow.vantage.tunnels),
+                (inner[0] == 0x45, Tunnels::NONE)
             );
             assert_eq!(payload, b"inner");
         }
@@ -209,42 +209,6 @@ fn nesting_stops_at_eight_headers() {
             listener.counters().nested_too_deep
         ),
         (1, 1)
-    );
-}
-
-#[test]
-fn tunnels_that_are_not_opened_are_named() {
-    let mut listener = Listener::new();
-    for (protocol, payload) in [
-        (47u8, [0, 0, 0x08, 0]),
-        (47, [0, 0, 0x88, 0xbe]),
-        (137, [0; 4]),
-    ] {
-        let mut header = Ipv4Header::new(4, 64, IpNumber(protocol), PHONE, PBX).unwrap();
-        header.header_checksum = 0;
-        hear_all(
-            &mut listener,
-            0x0800,
-            &[[header.to_bytes().as_slice(), &payload].concat()],
-        );
-    }
-    hear_all(&mut listener, 0x8847, &[vec![0; 40]]);
-    for port in [4789, 6081, 2152] {
-        hear_all(&mut listener, 0x0800, &[udp_v4((40_000, port), b"tunnel")]);
-    }
-    let c = listener.counters();
-    assert_eq!(
-        (c.unsupported_gre, c.unsupported_erspan, c.unsupported_mpls),
-        (1, 1, 2)
-    );
-    assert_eq!(
-        (
-            c.unsupported_vxlan,
-            c.unsupported_geneve,
-            c.unsupported_gtp,
-            c.datagrams
-        ),
-        (1, 1, 1, 3)
     );
 }
 
