@@ -27,17 +27,31 @@ impl PacketFilter {
 /// VLAN tags that the filter looks behind, besides one that the network card has taken off.
 const VLAN_TAGS: usize = 2;
 
+/// IP protocols of tunnels: IP in IP, GRE, EtherIP, L2TP, MPLS. UDP carries the others.
+const IP_TUNNELS: [u8; 6] = [4, 41, 47, 97, 115, 137];
+
+/// EtherTypes of tunnels: MPLS, PPPoE sessions, 802.1ah.
+const ETHER_TUNNELS: [u16; 4] = [0x8847, 0x8848, 0x8864, 0x88e7];
+
 /// A pcap-filter(7) expression that passes all UDP and TCP on these ports, on Ethernet, also behind VLAN tags.
 ///
 /// UDP includes fragments, which have no ports, and IPv6 with extension headers, whose end a packet filter cannot find.
-/// IP in IP and GRE do not pass.
+/// All that can be opened later passes too, whatever is inside: GRE, IP in IP, L2TP, EtherIP, MPLS, PPPoE, 802.1ah.
 pub fn default_filter(sip_ports: &[u16]) -> String {
     default_filter_for(sip_ports, LinkType::Ethernet)
 }
 
 /// [`default_filter`] for another link type: only Ethernet has VLAN tags that libpcap can look behind.
 pub fn default_filter_for(sip_ports: &[u16], link: LinkType) -> String {
-    let wanted = wanted(sip_ports);
+    let mut wanted = wanted(sip_ports);
+    if matches!(
+        link,
+        LinkType::Ethernet | LinkType::LinuxSll | LinkType::LinuxSll2
+    ) {
+        ETHER_TUNNELS
+            .iter()
+            .for_each(|ether_type| wanted.push_str(&format!(" or ether proto {ether_type:#06x}")));
+    }
     let tags = if link == LinkType::Ethernet {
         VLAN_TAGS
     } else {
@@ -56,6 +70,8 @@ fn wanted(sip_ports: &[u16]) -> String {
         let ports: Vec<String> = sip_ports.iter().map(u16::to_string).collect();
         wanted.push_str(&format!(" or (tcp port ({}))", ports.join(" or ")));
     }
+    let tunnels = IP_TUNNELS.map(|protocol| format!("ip proto {protocol} or ip6 proto {protocol}"));
+    wanted.push_str(&format!(" or {}", tunnels.join(" or ")));
     wanted
 }
 
@@ -186,6 +202,25 @@ mod tests {
         let id = VlanId::try_new(100).unwrap();
         let built = ethernet().single_vlan(id).ipv4(V4.0, V4.1, V4.2).udp(1, 2);
         assert!(passes(&finish(built)));
+    }
+
+    #[test]
+    fn tunnels_pass_whatever_is_inside() {
+        for protocol in IP_TUNNELS {
+            let (mut v4, mut v6) = (udp_v4(), udp_v6());
+            (v4[23], v6[20]) = (protocol, protocol);
+            for frame in [v4, v6] {
+                assert!(passes(&frame), "protocol {protocol}");
+                assert!(passes(&tagged(frame, 0x8100)), "protocol {protocol}");
+            }
+        }
+        for ether_type in ETHER_TUNNELS {
+            let mut frame = vec![2; 60];
+            frame[12..14].copy_from_slice(&ether_type.to_be_bytes());
+            assert!(passes(&frame), "{ether_type:#06x}");
+            assert!(passes(&tagged(frame.clone(), 0x8100)), "{ether_type:#06x}");
+            assert!(passes(&tagged(tagged(frame, 0x8100), 0x88a8)));
+        }
     }
 
     #[test]

@@ -30,6 +30,12 @@ impl SharedKernelStats {
         }
     }
 
+    /// Adds so many.
+    pub(super) fn count(&self, received: u64, dropped: u64) {
+        self.received.fetch_add(received, Ordering::Relaxed);
+        self.dropped.fetch_add(dropped, Ordering::Relaxed);
+    }
+
     /// Adds what was counted between two readings; libpcap's counters are 32 bits and wrap.
     pub(super) fn add(&self, before: pcap::Stat, after: pcap::Stat) {
         let counters = [

@@ -14,14 +14,14 @@ use crate::base::Timestamp;
 use crate::wire::Packet;
 
 /// How long a batch waits for a packet before it reports an idle interface.
-const IDLE: Duration = Duration::from_millis(40);
+pub(super) const IDLE: Duration = Duration::from_millis(40);
 
 /// How long a stopped capture waits for what the kernel has not handed over: longer than
 /// [`RETIRE_MILLIS`](super::session::RETIRE_MILLIS).
 const LAST_WAIT: Duration = Duration::from_millis(55);
 
 /// How often an interface is looked after: is it there, what has the kernel dropped.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Longest that a stopped capture works off its backlog.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
@@ -270,7 +270,7 @@ impl LiveInterface {
     }
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     Timestamp::default() + since.unwrap_or_default()
 }

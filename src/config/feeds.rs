@@ -31,6 +31,9 @@ impl Default for Tunnels {
     }
 }
 
+/// What agents together are called where an interface is named: in match rules, vantages and metrics.
+pub const HEP_SOURCE: &str = "hep";
+
 /// A place where agents report to by HEP.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Hep {

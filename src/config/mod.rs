@@ -20,7 +20,7 @@ mod tests;
 
 pub use decoders::{DecoderFormat, Decoders};
 pub use diagnostic::{Diagnostic, Error, Related, Severity, render};
-pub use feeds::{Hep, Secret, Tunnels};
+pub use feeds::{HEP_SOURCE, Hep, Secret, Tunnels};
 pub use load::{Loaded, load};
 pub use settings::{
     Api, AudioFormat, Capture, Catalog, Engine, Log, LogFormat, LogLevel, Plan, Recorder, Sensor,

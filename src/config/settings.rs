@@ -59,7 +59,7 @@ pub struct Capture {
 impl Capture {
     /// Where packets come from, by the names that match rules and recordings use: the interfaces, and `hep` behind them.
     pub fn sources(&self) -> Vec<Arc<str>> {
-        let hep = self.hep.iter().map(|_| "hep".into());
+        let hep = self.hep.iter().map(|_| feeds::HEP_SOURCE.into());
         let interfaces = self.interfaces.iter().map(|name| name.as_str().into());
         interfaces.chain(hep).collect()
     }

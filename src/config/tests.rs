@@ -122,7 +122,7 @@ fn the_example_shows_the_defaults() {
         as_is
     );
     // What is commented out says the same, but for keys that have no default to show.
-    let without_default = ["name", "interfaces", "filter"];
+    let without_default = ["name", "interfaces", "filter", "hep"];
     let uncommented: Vec<&str> = text
         .lines()
         .map(|line| {
@@ -140,6 +140,48 @@ fn the_example_shows_the_defaults() {
         .unwrap()
         .settings;
     assert_eq!(shown, as_is);
+}
+
+#[test]
+fn agents_are_listened_to_where_it_is_written() {
+    let load = |text: &str| files(&[("callreel.toml", text)]).load();
+    let hep = |text: &str| load(text).unwrap().settings.capture.hep;
+    assert_eq!(hep(""), None);
+    let defaults = hep("[capture.hep]\n").unwrap();
+    assert_eq!(defaults.listen, "127.0.0.1:9060".parse().unwrap());
+    let text = "[capture.hep]\nlisten = \"0.0.0.0:9061\"\nnetworks = [\"10.0.0.0/8\"]\npassword = \"secret\"\n";
+    let all = load(text).unwrap();
+    assert!(all.warnings.is_empty());
+    assert_eq!(&*all.settings.capture.sources(), &["hep".into()]);
+    let told = format!("{:?}", all.settings) + &serde_json::to_string(&all.settings).unwrap();
+    assert!(!told.contains("secret") && told.contains("10.0.0.0/8"));
+    assert_eq!(
+        all.settings.capture.hep.unwrap().password.unwrap().reveal(),
+        "secret"
+    );
+    let open = load("[capture.hep]\nlisten = \"0.0.0.0:9061\"\n").unwrap();
+    assert!(
+        open.warnings[0]
+            .message
+            .contains("anybody who reaches this address")
+    );
+}
+
+#[test]
+fn ports_of_tunnels_are_of_one_kind() {
+    let load = |text: &str| files(&[("callreel.toml", text)]).load();
+    let tunnels = load("[capture.tunnels]\nvxlan = []\nhep = 9060\n")
+        .unwrap()
+        .settings
+        .capture
+        .tunnels;
+    assert_eq!((tunnels.vxlan, tunnels.hep), (vec![], Some(vec![9060])));
+    let error = load("[capture.tunnels]\ngeneve = [4789]\n").unwrap_err();
+    assert!(
+        error.diagnostics()[0]
+            .message
+            .contains("port 4789 is there twice")
+    );
 }
 
 #[test]

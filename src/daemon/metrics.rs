@@ -28,6 +28,7 @@ pub fn text(state: &State) -> String {
     catalog(&mut page, state);
     reloads(&mut page, state);
     keylog(&mut page, state);
+    hep(&mut page, state);
     page.0
 }
 
@@ -482,6 +483,18 @@ fn reloads(page: &mut Page, state: &State) {
         "Whether the configuration on the disk is the one in use.",
         flag(&reloads.last_successful),
     );
+}
+
+fn hep(page: &mut Page, state: &State) {
+    let Some(stats) = &state.hep else { return };
+    for (name, value) in stats.named() {
+        let words = name.replace('_', " ");
+        page.counter(
+            &format!("callreel_hep_{name}_total"),
+            &format!("Agents that report by HEP: {words}."),
+            value,
+        );
+    }
 }
 
 #[cfg(test)]

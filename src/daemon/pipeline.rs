@@ -143,3 +143,13 @@ fn recorder_threads(configured: u32) -> usize {
         threads => threads as usize,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tunnels_are_looked_for_where_the_wire_would() {
+        assert_eq!(tunnel_ports(&Settings::default()), TunnelPorts::default());
+    }
+}

@@ -55,7 +55,7 @@ pub enum Ended {
 pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
     let settings = &loaded.settings;
     anyhow::ensure!(
-        !settings.capture.interfaces.is_empty(),
+        !settings.capture.sources().is_empty(),
         "no interface to record from: write `interfaces = [\"span0\"]`, with the name of yours, under [capture] in {}",
         path.display()
     );
@@ -72,7 +72,7 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
     front.open(running.state.clone());
     systemd::start_watchdog(running.state.clone())?;
     let changed = move || _ = orders.try_send(Order::FilesChanged);
-    let interfaces = loaded.settings.capture.interfaces.join(", ");
+    let interfaces = loaded.settings.capture.sources().join(", ");
     let reload = Reload::new(path, loaded, running.state.clone(), dial, changed);
     systemd::ready();
     tracing::info!(interfaces, version = env!("CARGO_PKG_VERSION"), "capturing");
@@ -158,12 +158,7 @@ impl Running {
         orders: &SyncSender<Order>,
     ) -> anyhow::Result<Running> {
         let settings = &loaded.settings;
-        let names: Vec<Arc<str>> = settings
-            .capture
-            .interfaces
-            .iter()
-            .map(|name| name.as_str().into())
-            .collect();
+        let names = settings.capture.sources();
         let cataloguer = Cataloguer::start(settings.catalog.url.clone())?;
         let of_recorder = pipeline::recorder_settings(settings, &names, WhenFull::Drop);
         let recovered = finish_what_was_left(&of_recorder, &cataloguer);
@@ -186,6 +181,7 @@ impl Running {
             catalog_unreachable: false.into(),
             reloads: ReloadState::default(),
             keylog: Arc::default(),
+            hep: sources.iter().find_map(|source| source.hep.clone()),
         });
         // Before the first packet. A failure is found again, and told, by the thread below.
         let _ = look_for_room(&layout, &state);

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use super::cataloguing::CatalogState;
 use super::keylog::KeyLogState;
 use crate::api::{Health, Service};
-use crate::capture::SharedKernelStats;
+use crate::capture::{HepStats, SharedKernelStats};
 use crate::directory::Directory;
 use crate::engine::EngineCounters;
 use crate::engine::event::Disposition;
@@ -40,6 +40,8 @@ pub struct State {
     pub catalog_unreachable: AtomicBool,
     pub reloads: ReloadState,
     pub keylog: Arc<KeyLogState>,
+    /// Where agents are listened to.
+    pub hep: Option<Arc<HepStats>>,
 }
 
 /// The engine's counters at one moment.
@@ -271,6 +273,7 @@ pub mod tests {
             catalog_unreachable: AtomicBool::new(false),
             reloads: ReloadState::default(),
             keylog: Arc::default(),
+            hep: Some(Arc::default()),
         }
     }
 

@@ -52,6 +52,12 @@ impl FromStr for Network {
 }
 
 impl Network {
+    /// Whether an address lies in it.
+    pub fn holds(&self, address: IpAddr) -> bool {
+        let same_family = address.is_ipv4() == self.address.is_ipv4();
+        same_family && Network::truncated(address, self.prefix_len).address == self.address
+    }
+
     fn truncated(address: IpAddr, prefix_len: u8) -> Network {
         let len = u32::from(prefix_len);
         let address = match address {

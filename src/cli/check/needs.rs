@@ -31,7 +31,10 @@ pub fn missing(settings: &Settings) -> Vec<Need> {
         .filter_map(|(setting, message)| Some((setting, message?)))
         .map(|(setting, message)| Need { setting, message })
         .collect();
-    needs.extend(interfaces(&settings.capture.interfaces));
+    // Agents that report are enough.
+    if settings.capture.hep.is_none() || !settings.capture.interfaces.is_empty() {
+        needs.extend(interfaces(&settings.capture.interfaces));
+    }
     needs.extend(decoder(&settings.decoders));
     needs
 }

@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use serde::Serialize;
@@ -115,10 +116,10 @@ impl Question {
             .iter_mut()
             .zip(&call.vlan)
             .for_each(|(to, from)| *to = *from);
-        let interface = match (&call.interface, settings.capture.interfaces.as_slice()) {
-            (Some(name), _) => name.as_str(),
-            (None, [only]) => only.as_str(),
-            (None, _) => "",
+        let interface: Arc<str> = match (&call.interface, settings.capture.sources().as_slice()) {
+            (Some(name), _) => name.as_str().into(),
+            (None, [only]) => only.clone(),
+            (None, _) => "".into(),
         };
         let sensor = call.sensor.as_deref().map(Into::into);
         let invite = match &call.invite {
@@ -128,7 +129,7 @@ impl Question {
         Ok(Question {
             sensor: Sensor {
                 name: sensor.unwrap_or_else(|| sensor_name(settings)),
-                interfaces: vec![interface.into()],
+                interfaces: vec![interface],
                 keep_unattributed: true,
             },
             flow: Flow {

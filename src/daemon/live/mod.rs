@@ -1,6 +1,7 @@
 //! Packets of interfaces through one engine.
 //!
-//! In: the interfaces of the configuration. Out: events to the recorder. With one interface its capture thread runs the
+//! In: the interfaces of the configuration, and the address that agents report to, which is one more of them. Out: events
+//! to the recorder. With one interface its capture thread runs the
 //! engine on what it reads, and nothing is copied. With several, each capture thread copies what it reads into a bounded
 //! queue, and one thread merges all by capture time and runs the engine: so that the two halves of a call that come in on
 //! two interfaces meet in the order of the wire, as they would in a replay.
@@ -18,8 +19,10 @@ use self::merge::{Batch, Delivery, Merge};
 pub use self::session::Session;
 use super::state::InterfaceState;
 use crate::base::Timestamp;
-use crate::capture::{Error, LiveEvent, LiveInterface, LiveSettings, PacketFilter};
-use crate::config::Settings;
+use crate::capture::{
+    Error, HepListener, HepSettings, HepStats, LiveEvent, LiveInterface, LiveSettings, PacketFilter,
+};
+use crate::config::{self, Settings};
 
 /// A packet captured so long ago has been handed out, if its interface was asked since: more than the kernel keeps packets
 /// in a block of the ring that is not full.
@@ -34,23 +37,67 @@ const QUEUE_BATCHES: usize = 256;
 /// How often the engine's thread looks at the clock when nothing comes.
 const TICK: Duration = Duration::from_millis(20);
 
-/// An interface, and what is told of it.
+/// Something that packets come from, and what is told of it.
 pub struct Source {
-    interface: LiveInterface,
+    feed: Feed,
     pub state: Arc<InterfaceState>,
+    /// Of agents, where it is they who report.
+    pub hep: Option<Arc<HepStats>>,
 }
 
-/// Opens all configured interfaces; one that is missing or down is waited for.
+enum Feed {
+    Interface(Box<LiveInterface>),
+    Hep(Box<HepListener>),
+}
+
+impl Feed {
+    fn next_batch(&mut self, sink: &mut impl FnMut(LiveEvent<'_>)) {
+        match self {
+            Feed::Interface(interface) => interface.next_batch(sink),
+            Feed::Hep(listener) => listener.next_batch(sink),
+        }
+    }
+
+    fn drain(&mut self, sink: &mut impl FnMut(LiveEvent<'_>)) {
+        match self {
+            Feed::Interface(interface) => interface.drain(sink),
+            Feed::Hep(listener) => listener.drain(sink),
+        }
+    }
+}
+
+/// Opens all configured interfaces, and listens to agents where that is configured; what is missing, down or taken is
+/// waited for.
 ///
 /// # Errors
 ///
 /// Where waiting would be in vain: the filter is wrong, or the process may not capture.
 pub fn open(settings: &Settings) -> Result<Vec<Source>, Error> {
     let names = settings.capture.interfaces.iter();
-    names
+    let interfaces = names
         .zip(0..)
-        .map(|(name, index)| Source::open(name, live_settings(settings, index)))
-        .collect()
+        .map(|(name, index)| Source::open(name, live_settings(settings, index)));
+    let mut sources: Vec<Source> = interfaces.collect::<Result<_, Error>>()?;
+    if let Some(hep) = &settings.capture.hep {
+        let index = u16::try_from(sources.len()).unwrap_or(u16::MAX);
+        sources.push(Source::listen(hep, index));
+    }
+    Ok(sources)
+}
+
+fn hep_settings(hep: &config::Hep, index: u16) -> HepSettings {
+    let networks = hep.networks.clone();
+    HepSettings {
+        index,
+        listen: hep.listen,
+        password: hep
+            .password
+            .as_ref()
+            .map(|password| password.reveal().to_owned()),
+        allowed: Arc::new(move |address| {
+            networks.is_empty() || networks.iter().any(|network| network.holds(address))
+        }),
+    }
 }
 
 fn live_settings(settings: &Settings, index: u16) -> LiveSettings {
@@ -83,7 +130,24 @@ impl Source {
             Err(error) => return Err(error),
         };
         let state = Arc::new(InterfaceState::new(name, interface.shared_stats(), lost));
-        Ok(Source { interface, state })
+        Ok(Source {
+            feed: Feed::Interface(Box::new(interface)),
+            state,
+            hep: None,
+        })
+    }
+
+    fn listen(hep: &config::Hep, index: u16) -> Source {
+        let (listener, lost) = HepListener::open(hep_settings(hep, index));
+        if let Some(reason) = &lost {
+            tracing::warn!(reason, "the address for HEP is waited for");
+        }
+        let state = InterfaceState::new(config::HEP_SOURCE, listener.shared_stats(), lost);
+        Source {
+            hep: Some(listener.stats()),
+            feed: Feed::Hep(Box::new(listener)),
+            state: Arc::new(state),
+        }
     }
 }
 
@@ -171,14 +235,13 @@ impl<F: Fn()> Drop for OnDrop<F> {
 
 fn capture_and_follow(source: Source, mut session: Session, stop: &AtomicBool) {
     let Source {
-        mut interface,
-        state,
+        mut feed, state, ..
     } = source;
     while !stop.load(Ordering::Relaxed) {
         // Taken before the interface is asked: however long this thread is kept waiting after it, no packet of before
         // this moment less REACH comes later.
         let asked_at = wall_clock();
-        interface.next_batch(&mut |event| match event {
+        feed.next_batch(&mut |event| match event {
             LiveEvent::Packet(packet) => session.handle_packet(&packet),
             LiveEvent::Idle => session.advance(asked_at - REACH),
             LiveEvent::Lost(reason) => state.lost(reason),
@@ -186,7 +249,7 @@ fn capture_and_follow(source: Source, mut session: Session, stop: &AtomicBool) {
         });
         session.between_batches();
     }
-    interface.drain(&mut |event| {
+    feed.drain(&mut |event| {
         if let LiveEvent::Packet(packet) = event {
             session.handle_packet(&packet);
         }
@@ -196,13 +259,12 @@ fn capture_and_follow(source: Source, mut session: Session, stop: &AtomicBool) {
 
 fn capture_and_copy(source: Source, lane: u16, queue: &SyncSender<Delivery>, stop: &AtomicBool) {
     let Source {
-        mut interface,
-        state,
+        mut feed, state, ..
     } = source;
     let mut batch = Batch::new(lane);
     while !stop.load(Ordering::Relaxed) {
         let asked_at = wall_clock();
-        interface.next_batch(&mut |event| match event {
+        feed.next_batch(&mut |event| match event {
             LiveEvent::Packet(packet) => {
                 if !batch.push(&packet) {
                     hand_on(&mut batch, queue, &state);
@@ -219,7 +281,7 @@ fn capture_and_copy(source: Source, lane: u16, queue: &SyncSender<Delivery>, sto
         });
         hand_on(&mut batch, queue, &state);
     }
-    interface.drain(&mut |event| {
+    feed.drain(&mut |event| {
         if let LiveEvent::Packet(packet) = event
             && !batch.push(&packet)
         {
