@@ -4,42 +4,86 @@
 //! A codec is a row in [`Codec`] and, where it can be decoded, an arm of [`Decoder`]; nothing else in the program
 //! knows one codec from another.
 
+mod amr;
+mod duration;
 mod format;
 mod g711;
+mod g726;
 mod l16;
+mod opus;
+mod redundancy;
 mod resample;
 
+use audio_codec::Decoder as _;
+use audio_codec::g722::G722Decoder;
+use codec_core::codecs::g729::G729Codec;
+use codec_core::{AudioCodec as _, CodecConfig};
+use oxideav_gsm::{DecoderState, UnpackedFrame};
+
+pub use amr::{Amr, AmrLayout};
+pub use duration::Extent;
 pub use format::{Codec, CodecName, PayloadFormat};
 pub use g711::{
     ALAW_SILENCE, ALAW_TO_LINEAR, ULAW_SILENCE, ULAW_TO_LINEAR, linear_to_alaw, linear_to_ulaw,
 };
+pub use g726::{G726, Packing};
+pub use opus::Opus;
+pub use redundancy::{RedundantBlock, redundant_blocks};
 pub use resample::{INPUT_RATES_HZ, Resampler};
+
+/// A payload that is not what its format says: cut, damaged or made up. Some of its samples may have been given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the payload does not fit its codec")]
+pub struct Undecodable;
 
 /// Decodes the payloads of one stream, in order.
 ///
 /// `decode` is called from a recorder thread, never from the capture thread.
-#[derive(Debug)]
 pub enum Decoder {
     Pcmu,
     Pcma,
     L16 { channels: usize },
+    G722(Box<G722Decoder>),
+    G726(Box<G726>),
+    G729(Box<G729Codec>),
+    Gsm(Box<DecoderState>),
+    Opus(Box<Opus>),
+    Amr(Box<Amr>),
 }
 
 impl Decoder {
     /// The decoder of `codec`, if this version has one.
     pub fn new(codec: Codec) -> Option<Decoder> {
-        match codec {
-            Codec::Pcmu => Some(Decoder::Pcmu),
-            Codec::Pcma => Some(Decoder::Pcma),
-            Codec::L16 { channels, .. } => Some(Decoder::L16 {
+        Some(match codec {
+            Codec::Pcmu => Decoder::Pcmu,
+            Codec::Pcma => Decoder::Pcma,
+            Codec::L16 { channels, .. } => Decoder::L16 {
                 channels: usize::from(channels.max(1)),
-            }),
-            Codec::ComfortNoise | Codec::TelephoneEvent | Codec::Other(_) => None,
-        }
+            },
+            Codec::G722 => Decoder::G722(Box::default()),
+            Codec::G726 { kbit_s, packing } => Decoder::G726(Box::new(G726::new(kbit_s, packing))),
+            Codec::G729 => Decoder::G729(Box::new(G729Codec::new(CodecConfig::g729ba()).ok()?)),
+            Codec::Gsm => Decoder::Gsm(Box::default()),
+            Codec::Opus => Decoder::Opus(Box::new(Opus::new()?)),
+            Codec::Amr(layout) => Decoder::Amr(Box::new(Amr::new(layout)?)),
+            Codec::ComfortNoise
+            | Codec::TelephoneEvent
+            | Codec::Other(_)
+            | Codec::Redundancy
+            | Codec::Speex { .. }
+            | Codec::Ilbc
+            | Codec::G7231 => return None,
+        })
     }
 
-    /// Appends the samples of `payload` to `out`; a payload cut in mid-sample gives the whole samples before the cut.
-    pub fn decode(&mut self, payload: &[u8], out: &mut Vec<i16>) {
+    /// Whether samples depend on nothing but their own payload.
+    pub fn is_stateless(&self) -> bool {
+        matches!(self, Decoder::Pcmu | Decoder::Pcma | Decoder::L16 { .. })
+    }
+
+    /// Appends the samples of `payload`, as many as [`Codec::extent`] says; a payload cut in mid-sample gives the whole samples
+    /// before the cut.
+    pub fn decode(&mut self, payload: &[u8], out: &mut Vec<i16>) -> Result<(), Undecodable> {
         match self {
             Decoder::Pcmu => out.extend(
                 payload
@@ -52,6 +96,104 @@ impl Decoder {
                     .map(|&byte| ALAW_TO_LINEAR[usize::from(byte)]),
             ),
             Decoder::L16 { channels } => l16::decode(payload, *channels, out),
+            Decoder::G722(decoder) => return decode_g722(decoder, payload, out),
+            Decoder::G726(decoder) => decoder.decode(payload, out),
+            Decoder::G729(decoder) => return decode_g729(decoder, payload, out),
+            Decoder::Gsm(decoder) => return decode_gsm(decoder, payload, out),
+            Decoder::Opus(decoder) => return decoder.decode(payload, out),
+            Decoder::Amr(decoder) => return decoder.decode(payload, out),
         }
+        Ok(())
+    }
+
+    /// Samples before `payload` that [`Decoder::restore`] can give.
+    pub fn restorable(&self, payload: &[u8]) -> u32 {
+        match self {
+            Decoder::Opus(_) => opus::redundancy(payload),
+            _ => 0,
+        }
+    }
+
+    /// Appends what `payload` carries of the audio just before it, which was lost: as many samples as
+    /// [`Decoder::restorable`] says. To be called before the payload itself is decoded.
+    pub fn restore(&mut self, payload: &[u8], out: &mut Vec<i16>) -> Result<(), Undecodable> {
+        match self {
+            Decoder::Opus(decoder) => decoder.restore(payload, out),
+            _ => Err(Undecodable),
+        }
+    }
+}
+
+/// Two samples for each byte.
+fn decode_g722(
+    decoder: &mut G722Decoder,
+    payload: &[u8],
+    out: &mut Vec<i16>,
+) -> Result<(), Undecodable> {
+    let begin = out.len();
+    out.resize(begin + 2 * payload.len(), 0);
+    match decoder.decode_into(payload, &mut out[begin..]) {
+        Ok(given) if given == 2 * payload.len() => Ok(()),
+        _ => Err(Undecodable),
+    }
+}
+
+/// Frames of 10 ms, the last of which may only say that silence begins: that gives silence.
+fn decode_g729(
+    decoder: &mut G729Codec,
+    payload: &[u8],
+    out: &mut Vec<i16>,
+) -> Result<(), Undecodable> {
+    let (frames, rest) = payload.as_chunks::<{ duration::G729_FRAME }>();
+    for frame in frames {
+        let samples = decoder.decode(frame).map_err(|_| Undecodable)?;
+        if samples.len() != 80 {
+            return Err(Undecodable);
+        }
+        out.extend_from_slice(&samples);
+    }
+    match rest.len() {
+        0 => Ok(()),
+        duration::G729_SID => {
+            // The decoder follows the sender's silence, so that speech goes on as a receiver would hear it.
+            let _ = decoder.decode(rest);
+            out.resize(out.len() + 80, 0);
+            Ok(())
+        }
+        _ => Err(Undecodable),
+    }
+}
+
+/// Frames of 20 ms, each beginning with the four bits 1101 (RFC 3551 section 4.5.8.1).
+fn decode_gsm(
+    decoder: &mut DecoderState,
+    payload: &[u8],
+    out: &mut Vec<i16>,
+) -> Result<(), Undecodable> {
+    let (frames, rest) = payload.as_chunks::<33>();
+    for frame in frames {
+        let frame = UnpackedFrame::from_gsm_byte_frame(frame).map_err(|_| Undecodable)?;
+        out.extend_from_slice(&decoder.decode_frame(&frame));
+    }
+    if rest.is_empty() {
+        Ok(())
+    } else {
+        Err(Undecodable)
+    }
+}
+
+impl std::fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Decoder::Pcmu => "Pcmu",
+            Decoder::Pcma => "Pcma",
+            Decoder::L16 { .. } => "L16",
+            Decoder::G722(_) => "G722",
+            Decoder::G726(_) => "G726",
+            Decoder::G729(_) => "G729",
+            Decoder::Gsm(_) => "Gsm",
+            Decoder::Opus(_) => "Opus",
+            Decoder::Amr(_) => "Amr",
+        })
     }
 }

@@ -3,6 +3,8 @@
 //! Recordings are written at places, not in sequence: the output of each packet must be a definite stretch of the timeline.
 //! A polyphase filter (Hann-windowed sinc, 16 lobes each way) gives that: its delay is known, and taken out.
 
+use std::sync::Arc;
+
 /// Zero crossings of the sinc to each side.
 const LOBES: usize = 16;
 
@@ -16,7 +18,7 @@ pub struct Resampler {
     /// Taps of one phase.
     taps: usize,
     /// `up` phases of `taps` coefficients.
-    filter: Vec<f32>,
+    filter: Arc<[f32]>,
     /// Input that may still be needed; its first sample is number `first - taps / 2`.
     history: Vec<f32>,
     /// Input samples let go of.
@@ -26,8 +28,8 @@ pub struct Resampler {
 }
 
 /// Rates in use for linear PCM (RFC 3551 section 4.5.11 and sound cards).
-pub const INPUT_RATES_HZ: [u32; 9] = [
-    8000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000,
+pub const INPUT_RATES_HZ: [u32; 11] = [
+    8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000,
 ];
 
 impl Resampler {
@@ -58,11 +60,22 @@ impl Resampler {
             up,
             down,
             taps,
-            filter,
+            filter: filter.into(),
             history,
             dropped: 0,
             given: 0,
         })
+    }
+
+    /// One of the same rates that has heard nothing yet. Costs no computing of filters.
+    pub fn fresh(&self) -> Resampler {
+        Resampler {
+            filter: self.filter.clone(),
+            history: vec![0.0; self.taps / 2 - 1],
+            dropped: 0,
+            given: 0,
+            ..*self
+        }
     }
 
     /// Appends the output samples that `input` makes certain. The first output ever stands for the first input sample; the

@@ -239,6 +239,11 @@ const COUNTERS: &[(&str, &str, Of)] = &[
         |of| of.media.encrypted,
     ),
     (
+        "rtp_restored",
+        "Lost RTP packets whose payload a later one repeated (RFC 2198).",
+        |of| of.media.restored,
+    ),
+    (
         "rtp_streams_refused",
         "RTP packets that found no room in the table of streams.",
         |of| of.media.streams_refused,
@@ -356,6 +361,21 @@ fn recorder(page: &mut Page, state: &State) {
             "callreel_blocks_dropped_total",
             "Blocks of audio that found no room in a queue.",
             count(&recorder.blocks_dropped),
+        ),
+        (
+            "callreel_undecodable_packets_total",
+            "Packets whose payload does not fit their codec.",
+            count(&recorder.packets_undecodable),
+        ),
+        (
+            "callreel_decoder_panics_total",
+            "Packets that made a decoder panic: each is a fault to report.",
+            count(&recorder.decoder_panics),
+        ),
+        (
+            "callreel_too_late_packets_total",
+            "Packets that came after later ones of a codec that cannot go back were decoded.",
+            count(&recorder.packets_too_late),
         ),
         (
             "callreel_recordings_finished_total",

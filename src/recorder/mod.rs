@@ -126,6 +126,12 @@ pub struct RecorderCounters {
     pub recordings_finished: AtomicU64,
     pub recordings_failed: AtomicU64,
     pub raw: Arc<RawCounters>,
+    /// Packets whose payload does not fit their codec.
+    pub packets_undecodable: AtomicU64,
+    /// Packets whose decoder panicked: faults of this program.
+    pub decoder_panics: AtomicU64,
+    /// Packets that came after later ones of a codec that cannot go back were decoded.
+    pub packets_too_late: AtomicU64,
 }
 
 impl RecorderCounters {

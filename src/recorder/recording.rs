@@ -11,7 +11,7 @@ use super::easel::Easel;
 use super::raw::Raw;
 use super::record::{self, Facts};
 use super::segments::{Span, Spans};
-use super::track::{Drawing, Track};
+use super::track::{Drawing, Losses, Track};
 use crate::base::{PerSide, Side, TenantId, Timestamp};
 use crate::codec::{Codec, PayloadFormat};
 use crate::engine::event::{BLOCK, Block, CallEnd, CallInfo, Piece};
@@ -165,7 +165,7 @@ impl Recording {
     fn note_undecodable(&mut self, block: &Block) {
         for side in Side::BOTH {
             for piece in &block.sides[side] {
-                self.tracks[side].note(piece, &format_of(block, piece), 0);
+                self.tracks[side].note(piece, &format_of(block, piece), &[], self.sample_rate_hz);
             }
         }
     }
@@ -234,8 +234,7 @@ impl Recording {
         for piece in &block.sides[side] {
             let payload = block.payload(piece);
             let format = format_of(block, piece);
-            let samples = format.codec.samples_at(self.sample_rate_hz, payload.len());
-            let seam = track.note(piece, &format, samples);
+            let seam = track.note(piece, &format, payload, self.sample_rate_hz);
             match track.decode(piece, &format, payload, self.sample_rate_hz) {
                 Drawing::Nothing => {}
                 Drawing::Companded(law) => canvas.draw_g711(side, piece.position, payload, law),
@@ -259,10 +258,15 @@ impl Recording {
                 let payload = block.payload(piece);
                 let piece_format = format_of(block, piece);
                 let rate_hz = self.sample_rate_hz;
-                let samples = piece_format.codec.samples_at(rate_hz, payload.len());
                 let track = &mut self.tracks[side];
-                let free = track.note_late(piece, &piece_format, samples);
-                match track.decode(piece, &piece_format, payload, rate_hz) {
+                let in_order = track.is_next(piece);
+                let free = track.note_late(piece, &piece_format, payload, rate_hz);
+                let drawing = if in_order {
+                    track.decode(piece, &piece_format, payload, rate_hz)
+                } else {
+                    track.decode_late(piece, &piece_format, payload, rate_hz)
+                };
+                match drawing {
                     Drawing::Nothing => {}
                     Drawing::Companded(law) => {
                         for (from, to) in free {
@@ -462,7 +466,7 @@ impl Recording {
             trouble.note(sized);
             let mut sidecar = record::sidecar(&facts, info, output.tenant, &part.name, Some(end));
             record::describe_timeline(&mut sidecar, &self.tracks, &self.outages, end, &facts);
-            sidecar.packets_dropped = self.packets_dropped;
+            sidecar.packets_dropped = self.packets_dropped + self.losses().total();
             sidecar.raw = self.raw_record(&part);
             finished.push(Finished {
                 tenant: output.tenant,
@@ -480,6 +484,11 @@ impl Recording {
     /// Counts packets that never came here: the queue was full.
     pub fn note_dropped(&mut self, packets: u64) {
         self.packets_dropped += packets;
+    }
+
+    /// Packets that came and could not be decoded.
+    pub fn losses(&self) -> Losses {
+        self.tracks.caller.losses + self.tracks.callee.losses
     }
 
     /// Accounts for the blocks that were lost on their way, before the one with `index`, so that their silence has a cause.

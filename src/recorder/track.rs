@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::canvas::Law;
 use super::segments::{SEAM, Span, Spans};
-use crate::codec::{Codec, Decoder, PayloadFormat, Resampler};
+use crate::codec::{Codec, Decoder, Extent, PayloadFormat, Resampler, Undecodable};
 use crate::engine::event::Piece;
 use crate::storage::Cause;
 
@@ -19,6 +19,52 @@ pub struct Track {
     last: Option<Last>,
     decoders: Vec<StreamDecoder>,
     samples: Vec<i16>,
+    /// Samples before the next packet, of its codec's rate, that it is to restore.
+    restoring: u32,
+    /// What of the timeline the last piece that was noted took.
+    noted: (i64, i64),
+    pub losses: Losses,
+}
+
+/// Packets that came and could not be decoded. Monotonic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Their payloads do not fit their codec.
+    pub undecodable: u64,
+    /// Their decoder panicked: a fault of this program.
+    pub panicked: u64,
+    /// They came after the packets that follow them were decoded, and their codec cannot go back.
+    pub too_late: u64,
+}
+
+impl Losses {
+    pub fn total(self) -> u64 {
+        self.undecodable + self.panicked + self.too_late
+    }
+}
+
+impl std::ops::Add for Losses {
+    type Output = Losses;
+
+    fn add(self, other: Losses) -> Losses {
+        Losses {
+            undecodable: self.undecodable + other.undecodable,
+            panicked: self.panicked + other.panicked,
+            too_late: self.too_late + other.too_late,
+        }
+    }
+}
+
+impl std::ops::Sub for Losses {
+    type Output = Losses;
+
+    fn sub(self, before: Losses) -> Losses {
+        Losses {
+            undecodable: self.undecodable - before.undecodable,
+            panicked: self.panicked - before.panicked,
+            too_late: self.too_late - before.too_late,
+        }
+    }
 }
 
 /// The packet before.
@@ -27,6 +73,8 @@ struct Last {
     stream: u16,
     number: u32,
     codec: Codec,
+    /// What it said last was that its sender is silent.
+    is_noise: bool,
 }
 
 /// A decoder with its stream and format.
@@ -70,24 +118,46 @@ impl Track {
             last: None,
             decoders: Vec::new(),
             samples: Vec::new(),
+            restoring: 0,
+            noted: (0, 0),
+            losses: Losses::default(),
         }
     }
 
-    /// Takes note of a piece in its turn; gives the seam before it that is to be closed.
+    /// Takes note of a piece in its turn; gives the seam before it that is to be closed. What the piece can restore of a loss
+    /// before it is given by the [`Track::decode`] that follows.
     pub fn note(
         &mut self,
         piece: &Piece,
         format: &PayloadFormat,
-        samples: i64,
+        payload: &[u8],
+        rate_hz: u32,
+    ) -> Option<(i64, i64)> {
+        self.take_note(piece, format, payload, rate_hz, true)
+    }
+
+    fn take_note(
+        &mut self,
+        piece: &Piece,
+        format: &PayloadFormat,
+        payload: &[u8],
+        rate_hz: u32,
+        may_restore: bool,
     ) -> Option<(i64, i64)> {
         let gap = piece.position - self.covered;
         let mut seam = None;
+        self.restoring = 0;
         if gap > 0 {
             let cause = self.cause_of_gap(piece);
             if self.last.is_some() && gap <= SEAM && cause != Cause::Loss {
                 seam = Some((self.covered, piece.position));
             } else {
-                self.silent(piece.position, cause);
+                if cause == Cause::Loss && may_restore {
+                    self.restoring = self.restorable(piece, format, payload, rate_hz, gap);
+                }
+                let restored = format.codec.to_rate(self.restoring, rate_hz);
+                self.silent(piece.position - restored, cause);
+                self.silent(piece.position, Cause::Concealed);
             }
         }
         let number =
@@ -101,17 +171,36 @@ impl Track {
                         last.number
                     }
                 });
+        let (heard, is_noise) = heard(format.codec, payload, rate_hz);
+        let restored = format.codec.to_rate(self.restoring, rate_hz);
         self.last = Some(Last {
             stream: piece.stream,
             number,
             codec: format.codec,
+            is_noise,
         });
-        if format.codec.is_decodable() {
-            self.covered = self.covered.max(piece.position + samples);
-        } else {
-            self.covered = self.covered.max(piece.position);
-        }
+        let from = self.covered.max(piece.position);
+        self.covered = from.max(piece.position + heard);
+        self.noted = (from - restored, self.covered);
         seam
+    }
+
+    /// Samples of the codec's rate that `piece` can restore of the `gap` before it, which packets were lost in.
+    fn restorable(
+        &self,
+        piece: &Piece,
+        format: &PayloadFormat,
+        payload: &[u8],
+        rate_hz: u32,
+        gap: i64,
+    ) -> u32 {
+        let known = self.decoders.iter().find(|d| d.is_of(piece));
+        let samples = known.map_or(0, |known| known.decoder.restorable(payload));
+        if format.codec.to_rate(samples, rate_hz) <= gap + SEAM {
+            samples
+        } else {
+            0
+        }
     }
 
     fn cause_of_gap(&self, piece: &Piece) -> Cause {
@@ -123,27 +212,48 @@ impl Track {
             {
                 Cause::Loss
             }
+            _ => self.cause_of_silence(),
+        }
+    }
+
+    /// Why nothing follows the last packet.
+    fn cause_of_silence(&self) -> Cause {
+        match self.last {
+            Some(last) if last.is_noise => Cause::ComfortNoise,
             Some(last) => match last.codec {
                 Codec::ComfortNoise => Cause::ComfortNoise,
                 Codec::TelephoneEvent => Cause::Dtmf,
-                Codec::Other(_) => Cause::Undecoded,
+                codec if !codec.is_decodable() => Cause::Undecoded,
                 _ => Cause::NoMedia,
             },
             None => Cause::NoMedia,
         }
     }
 
-    /// Takes note of a piece whose block was written before it came: the stretches of `from..to` that are still free.
+    /// Whether nothing that is later than `piece` was noted.
+    pub fn is_next(&self, piece: &Piece) -> bool {
+        piece.position >= self.covered
+    }
+
+    /// Takes note of a piece whose block was written before it came: the stretches of it that are still free. Where later
+    /// audio of a codec with a memory was decoded meanwhile, the piece is counted and left out: a decoder cannot go back, one
+    /// that begins in mid-speech gives something else than was said, and no phone would have waited for it either.
     pub fn note_late(
         &mut self,
         piece: &Piece,
         format: &PayloadFormat,
-        samples: i64,
+        payload: &[u8],
+        rate_hz: u32,
     ) -> Vec<(i64, i64)> {
+        let samples = format.codec.samples_at(rate_hz, payload);
         let (from, to) = (piece.position.max(0), piece.position + samples);
-        if piece.position >= self.covered {
-            self.note(piece, format, samples);
+        if self.is_next(piece) {
+            self.take_note(piece, format, payload, rate_hz, false);
             return vec![(from, to)];
+        }
+        if has_memory(format.codec) {
+            self.losses.too_late += 1;
+            return Vec::new();
         }
         let mut free = self.spans.take(from as u64, to.max(0) as u64);
         if to > self.covered {
@@ -166,14 +276,14 @@ impl Track {
 
     /// The cause of silence after the last packet.
     pub fn cause_at_end(&self) -> Cause {
-        match self.last.map(|last| last.codec) {
-            Some(Codec::Other(_)) => Cause::Undecoded,
-            Some(Codec::ComfortNoise) => Cause::ComfortNoise,
-            _ => Cause::NoMedia,
+        match self.cause_of_silence() {
+            Cause::Dtmf => Cause::NoMedia,
+            cause => cause,
         }
     }
 
-    /// Decodes a piece. A decoder that panics costs its packet, not the recording.
+    /// Decodes a piece that was noted just before. A payload that does not fit its codec, or whose decoder panics, costs its
+    /// packet, not the recording.
     pub fn decode(
         &mut self,
         piece: &Piece,
@@ -182,12 +292,59 @@ impl Track {
         rate_hz: u32,
     ) -> Drawing<'_> {
         let codec = format.codec;
-        if codec.sample_rate_hz() == rate_hz {
-            match codec {
-                Codec::Pcmu => return Drawing::Companded(Law::Mu),
-                Codec::Pcma => return Drawing::Companded(Law::A),
-                _ => {}
+        if let Some(law) = as_it_came(codec, rate_hz) {
+            return Drawing::Companded(law);
+        }
+        let restoring = std::mem::take(&mut self.restoring);
+        if payload.is_empty() {
+            return Drawing::Nothing;
+        }
+        let Some(at) = self.decoder(piece, codec, rate_hz) else {
+            return Drawing::Nothing;
+        };
+        self.samples.clear();
+        let (decoder, samples) = (&mut self.decoders[at].decoder, &mut self.samples);
+        let decoded = catch_unwind(AssertUnwindSafe(|| {
+            if codec.extent(payload).samples == 0 {
+                return Err(Undecodable);
             }
+            if restoring > 0 {
+                decoder.restore(payload, samples)?;
+            }
+            decoder.decode(payload, samples)
+        }));
+        match decoded {
+            Ok(Ok(())) => {}
+            Ok(Err(Undecodable)) => return self.refuse(),
+            Err(_) => {
+                self.decoders.remove(at);
+                return self.lose_decoder();
+            }
+        }
+        let position = piece.position - codec.to_rate(restoring, rate_hz);
+        match &mut self.decoders[at].resampler {
+            None => Drawing::Linear(position, &self.samples),
+            Some(resampling) => {
+                let position = resampling.push(position, &mut self.samples, rate_hz);
+                Drawing::Linear(position, &self.samples)
+            }
+        }
+    }
+
+    /// Decodes a piece that came after later ones were decoded: by itself.
+    pub fn decode_late(
+        &mut self,
+        piece: &Piece,
+        format: &PayloadFormat,
+        payload: &[u8],
+        rate_hz: u32,
+    ) -> Drawing<'_> {
+        let codec = format.codec;
+        if let Some(law) = as_it_came(codec, rate_hz) {
+            return Drawing::Companded(law);
+        }
+        if has_memory(codec) {
+            return Drawing::Nothing;
         }
         let Some(at) = self.decoder(piece, codec, rate_hz) else {
             return Drawing::Nothing;
@@ -196,23 +353,43 @@ impl Track {
             decoder, resampler, ..
         } = &mut self.decoders[at];
         self.samples.clear();
-        let samples = &mut self.samples;
-        if catch_unwind(AssertUnwindSafe(|| decoder.decode(payload, samples))).is_err() {
-            self.decoders.swap_remove(at);
-            return Drawing::Nothing;
+        if decoder.decode(payload, &mut self.samples).is_err() {
+            return self.refuse();
         }
-        match resampler {
-            None => Drawing::Linear(piece.position, &self.samples),
-            Some(resampling) => {
-                let position = resampling.push(piece.position, &mut self.samples, rate_hz);
-                Drawing::Linear(position, &self.samples)
-            }
+        if let Some(resampling) = resampler {
+            let mut alone = resampling.resampler.fresh();
+            let input = std::mem::take(&mut self.samples);
+            alone.push(&input, &mut self.samples);
+            alone.finish(&mut self.samples);
         }
+        Drawing::Linear(piece.position, &self.samples)
+    }
+
+    fn refuse(&mut self) -> Drawing<'_> {
+        self.losses.undecodable += 1;
+        self.give_up();
+        Drawing::Nothing
+    }
+
+    fn lose_decoder(&mut self) -> Drawing<'_> {
+        self.losses.panicked += 1;
+        self.give_up();
+        Drawing::Nothing
+    }
+
+    /// What was noted last is not heard after all.
+    fn give_up(&mut self) {
+        let (from, to) = (self.noted.0.max(0) as u64, self.noted.1.max(0) as u64);
+        self.spans.take(from, to);
+        self.spans.push(Span {
+            from,
+            to,
+            cause: Cause::Undecoded,
+        });
     }
 
     fn decoder(&mut self, piece: &Piece, codec: Codec, rate_hz: u32) -> Option<usize> {
-        let known = |d: &StreamDecoder| d.stream == piece.stream && d.format == piece.format;
-        if let Some(at) = self.decoders.iter().position(known) {
+        if let Some(at) = self.decoders.iter().position(|d| d.is_of(piece)) {
             return Some(at);
         }
         let decoder = Decoder::new(codec)?;
@@ -231,6 +408,41 @@ impl Track {
             resampler,
         });
         Some(self.decoders.len() - 1)
+    }
+}
+
+/// The law of a codec whose bytes are drawn as they came.
+fn as_it_came(codec: Codec, rate_hz: u32) -> Option<Law> {
+    match codec {
+        Codec::Pcmu if rate_hz == 8000 => Some(Law::Mu),
+        Codec::Pcma if rate_hz == 8000 => Some(Law::A),
+        _ => None,
+    }
+}
+
+/// Whether samples depend on what was decoded before.
+fn has_memory(codec: Codec) -> bool {
+    !matches!(codec, Codec::Pcmu | Codec::Pcma | Codec::L16 { .. })
+}
+
+/// Samples at `rate_hz` of `payload` that are audio, up to the last of them; whether its sender is silent after that.
+fn heard(codec: Codec, payload: &[u8], rate_hz: u32) -> (i64, bool) {
+    if as_it_came(codec, rate_hz).is_some() {
+        return (payload.len() as i64, false);
+    }
+    if !codec.is_decodable() {
+        return (0, false);
+    }
+    let Extent {
+        samples,
+        noise_from,
+    } = codec.extent(payload);
+    (codec.to_rate(noise_from, rate_hz), noise_from < samples)
+}
+
+impl StreamDecoder {
+    fn is_of(&self, piece: &Piece) -> bool {
+        self.stream == piece.stream && self.format == piece.format
     }
 }
 
@@ -254,7 +466,7 @@ impl Resampling {
         let before = self.inputs * i64::from(rate_hz) / i64::from(self.input_rate_hz);
         let moved = position.saturating_sub(self.origin.saturating_add(before));
         if moved.abs() > SEAM {
-            self.restart(position, rate_hz);
+            self.restart(position);
         } else {
             self.origin += moved;
         }
@@ -282,10 +494,8 @@ impl Resampling {
         (self.output_at, samples)
     }
 
-    fn restart(&mut self, position: i64, rate_hz: u32) {
-        if let Some(fresh) = Resampler::new(self.input_rate_hz, rate_hz) {
-            self.resampler = fresh;
-        }
+    fn restart(&mut self, position: i64) {
+        self.resampler = self.resampler.fresh();
         (self.origin, self.output_at, self.inputs, self.last) = (position, position, 0, 0);
     }
 }

@@ -9,6 +9,7 @@ use super::afterwards::Exits;
 use super::commit::Ready;
 use super::easel::Easel;
 use super::recording::{Recording, Trouble};
+use super::track::Losses;
 use super::{Complaints, RecorderCounters, Settings};
 use crate::base::WireMap;
 use crate::engine::event::{Block, CallEnd, CallInfo, Event};
@@ -106,8 +107,21 @@ impl Worker {
         if block.dropped_before > 0 && !block.late {
             recording.note_lost_blocks(block.index, Cause::Overload);
         }
+        let before = recording.losses();
         let trouble = recording.take_block(block, info, &self.settings, &mut self.easel);
+        let losses = recording.losses();
+        if losses != before {
+            self.count_losses(losses - before);
+        }
         self.hear(&trouble);
+    }
+
+    #[cold]
+    fn count_losses(&self, losses: Losses) {
+        let counters = &self.counters;
+        RecorderCounters::add(&counters.packets_undecodable, losses.undecodable);
+        RecorderCounters::add(&counters.decoder_panics, losses.panicked);
+        RecorderCounters::add(&counters.packets_too_late, losses.too_late);
     }
 
     fn hear(&self, trouble: &Trouble) {

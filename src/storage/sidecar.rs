@@ -154,7 +154,7 @@ pub struct SegmentRecord {
     pub cause: Cause,
 }
 
-/// Why there is silence in a recording.
+/// Why there is silence in a recording, or something else than was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
@@ -177,6 +177,8 @@ pub enum Cause {
     Encrypted,
     /// The decoder outside this program failed.
     DecoderFailed,
+    /// Lost, and restored from what the sender repeats of it in the next packet (RFC 6716 section 2.1.7).
+    Concealed,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -133,7 +133,7 @@ impl Capture {
                 let ticks = rtp.timestamp.wrapping_sub(first) as i32;
                 let mut samples = Vec::new();
                 let decoder = decoder(rtp.payload_type);
-                decoder.unwrap().decode(rtp.payload, &mut samples);
+                decoder.unwrap().decode(rtp.payload, &mut samples).unwrap();
                 packets.push(Placed {
                     stream: index,
                     arrival: samples_between(zero, time, RATE_HZ),

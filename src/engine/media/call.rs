@@ -72,6 +72,7 @@ impl Heard {
     pub fn note(&mut self, codec: Codec) {
         match codec {
             Codec::ComfortNoise | Codec::TelephoneEvent => self.other = true,
+            Codec::Redundancy => {}
             codec => self.undecodable |= !codec.is_decodable(),
         }
     }

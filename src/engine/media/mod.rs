@@ -12,6 +12,7 @@ mod payloads;
 mod placing;
 mod plans;
 mod protected;
+mod redundant;
 mod slots;
 mod stream;
 mod timeline;
@@ -98,6 +99,8 @@ pub struct MediaCounters {
     pub srtcp_encrypted: u64,
     pub srtcp_opened: u64,
     pub srtcp_auth_failed: u64,
+    /// Payloads whose packets were lost, and that a later packet repeated (RFC 2198).
+    pub restored: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -282,6 +285,9 @@ impl Media {
             return;
         }
         let format = meaning.format;
+        if format.codec == Codec::Redundancy {
+            return self.handle_redundant(id, slot, side, arrived, sink);
+        }
         if format.codec == Codec::TelephoneEvent {
             if let Some(key) = stream
                 .digits

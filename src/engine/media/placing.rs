@@ -169,7 +169,7 @@ pub fn put(
     let samples = meaning
         .format
         .codec
-        .samples_at(timeline.sample_rate_hz, usize::from(arrived.stored.len));
+        .samples_at(timeline.sample_rate_hz, payloads.bytes(arrived.stored));
     let placed = match meaning.number {
         // A call with more formats than can be numbered is broken.
         None => Put::Outside,

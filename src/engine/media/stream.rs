@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::protected::Protected;
+use super::redundant::HeardTimestamps;
 use crate::base::{Flow, Side, Timestamp};
 use crate::codec::{Codec, PayloadFormat};
 use crate::engine::event::{Hidden, StreamReport};
@@ -99,6 +100,8 @@ pub struct Stream {
     /// Where it is SRTP: what opens its packets. Nothing is counted of a packet before it is opened.
     pub protected: Option<Box<Protected>>,
     secrecy: Option<Box<Secrecy>>,
+    /// Of a stream that repeats itself (RFC 2198).
+    pub heard: Option<Box<HeardTimestamps>>,
 }
 
 impl Stream {
@@ -126,6 +129,7 @@ impl Stream {
             codecs: Vec::new(),
             protected: None,
             secrecy: None,
+            heard: None,
         }
     }
 

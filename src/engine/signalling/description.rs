@@ -59,7 +59,15 @@ impl Description {
         let formats = media
             .formats
             .iter()
-            .map(|f| PayloadFormat::new(f.payload_type, f.encoding, f.clock_rate_hz, f.channels))
+            .map(|f| {
+                PayloadFormat::with_fmtp(
+                    f.payload_type,
+                    f.encoding,
+                    f.clock_rate_hz,
+                    f.channels,
+                    f.fmtp,
+                )
+            })
             .collect();
         let endpoint = media
             .address

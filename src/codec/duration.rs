@@ -1,0 +1,136 @@
+//! How long the audio of a payload is, told without decoding it.
+
+use super::amr::{self, AmrLayout};
+
+/// Audio that one payload may hold, in milliseconds; what claims more is broken, and not decoded. No codec of telephony sends
+/// more than 240 ms in a packet.
+pub(super) const MAX_PAYLOAD_MS: u32 = 1000;
+
+/// What is in a payload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Length in samples of the codec's rate.
+    pub samples: u32,
+    /// The samples from here on are comfort noise: described by the sender, not heard by its microphone.
+    pub noise_from: u32,
+}
+
+impl Extent {
+    /// Audio to the end.
+    pub(super) fn audio(samples: u32) -> Extent {
+        Extent {
+            samples,
+            noise_from: samples,
+        }
+    }
+
+    /// Adds a frame.
+    fn push(&mut self, samples: u32, is_noise: bool) {
+        self.samples += samples;
+        if !is_noise {
+            self.noise_from = self.samples;
+        }
+    }
+}
+
+/// Bytes of a G.729 frame of 10 ms, and of one that describes silence (Annex B).
+pub(super) const G729_FRAME: usize = 10;
+pub(super) const G729_SID: usize = 2;
+
+/// G.729: frames of 10 bytes, and at the end of a payload one of 2 where silence begins (RFC 3551 section 4.5.6).
+pub(super) fn g729(payload: &[u8]) -> Extent {
+    let mut extent = Extent::audio((payload.len() / G729_FRAME * 80) as u32);
+    if payload.len() % G729_FRAME == G729_SID {
+        extent.push(80, true);
+    }
+    extent
+}
+
+/// GSM full rate: frames of 33 bytes and 20 ms (RFC 3551 section 4.5.8.1).
+pub(super) fn gsm(payload: &[u8]) -> Extent {
+    Extent::audio((payload.len() / 33 * 160) as u32)
+}
+
+/// iLBC: frames of 38 bytes are 20 ms long, of 50 bytes 30 ms (RFC 3952 section 4.2).
+pub(super) fn ilbc(payload: &[u8]) -> Extent {
+    let frames = |bytes: usize, samples: u32| {
+        let whole = !payload.is_empty() && payload.len().is_multiple_of(bytes);
+        whole.then(|| Extent::audio((payload.len() / bytes) as u32 * samples))
+    };
+    frames(50, 240)
+        .or_else(|| frames(38, 160))
+        .unwrap_or_default()
+}
+
+/// G.723.1: frames of 30 ms, whose length stands in the first two bits sent (RFC 3551 section 4.5.3).
+pub(super) fn g7231(payload: &[u8]) -> Extent {
+    let mut extent = Extent::default();
+    let mut rest = payload;
+    while let Some(first) = rest.first() {
+        let (bytes, is_noise) = match first & 3 {
+            0 => (24, false),
+            1 => (20, false),
+            2 => (4, true),
+            _ => (1, true),
+        };
+        let Some(behind) = rest.get(bytes..) else {
+            break;
+        };
+        extent.push(240, is_noise);
+        rest = behind;
+    }
+    extent
+}
+
+/// Bits of a narrowband frame of Speex by its mode, and of the higher band by its own (Speex manual, tables 9.1 and 10.1).
+const SPEEX_NARROW_BITS: [usize; 9] = [5, 43, 119, 160, 220, 300, 364, 492, 79];
+const SPEEX_HIGH_BITS: [usize; 5] = [4, 36, 112, 192, 352];
+
+/// Speex: frames of 20 ms at any of its rates, one behind the other bit by bit (RFC 5574 section 3.3).
+pub(super) fn speex(payload: &[u8], sample_rate_hz: u32) -> Extent {
+    let (mut at, mut extent) = (0, Extent::default());
+    while let Some(end) = speex_frame(payload, at) {
+        extent.push(sample_rate_hz / 50, false);
+        at = end;
+    }
+    extent
+}
+
+/// Where the frame that begins at bit `at` ends, if it is whole.
+fn speex_frame(payload: &[u8], at: usize) -> Option<usize> {
+    // A set first bit would be a higher band without its lower one.
+    let mode = bits(payload, at, 5)?;
+    let mut end = match mode {
+        0..=8 => at + SPEEX_NARROW_BITS[mode],
+        _ => return None,
+    };
+    while let Some(header) = bits(payload, end, 4).filter(|header| header & 8 != 0) {
+        end += SPEEX_HIGH_BITS.get(header & 7)?;
+    }
+    (end <= payload.len() * 8).then_some(end)
+}
+
+/// `count` bits from bit `at` on, the most significant first.
+fn bits(payload: &[u8], at: usize, count: usize) -> Option<usize> {
+    (at..at + count).try_fold(0, |value, bit| {
+        let byte = payload.get(bit / 8)?;
+        Some(value << 1 | usize::from(byte >> (7 - bit % 8) & 1))
+    })
+}
+
+/// AMR and AMR-WB: as many frames of 20 ms as the table of contents names (RFC 4867 section 4).
+pub(super) fn amr(payload: &[u8], layout: AmrLayout) -> Extent {
+    let mut extent = Extent::default();
+    let frame = if layout.wideband { 320 } else { 160 };
+    if let Some(contents) = amr::Contents::parse(payload, layout) {
+        for entry in contents.entries() {
+            extent.push(frame, !entry.is_speech(layout.wideband));
+        }
+    }
+    extent
+}
+
+/// Opus (RFC 6716 section 3).
+pub(super) fn opus(payload: &[u8]) -> Extent {
+    super::opus::Layout::parse(payload).map_or_else(Extent::default, |layout| layout.extent())
+}
