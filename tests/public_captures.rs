@@ -213,6 +213,11 @@ fn check_line(name: &str, call: &Call, line: &CallLine, findings: &mut Findings)
     let answered = line.answered_at.is_some();
     findings.same(said("answered"), answered, call.answered);
     findings.same(said("disposition"), &*line.disposition, call.disposition);
+    let links: Vec<_> = (line.links.iter())
+        .map(|link| (&*link.call_id, &*link.reason))
+        .collect();
+    let linked: Vec<_> = call.linked.into_iter().collect();
+    findings.same(said("other legs"), links, linked);
     findings.same(said("end reason"), &*line.end_reason, call.end_reason);
     findings.same(said("status"), line.status, call.status);
     findings.same(said("codec"), &*line.codec, call.codec);
@@ -471,6 +476,8 @@ fn check_merged(capture: &Capture, folder: &Path, merged: &Replay, findings: &mu
             end && CallLine {
                 file: line.file.clone(),
                 end_reason: line.end_reason.clone(),
+                // Made of the interface too, which has another number.
+                interaction_id: line.interaction_id.clone(),
                 ..CallLine::clone(other)
             } == *line
         };

@@ -33,12 +33,14 @@ pub enum Disposition {
     Overload,
     /// There is a recording, and some of its audio is kept undecoded beside it.
     KeptRaw,
+    /// Another leg of the conversation was kept.
+    OtherLeg,
     /// A code that this version does not know.
     Other(String),
 }
 
 /// All that this version knows, in the order help texts show them.
-static KNOWN: [Disposition; 13] = [
+static KNOWN: [Disposition; 14] = [
     Disposition::Recorded,
     Disposition::NoMedia,
     Disposition::NotAnswered,
@@ -52,6 +54,7 @@ static KNOWN: [Disposition; 13] = [
     Disposition::DiskError,
     Disposition::Overload,
     Disposition::KeptRaw,
+    Disposition::OtherLeg,
 ];
 
 impl Disposition {
@@ -76,6 +79,7 @@ impl Disposition {
             Disposition::DiskError => "disk_error",
             Disposition::Overload => "overload",
             Disposition::KeptRaw => "kept_raw",
+            Disposition::OtherLeg => "other_leg",
             Disposition::Other(code) => code,
         }
     }

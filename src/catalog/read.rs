@@ -179,7 +179,7 @@ async fn participants_of(
         return Ok(found);
     }
     let mut sql = QueryBuilder::<Sqlite>::new(
-        "SELECT call_row, side, user_name, extension, number, display FROM participants WHERE call_row IN (",
+        "SELECT call_row, side, user_name, extension, number, display, from_at, to_at FROM participants WHERE call_row IN (",
     );
     let mut list = sql.separated(", ");
     for call in calls {

@@ -44,6 +44,8 @@ pub struct CallRecord {
     pub attribution: Value,
     /// In an order that stays.
     pub participants: Vec<ParticipantRecord>,
+    /// The tenant's other calls that this one was found to belong to.
+    pub links: Vec<LinkRecord>,
 }
 
 /// A side of a call as signalling named it.
@@ -79,6 +81,18 @@ pub struct ParticipantRecord {
     pub extension: Option<String>,
     pub number: String,
     pub display: String,
+    /// When they were on the side; `None` in rows of versions that did not know, and at the end of a call that lasts.
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
+}
+
+/// Another call of the same conversation.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct LinkRecord {
+    /// Its SIP Call-ID.
+    pub call_id: String,
+    /// Why it is one, a code in snake_case.
+    pub reason: String,
 }
 
 /// A tenant as its calls named it.

@@ -6,7 +6,7 @@ use sqlx::{Row, Sqlite};
 use uuid::Uuid;
 
 use super::text::{self, fit};
-use super::{CallRecord, Disposition, FileRecord, ParticipantRecord, PartyRecord};
+use super::{CallRecord, Disposition, FileRecord, LinkRecord, ParticipantRecord, PartyRecord};
 use crate::base::{InteractionId, PerSide, Side, TenantId, Timestamp};
 
 /// The columns of a call, for [`call_of`]: `c` is the call, `t` its tenant.
@@ -16,7 +16,7 @@ pub(super) const CALL_AND_TENANT: &str = "c.*, t.name AS tenant_name";
 pub(super) const CALL_COLUMNS: &str = "tenant_id, id, interaction_id, sip_call_id, sensor, vantage, started_at, answered_at, \
     ended_at, end_reason, disposition, caller_number, caller_normalised, caller_display, callee_number, \
     callee_normalised, callee_display, codec, length_ms, packets_lost, packets_expected, file_path, size_bytes, \
-    file_format, sample_rate_hz, blake3, attribution";
+    file_format, sample_rate_hz, blake3, attribution, links";
 
 /// Every column but those of the key.
 pub(super) const REPLACE_CALL: &str = " ON CONFLICT (tenant_id, id) DO UPDATE SET \
@@ -29,7 +29,7 @@ pub(super) const REPLACE_CALL: &str = " ON CONFLICT (tenant_id, id) DO UPDATE SE
     codec = excluded.codec, length_ms = excluded.length_ms, packets_lost = excluded.packets_lost, \
     packets_expected = excluded.packets_expected, file_path = excluded.file_path, \
     size_bytes = excluded.size_bytes, file_format = excluded.file_format, \
-    sample_rate_hz = excluded.sample_rate_hz, blake3 = excluded.blake3, attribution = excluded.attribution";
+    sample_rate_hz = excluded.sample_rate_hz, blake3 = excluded.blake3, attribution = excluded.attribution, links = excluded.links";
 
 /// In the order of [`CALL_COLUMNS`].
 pub(super) fn bind_call(
@@ -65,6 +65,26 @@ pub(super) fn bind_call(
         .push_bind(file.map(|file| file.sample_rate_hz));
     row.push_bind(file.and_then(|file| file.blake3).map(Vec::from))
         .push_bind(attribution(call));
+    row.push_bind(links(call));
+}
+
+/// Links of one call that are stored.
+const MAX_LINKS: usize = 64;
+
+fn links(call: &CallRecord) -> Option<String> {
+    if call.links.is_empty() {
+        return None;
+    }
+    let kept: Vec<LinkRecord> = call
+        .links
+        .iter()
+        .take(MAX_LINKS)
+        .map(|link| LinkRecord {
+            call_id: fit(&link.call_id, text::LINE_BYTES).into(),
+            reason: fit(&link.reason, text::CODE_BYTES).into(),
+        })
+        .collect();
+    serde_json::to_string(&kept).ok()
 }
 
 /// The database counts to 2⁶³ - 1.
@@ -96,6 +116,8 @@ pub(super) fn participant_of(row: &SqliteRow) -> sqlx::Result<ParticipantRecord>
         extension: row.try_get("extension")?,
         number: row.try_get("number")?,
         display: row.try_get("display")?,
+        from: time_of(row, "from_at")?,
+        to: time_of(row, "to_at")?,
     })
 }
 
@@ -129,6 +151,7 @@ pub(super) fn call_of(
         file: file_of(row)?,
         attribution: json_of(row, "attribution")?,
         participants,
+        links: serde_json::from_value(json_of(row, "links")?).unwrap_or_default(),
     })
 }
 

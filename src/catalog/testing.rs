@@ -76,6 +76,8 @@ pub fn call(tenant_number: u128, number: u64) -> CallRecord {
                 extension: Some("1001".into()),
                 number: "1001".into(),
                 display: "Alice".into(),
+                from: Some(Timestamp::from_nanos(number as i64)),
+                to: None,
             },
             ParticipantRecord {
                 side: Side::Caller,
@@ -83,8 +85,14 @@ pub fn call(tenant_number: u128, number: u64) -> CallRecord {
                 extension: None,
                 number: "+442079460101".into(),
                 display: String::new(),
+                from: None,
+                to: Some(Timestamp::from_nanos(number as i64 + 1)),
             },
         ],
+        links: vec![LinkRecord {
+            call_id: format!("leg of {number}"),
+            reason: "audio".into(),
+        }],
     }
 }
 
@@ -125,6 +133,8 @@ fn any_participant() -> impl Strategy<Value = ParticipantRecord> {
         extension,
         number: "1".into(),
         display: String::new(),
+        from: None,
+        to: None,
     })
 }
 

@@ -280,7 +280,7 @@ async fn write_participants(
     for chunk in all.chunks(CHUNK) {
         let mut sql = QueryBuilder::<Sqlite>::new(
             "INSERT INTO participants (call_row, ordinal, tenant_id, started_at, side, user_name, extension, \
-             number, display) ",
+             number, display, from_at, to_at) ",
         );
         sql.push_values(chunk, |mut row, (call_row, ordinal, call, who)| {
             let name = |text| fit(text, text::NAME_BYTES);
@@ -292,6 +292,8 @@ async fn write_participants(
                 .push_bind(who.extension.as_deref().map(name));
             row.push_bind(name(&who.number))
                 .push_bind(name(&who.display));
+            row.push_bind(who.from.map(Timestamp::as_nanos))
+                .push_bind(who.to.map(Timestamp::as_nanos));
         });
         sql.build()
             .persistent(chunk.len() == CHUNK)
@@ -565,6 +567,8 @@ mod tests {
                 extension: None,
                 number: String::new(),
                 display: String::new(),
+                from: None,
+                to: None,
             }];
             let stored = block_on(async {
                 let catalog = in_memory().await;

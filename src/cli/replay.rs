@@ -18,9 +18,9 @@ use crate::daemon::cataloguing::{self, Cataloguer};
 use crate::daemon::pipeline;
 use crate::directory::Directory;
 use crate::engine::Engine;
-use crate::engine::event::EndReason;
-use crate::recorder::{CallOutcome, Recorder, RecorderCounters, WhenFull};
-use crate::storage::{Layout, StorageLock, sync_all};
+use crate::engine::event::{Disposition, EndReason};
+use crate::recorder::{CallOutcome, Recorder, RecorderCounters, WhenFull, conversation};
+use crate::storage::{Layout, LinkRecord, StorageLock, sync_all};
 use crate::wire::TunnelPorts;
 use crate::wire::tls::LoggedSecret;
 
@@ -94,7 +94,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     progress.finish_and_clear();
 
     let catalog = cataloguer.finish();
-    let mut outcomes: Vec<CallOutcome> = outcomes.iter().collect();
+    let mut outcomes = settled(outcomes.iter());
     outcomes.sort_by_key(|outcome| (outcome.end.info.invite_at, outcome.end.call));
     let summary = Summary::new(&files, &engine, &counters, &outcomes);
     let layout = Layout::new(&settings.storage.root);
@@ -183,6 +183,25 @@ fn start_recorder(
         tell,
     )?;
     Ok((recorder, outcomes))
+}
+
+/// What became of each call in the end.
+fn settled(told: impl Iterator<Item = CallOutcome>) -> Vec<CallOutcome> {
+    let (revised, mut outcomes): (Vec<CallOutcome>, Vec<CallOutcome>) =
+        told.partition(|outcome| outcome.revised);
+    for news in revised {
+        let first = outcomes.iter_mut().find(|o| o.end.call == news.end.call);
+        let recordings = first
+            .into_iter()
+            .flat_map(|outcome| &mut outcome.recordings);
+        for of in recordings {
+            if news.recordings.iter().any(|new| new.tenant == of.tenant) {
+                of.disposition = Disposition::OtherLeg;
+                of.recording = None;
+            }
+        }
+    }
+    outcomes
 }
 
 /// Reads everything; whether any capture was damaged.
@@ -283,6 +302,8 @@ struct CallLine {
     end_reason: &'static str,
     status: Option<u16>,
     file: Option<PathBuf>,
+    interaction_id: String,
+    links: Vec<LinkRecord>,
 }
 
 fn call_lines(outcome: &CallOutcome, layout: &Layout) -> Vec<CallLine> {
@@ -320,6 +341,10 @@ fn call_lines(outcome: &CallOutcome, layout: &Layout) -> Vec<CallLine> {
                 .recording
                 .as_ref()
                 .map(|(_, path)| layout.root().join(path)),
+            interaction_id: owner
+                .map_or(info.interaction, |owner| owner.interaction)
+                .to_string(),
+            links: conversation::links(info, of.tenant),
         }
     };
     outcome.recordings.iter().map(line).collect()
@@ -383,7 +408,7 @@ impl Summary {
             rtp_not_placed: media.not_placed,
             calls: outcomes.len() as u64,
             calls_refused: engine.signalling_counters().calls_refused,
-            recordings: count(&recorder.recordings_finished),
+            recordings: count(&recorder.recordings_finished) - count(&recorder.legs_dropped),
             recordings_failed: count(&recorder.recordings_failed),
             packets_not_stored: count(&recorder.storage_packets_dropped),
             tls_connections: tls.connections,

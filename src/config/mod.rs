@@ -11,6 +11,7 @@ mod decoders;
 mod diagnostic;
 mod feeds;
 mod glob;
+mod interactions;
 mod load;
 mod reader;
 mod settings;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::decoders::{self, Decoders};
 use super::feeds::{self, Hep, Tunnels};
+use super::interactions::{self, Interactions};
 use super::reader::{Fields, Source};
 use crate::directory::SYSTEM_NAME;
 
@@ -25,6 +26,7 @@ pub struct Settings {
     pub recorder: Recorder,
     pub log: Log,
     pub decoders: Decoders,
+    pub interactions: Interactions,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -285,6 +287,7 @@ pub(super) fn read(source: &mut Source<'_>, mut root: Fields<'_>, folder: &Path)
         recorder: section(source, &mut root, "recorder", read_recorder),
         log: section(source, &mut root, "log", read_log),
         decoders: section(source, &mut root, "decoders", decoders::read),
+        interactions: section(source, &mut root, "interactions", interactions::read),
     };
     root.finish(source);
     settings

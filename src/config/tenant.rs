@@ -6,7 +6,7 @@ use super::reader::{At, Fields, Source, choice};
 use crate::base::{TenantId, Tunnel};
 use crate::directory::{
     Alias, CandidateOrder, CandidateSource, Country, Domain, ExtensionDefinition, ExtensionPattern,
-    HeaderTest, MatchRule, Network, Policy, RecordingPolicy, Rewrite, TenantDefinition,
+    HeaderTest, Legs, MatchRule, Network, Policy, RecordingPolicy, Rewrite, TenantDefinition,
     check_number,
 };
 
@@ -208,6 +208,8 @@ fn read_recording(source: &mut Source<'_>, root: &mut Fields<'_>) -> RecordingPo
     }
     let minimum = fields.integer(source, "minimum_seconds", 0..=3600);
     recording.minimum_seconds = minimum.unwrap_or(recording.minimum_seconds);
+    let legs = fields.choice(source, "legs", &[("all", Legs::All), ("one", Legs::One)]);
+    recording.legs = legs.unwrap_or_default();
     fields.finish(source);
     recording
 }

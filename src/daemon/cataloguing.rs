@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use crate::base::{PerSide, SYSTEM_TENANT, Side, Timestamp};
 use crate::catalog::{
-    CallRecord, Catalog, Disposition, FileRecord, ParticipantRecord, PartyRecord,
+    CallRecord, Catalog, Disposition, FileRecord, LinkRecord, ParticipantRecord, PartyRecord,
 };
 use crate::engine::event::{CallInfo, StreamReport};
-use crate::recorder::{CallOutcome, RecordingOutcome, attribution_record, vantage_text};
+use crate::recorder::{
+    CallOutcome, RecordingOutcome, attribution_record, conversation, vantage_text,
+};
 use crate::storage::{SampleFormat, Sidecar};
 
 /// Rows written together.
@@ -199,12 +201,11 @@ fn row_of(
     let owner = info.owners.iter().find(|owner| owner.tenant == of.tenant);
     let start = outcome.start.unwrap_or(info.invite_at);
     let own = PerSide::of(|side| owner.is_some_and(|owner| owner.sides[side]));
-    let parties = [Side::Caller, Side::Callee].map(|side| participant(info, side));
     CallRecord {
         id: info.recording_id(of.tenant, start).0,
         tenant: of.tenant,
         tenant_name: owner.map_or_else(String::new, |owner| owner.tenant_name.to_string()),
-        interaction: Some(info.interaction),
+        interaction: Some(owner.map_or(info.interaction, |owner| owner.interaction)),
         sip_call_id: info.call_id.clone(),
         sensor: sensor.to_owned(),
         vantage: vantage_text(&info.vantage, interfaces),
@@ -220,11 +221,59 @@ fn row_of(
         packets_expected: end.streams.iter().map(|stream| stream.expected).sum(),
         file: None,
         attribution: attribution_record(info, of.tenant).reasons,
-        participants: parties
-            .into_iter()
-            .filter(|participant| own[participant.side])
+        participants: conversation::participants(info, of.tenant, Some(end))
+            .iter()
+            .filter(|participant| participant.own)
+            .map(participant_row)
+            .collect(),
+        links: conversation::links(info, of.tenant)
+            .iter()
+            .map(link_row)
+            .chain(of.kept_leg.iter().map(|call_id| LinkRecord {
+                call_id: call_id.clone(),
+                reason: "kept_instead".to_owned(),
+            }))
             .collect(),
     }
+}
+
+fn participant_row(record: &crate::storage::ParticipantRecord) -> ParticipantRecord {
+    ParticipantRecord {
+        side: record.side,
+        user: record.user.clone(),
+        extension: record.extension.clone(),
+        number: record.number.clone(),
+        display: record.display.clone(),
+        from: Some(Timestamp::from_nanos(record.from_ns)),
+        to: record.to_ns.map(Timestamp::from_nanos),
+    }
+}
+
+fn link_row(record: &crate::storage::LinkRecord) -> LinkRecord {
+    LinkRecord {
+        call_id: record.call_id.clone(),
+        reason: record.reason.clone(),
+    }
+}
+
+/// Sides that are the tenant's own, of a sidecar that does not list who took part.
+fn own_parties(sidecar: &Sidecar) -> Vec<ParticipantRecord> {
+    [
+        (Side::Caller, &sidecar.caller),
+        (Side::Callee, &sidecar.callee),
+    ]
+    .into_iter()
+    .filter(|(_, party)| party.own)
+    .map(|(side, party)| ParticipantRecord {
+        side,
+        user: party.user.clone(),
+        extension: party.extension.clone(),
+        number: party.number.clone(),
+        display: party.display.clone(),
+        from: None,
+        to: None,
+    })
+    .collect()
 }
 
 /// The row that a sidecar stands for: what the catalog is rebuilt from.
@@ -234,20 +283,13 @@ pub fn row_of_sidecar(sidecar: &Sidecar, path: &str) -> CallRecord {
         normalised: record.extension.clone().unwrap_or_default(),
         display: record.display.clone(),
     };
-    let sides = [
-        (Side::Caller, &sidecar.caller),
-        (Side::Callee, &sidecar.callee),
-    ];
-    let participants = sides
-        .into_iter()
-        .filter(|(_, party)| party.own)
-        .map(|(side, party)| ParticipantRecord {
-            side,
-            user: party.user.clone(),
-            extension: party.extension.clone(),
-            number: party.number.clone(),
-            display: party.display.clone(),
-        });
+    let participants = match sidecar.participants.is_empty() {
+        true => own_parties(sidecar),
+        false => (sidecar.participants.iter())
+            .filter(|participant| participant.own)
+            .map(participant_row)
+            .collect(),
+    };
     let mut codecs: Vec<String> = sidecar
         .streams
         .iter()
@@ -293,7 +335,8 @@ pub fn row_of_sidecar(sidecar: &Sidecar, path: &str) -> CallRecord {
             blake3: None,
         }),
         attribution: sidecar.attribution.reasons.clone(),
-        participants: participants.collect(),
+        participants,
+        links: sidecar.links.iter().map(link_row).collect(),
     }
 }
 
@@ -334,17 +377,6 @@ fn party(info: &CallInfo, side: Side, known: bool) -> PartyRecord {
             .as_ref()
             .filter(|_| known)
             .map_or_else(String::new, |text| text.to_string()),
-        display: party.display.clone(),
-    }
-}
-
-fn participant(info: &CallInfo, side: Side) -> ParticipantRecord {
-    let party = &info.parties[side];
-    ParticipantRecord {
-        side,
-        user: party.user.as_ref().map(|text| text.to_string()),
-        extension: party.extension.as_ref().map(|text| text.to_string()),
-        number: party.number.clone(),
         display: party.display.clone(),
     }
 }

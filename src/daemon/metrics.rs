@@ -383,6 +383,11 @@ fn recorder(page: &mut Page, state: &State) {
             count(&recorder.recordings_finished),
         ),
         (
+            "callreel_recordings_other_leg_total",
+            "Recordings removed because another leg of their interaction was kept.",
+            count(&recorder.legs_dropped),
+        ),
+        (
             "callreel_recordings_failed_total",
             "Recordings that could not be made safe.",
             count(&recorder.recordings_failed),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::config::{self, AudioFormat, Settings, Unattributed};
 use crate::decoders::{self, Decoders, FixedFrames};
 use crate::engine::EngineSettings;
+use crate::engine::interactions::InteractionSettings;
 use crate::engine::media::MediaLimits;
 use crate::engine::signalling::{Sensor, SignallingLimits};
 use crate::engine::streams::StreamLimits;
@@ -47,6 +48,11 @@ pub fn engine_settings(settings: &Settings, interfaces: &[Arc<str>]) -> EngineSe
             idle: seconds(engine.media_timeout_seconds),
             idle_on_hold: seconds(engine.hold_timeout_seconds),
             longest_call: Duration::from_secs(u64::from(settings.recorder.max_call_hours) * 3600),
+            interactions: InteractionSettings {
+                headers: settings.interactions.headers.clone(),
+                window: seconds(settings.interactions.window_seconds),
+                audio: settings.interactions.audio,
+            },
         },
         tls_ports: settings.capture.tls_ports.clone(),
         streams: StreamLimits {

@@ -260,10 +260,11 @@ fn start_recorder(
     let (sensor, names) = (pipeline::sensor_name(settings), interfaces.to_vec());
     let (record, calls) = (cataloguer.sender(), calls.clone());
     let told = move |outcome: CallOutcome| {
-        if outcome.recordings.is_empty() {
+        if outcome.recordings.is_empty() && !outcome.revised {
             calls.add(Disposition::Unattributed);
         }
-        for of in &outcome.recordings {
+        // A call counts once, by what was told of it first.
+        for of in outcome.recordings.iter().filter(|_| !outcome.revised) {
             calls.add(of.disposition);
         }
         tell_end(&outcome);

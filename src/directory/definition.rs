@@ -82,6 +82,18 @@ pub struct RecordingPolicy {
     pub policy: Policy,
     /// Calls with less media than this leave no recording; 0 keeps all.
     pub minimum_seconds: u32,
+    /// How many of the legs of one interaction.
+    pub legs: Legs,
+}
+
+/// Which legs of an interaction a tenant wants recordings of, where it owns several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Legs {
+    #[default]
+    All,
+    /// One of them: see `recorder::legs`.
+    One,
 }
 
 /// Which calls of a tenant are recorded.

@@ -38,7 +38,7 @@ pub use attribution::{
 pub use compile::SYSTEM_NAME;
 pub use country::Country;
 pub use definition::{
-    Alias, CandidateOrder, CandidateSource, ExtensionDefinition, MatchRule, Place, Policy,
+    Alias, CandidateOrder, CandidateSource, ExtensionDefinition, Legs, MatchRule, Place, Policy,
     RecordingPolicy, TenantDefinition,
 };
 pub use error::{Claimant, Clash, Error, MAX_CLASHES, MAX_ERRORS};

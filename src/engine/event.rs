@@ -158,6 +158,10 @@ pub struct CallInfo {
     pub owners: SmallVec<[Ownership; 2]>,
     /// Tells this call from every other; recording ids are made of it.
     pub seed: [u8; 32],
+    /// Other calls of the same conversation, with the evidence.
+    pub links: Vec<Link>,
+    /// Who took part, from when to when: who called, who answered, who took over.
+    pub participants: Vec<Participant>,
 }
 
 impl CallInfo {
@@ -195,6 +199,12 @@ pub struct Ownership {
     pub sides: PerSide<bool>,
     /// `None`: it is to be recorded. Otherwise why not.
     pub refusal: Option<Disposition>,
+    /// What this tenant calls the interaction: made of its own legs only, so that it tells nothing of anybody else's.
+    pub interaction: InteractionId,
+    /// From when on another tenant has this one's side: what is heard after that is not this tenant's.
+    pub until: Option<Timestamp>,
+    /// Of several legs of one interaction this tenant wants one recording.
+    pub one_leg: bool,
 }
 
 /// How a call ended for the recorder. Stable codes: catalog, metrics, API.
@@ -222,10 +232,12 @@ pub enum Disposition {
     Capacity,
     /// There is a recording, and some of its audio is only in the file of packets beside it.
     KeptRaw,
+    /// Another leg of the conversation was kept.
+    OtherLeg,
 }
 
 impl Disposition {
-    pub const ALL: [Disposition; 13] = [
+    pub const ALL: [Disposition; 14] = [
         Disposition::Recorded,
         Disposition::NoMedia,
         Disposition::NotAnswered,
@@ -239,6 +251,7 @@ impl Disposition {
         Disposition::StorageFailed,
         Disposition::Capacity,
         Disposition::KeptRaw,
+        Disposition::OtherLeg,
     ];
 
     pub fn code(self) -> &'static str {
@@ -256,6 +269,7 @@ impl Disposition {
             Disposition::StorageFailed => "disk_error",
             Disposition::Capacity => "overload",
             Disposition::KeptRaw => "kept_raw",
+            Disposition::OtherLeg => "other_leg",
         }
     }
 }
@@ -309,7 +323,7 @@ impl EndReason {
 }
 
 /// Everything known of a call when it is over.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CallEnd {
     pub call: CallKey,
     pub info: Arc<CallInfo>,
@@ -326,6 +340,17 @@ pub struct CallEnd {
     pub digits: Vec<Digit>,
     /// As [`Block::dropped_before`], for blocks that no other followed.
     pub dropped_before: u64,
+    /// What came of somebody who has no part in the call, and changed nothing.
+    pub suspicious: Suspicious,
+}
+
+/// Things that somebody else sent into a call, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Suspicious {
+    /// Requests in the call's name with tags that are not its: a BYE, a new offer, a transfer.
+    pub requests: u64,
+    /// Packets of audio from where no side said it would send, beside those of the side itself.
+    pub media_packets: u64,
 }
 
 /// A time during which one side kept the other waiting.
@@ -346,6 +371,68 @@ pub struct Transfer {
     pub to: String,
     /// Call-ID of the call that is to be replaced, for an attended transfer.
     pub replaces: Option<String>,
+}
+
+/// That another call belongs to the same conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    pub call: CallKey,
+    /// Its SIP Call-ID.
+    pub call_id: String,
+    pub reason: LinkReason,
+    /// Whose it is: only they may know of it.
+    pub owners: SmallVec<[TenantId; 2]>,
+}
+
+/// Why two calls are one conversation. Stable codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LinkReason {
+    /// One dialog seen at two places.
+    CallId,
+    /// RFC 7989.
+    SessionId,
+    /// A header that the configuration names.
+    Header,
+    /// One takes the other's place (RFC 3891).
+    Replaces,
+    /// One joins the other (RFC 3911).
+    Join,
+    /// One was asked for in the other (RFC 3515).
+    Refer,
+    /// One leaves the host that the other came to, at the same time, for the same numbers.
+    Numbers,
+    /// Both carry the same audio.
+    Audio,
+}
+
+impl LinkReason {
+    pub fn code(self) -> &'static str {
+        match self {
+            LinkReason::CallId => "call_id",
+            LinkReason::SessionId => "session_id",
+            LinkReason::Header => "header",
+            LinkReason::Replaces => "replaces",
+            LinkReason::Join => "join",
+            LinkReason::Refer => "refer",
+            LinkReason::Numbers => "numbers",
+            LinkReason::Audio => "audio",
+        }
+    }
+}
+
+/// Somebody on one side of a call, for a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Participant {
+    pub side: Side,
+    pub number: String,
+    pub display: String,
+    /// Whose extension it is, and who has it, where the directory says so.
+    pub tenant: Option<TenantId>,
+    pub extension: Option<Arc<str>>,
+    pub user: Option<Arc<str>>,
+    pub from: Timestamp,
+    /// `None`: to the end of the call.
+    pub to: Option<Timestamp>,
 }
 
 /// A key that was pressed.

@@ -5,6 +5,7 @@
 //! know who listens. Time comes in with packets: a capture replayed at any speed gives the same events.
 
 pub mod event;
+pub mod interactions;
 pub mod media;
 pub mod plan;
 pub mod signalling;
@@ -15,7 +16,7 @@ mod timer;
 
 use std::sync::Arc;
 
-use self::event::{CallEnd, EndReason, Event, Sink};
+use self::event::{CallEnd, EndReason, Event, Sink, Suspicious};
 use self::media::{Media, MediaCounters, MediaLimits, Rtcp};
 use self::plan::CallKey;
 use self::signalling::{
@@ -241,6 +242,7 @@ impl Core {
     /// Has media take in what has come, and fires what that makes due.
     fn settle(&mut self, time: Timestamp, sink: &mut impl Sink) {
         self.media.settle(sink);
+        self.link_by_audio(sink);
         self.note_deadline(self.media.next_timeout());
         if time >= self.next {
             self.fire(time, sink);
@@ -262,8 +264,20 @@ impl Core {
             let mut messages = Vec::new();
             self.counters.sip_stream_bytes_skipped += self.streams.expire(at, &mut messages);
             self.handle_stream_messages(messages, sink);
+            self.link_by_audio(sink);
         }
         self.next = self.earliest().unwrap_or(Timestamp::MAX);
+    }
+
+    /// Audio that was sampled as blocks were closed may say that two calls are one conversation.
+    fn link_by_audio(&mut self, sink: &mut impl Sink) {
+        let samples = self.media.take_samples();
+        if samples.is_empty() {
+            return;
+        }
+        let mut orders = Orders::new();
+        self.signalling.hear(&samples, &mut orders);
+        self.obey(orders, sink);
     }
 
     fn earliest(&self) -> Option<Timestamp> {
@@ -350,6 +364,8 @@ impl Core {
         self.signalling
             .handle_message(time, flow, &bytes, &message, &mut orders);
         self.obey(orders, sink);
+        // A call alone has nobody to be compared with.
+        self.media.listen(self.signalling.compares_audio());
         self.next = self.earliest().unwrap_or(Timestamp::MAX);
     }
 
@@ -388,6 +404,10 @@ impl Core {
             holds: end.holds,
             digits,
             dropped_before: 0,
+            suspicious: Suspicious {
+                requests: end.suspicious_requests,
+                media_packets: media.suspicious_packets,
+            },
         })));
     }
 

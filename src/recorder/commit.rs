@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
+use super::legs::Legs;
 use super::recording::Finished;
 use super::{RecorderCounters, Settings};
 use crate::base::{TenantId, Timestamp};
@@ -27,6 +28,8 @@ pub struct CallOutcome {
     /// Time zero of its timeline, where it had media.
     pub start: Option<Timestamp>,
     pub recordings: Vec<RecordingOutcome>,
+    /// Told before, and told again because another leg was kept in its place.
+    pub revised: bool,
 }
 
 /// One tenant's part in a call.
@@ -36,6 +39,8 @@ pub struct RecordingOutcome {
     pub disposition: Disposition,
     /// The sidecar, and the audio file relative to the storage root, where there is a recording.
     pub recording: Option<(Box<Sidecar>, String)>,
+    /// SIP Call-ID of the leg that was kept instead of this one.
+    pub kept_leg: Option<String>,
 }
 
 pub fn start(
@@ -45,11 +50,17 @@ pub fn start(
 ) -> std::io::Result<(Sender<Ready>, JoinHandle<()>)> {
     let (sender, ready): (_, Receiver<Ready>) = channel();
     let run = move || {
+        let mut legs = Legs::default();
         while let Ok(first) = ready.recv() {
             let mut batch = vec![first];
             batch.extend(ready.try_iter().take(BATCH - 1));
-            for done in commit_batch(batch, &settings, &counters) {
-                outcome(done);
+            for mut done in commit_batch(batch, &settings, &counters) {
+                let news = legs.settle(&mut done, &settings.layout);
+                for told in std::iter::once(done).chain(news) {
+                    let dropped = told.recordings.iter().filter(|of| of.kept_leg.is_some());
+                    RecorderCounters::add(&counters.legs_dropped, dropped.count() as u64);
+                    outcome(told);
+                }
             }
         }
     };
@@ -98,6 +109,7 @@ fn commit_batch(
                 end,
                 start,
                 recordings,
+                revised: false,
             }
         })
         .collect()
@@ -135,6 +147,7 @@ fn outcomes(
                 recording: recording.map(|(_, n, sidecar)| {
                     (Box::new(sidecar), parts[n].0.name.relative(Kind::Audio))
                 }),
+                kept_leg: None,
             }
         })
         .collect()

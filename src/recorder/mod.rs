@@ -7,9 +7,11 @@
 mod afterwards;
 mod canvas;
 mod commit;
+pub mod conversation;
 mod decoding;
 mod easel;
 mod encrypted;
+mod legs;
 mod outputs;
 mod raw;
 #[cfg(test)]
@@ -132,6 +134,8 @@ pub struct RecorderCounters {
     pub decoder_panics: AtomicU64,
     /// Packets that came after later ones of a codec that cannot go back were decoded.
     pub packets_too_late: AtomicU64,
+    /// Recordings that were removed because another leg of their interaction was kept.
+    pub legs_dropped: AtomicU64,
 }
 
 impl RecorderCounters {

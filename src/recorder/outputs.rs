@@ -9,6 +9,7 @@ use super::recording::{Output, Recording, Trouble};
 use super::{Settings, record};
 use crate::base::{RecordingId, TenantId};
 use crate::engine::event::CallInfo;
+use crate::rtp::samples_between;
 use crate::storage::{Error, Kind, PartFile, RecordingName};
 
 impl Recording {
@@ -28,9 +29,11 @@ impl Recording {
                 self.outputs.push(Output {
                     tenant: owner.tenant,
                     part: None,
+                    until: None,
                 });
             }
         }
+        self.follow_spans(info);
         let facts = self.facts(settings);
         let raw = self.raw.as_ref().map(|raw| raw.record.clone());
         for output in self
@@ -64,6 +67,7 @@ impl Recording {
             return Ok(());
         }
         self.follow_owners(info, settings)?;
+        self.follow_spans(info);
         self.write_interims(info, settings)
     }
 
@@ -109,6 +113,16 @@ impl Recording {
         Ok(())
     }
 
+    /// From when on the call is no more a tenant's. News of it comes before the blocks of that time.
+    fn follow_spans(&mut self, info: &CallInfo) {
+        for output in &mut self.outputs {
+            let owner = info.owners.iter().find(|o| o.tenant == output.tenant);
+            output.until = owner
+                .and_then(|owner| owner.until)
+                .map(|until| samples_between(self.start, until, self.sample_rate_hz));
+        }
+    }
+
     fn admit(
         &mut self,
         tenant: TenantId,
@@ -131,7 +145,11 @@ impl Recording {
             Some(original) => Some(original.copy_to(&settings.layout, name)?),
             None => None,
         };
-        self.outputs.push(Output { tenant, part });
+        self.outputs.push(Output {
+            tenant,
+            part,
+            until: None,
+        });
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::conversation;
 use super::encrypted;
 use super::segments::Spans;
 use super::track::Track;
@@ -40,7 +41,7 @@ pub fn sidecar(
         recording_id: name.id,
         tenant_id: tenant,
         tenant: owner.map_or_else(String::new, |owner| owner.tenant_name.to_string()),
-        interaction_id: info.interaction,
+        interaction_id: owner.map_or(info.interaction, |owner| owner.interaction),
         sensor: facts.sensor.to_string(),
         vantage: vantage_text(&info.vantage, &facts.interfaces),
         call_id: info.call_id.clone(),
@@ -82,6 +83,9 @@ pub fn sidecar(
         }),
         packets_dropped: 0,
         raw: None,
+        links: conversation::links(info, tenant),
+        participants: conversation::participants(info, tenant, end),
+        suspicious: end.map_or_else(Vec::new, |end| conversation::suspicions(&end.suspicious)),
     }
 }
 
@@ -197,6 +201,33 @@ pub fn describe_timeline(
     segments.retain(|segment| segment.from < segment.to);
     segments.sort_by_key(|segment| (segment.from, segment.side));
     sidecar.segments = segments;
+}
+
+/// Says from where on the file is silent because the call was another tenant's; what was heard there is not told.
+pub fn withhold(sidecar: &mut Sidecar, until: Option<i64>, length_samples: u64) {
+    let Some(until) = until.map(|until| (until.max(0) as u64).min(length_samples)) else {
+        return;
+    };
+    for segment in &mut sidecar.segments {
+        segment.to = segment.to.min(until);
+    }
+    sidecar.segments.retain(|segment| segment.from < segment.to);
+    for side in Side::BOTH {
+        sidecar.segments.push(SegmentRecord {
+            side,
+            from: until,
+            to: length_samples,
+            cause: Cause::NotOwned,
+        });
+    }
+    let start = Timestamp::from_nanos(sidecar.started_at_ns);
+    let rate = u64::from(sidecar.sample_rate_hz.max(1));
+    let seconds = std::time::Duration::from_secs(until / rate);
+    let rest = std::time::Duration::from_nanos(until % rate * 1_000_000_000 / rate);
+    let end = (start + seconds + rest).to_string();
+    sidecar.digits.retain(|digit| digit.at < end);
+    sidecar.transfers.retain(|transfer| transfer.at < end);
+    sidecar.streams.retain(|stream| stream.first_at < end);
 }
 
 /// Writes what is known of a call while it lasts. Not synced: it only helps recovery, which does without it too.

@@ -1,5 +1,6 @@
 //! One call becoming files: blocks are drawn on a canvas, and the canvas is written at its place.
 
+use std::borrow::Cow;
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -46,6 +47,8 @@ pub struct Recording {
 pub struct Output {
     pub tenant: TenantId,
     pub part: Option<PartFile>,
+    /// Frame from which on the call is another tenant's, and the file silent.
+    pub until: Option<i64>,
 }
 
 /// A recording that only has to be committed.
@@ -339,7 +342,8 @@ impl Recording {
             patch.load(&bytes);
             draw(&mut patch);
             patch.render(frames as usize, &mut easel.buffer);
-            part.write_at(&easel.buffer, format.offset_of(begin as u64))?;
+            let bytes = own_part(output.until, &easel.buffer, begin, format);
+            part.write_at(&bytes, format.offset_of(begin as u64))?;
         }
         self.written = self.written.max(begin as u64 + frames as u64);
         self.filled = self.filled.max(self.written);
@@ -352,7 +356,10 @@ impl Recording {
         let mut result = Ok(());
         for output in &self.outputs {
             if let Some(part) = &output.part
-                && let Err(error) = part.write_at(frames, format.offset_of(begin))
+                && let Err(error) = part.write_at(
+                    &own_part(output.until, frames, begin as i64, format),
+                    format.offset_of(begin),
+                )
             {
                 result = Err(error);
             }
@@ -466,6 +473,7 @@ impl Recording {
             trouble.note(sized);
             let mut sidecar = record::sidecar(&facts, info, output.tenant, &part.name, Some(end));
             record::describe_timeline(&mut sidecar, &self.tracks, &self.outages, end, &facts);
+            record::withhold(&mut sidecar, output.until, end.length_samples);
             sidecar.packets_dropped = self.packets_dropped + self.losses().total();
             sidecar.raw = self.raw_record(&part);
             finished.push(Finished {
@@ -527,6 +535,20 @@ fn touch(block: &Block, side: Side) {
         .iter()
         .flat_map(|piece| block.payload(piece).iter().step_by(64));
     black_box(lines.fold(0, |all, byte| all ^ byte));
+}
+
+/// What a tenant gets of frames that begin at `begin`: silence from where the call is another tenant's.
+fn own_part(until: Option<i64>, frames: &[u8], begin: i64, format: WavFormat) -> Cow<'_, [u8]> {
+    let Some(own) = until.map(|until| (until - begin).max(0) as usize) else {
+        return Cow::Borrowed(frames);
+    };
+    let from = own.saturating_mul(format.frame_bytes() as usize);
+    if from >= frames.len() {
+        return Cow::Borrowed(frames);
+    }
+    let mut own = frames.to_vec();
+    own[from..].fill(silence(format.sample_format));
+    Cow::Owned(own)
 }
 
 /// What of `items`, the first of which is at `position`, lies in `from..to`.

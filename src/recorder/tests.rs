@@ -16,6 +16,7 @@ use crate::codec::{Codec, PayloadFormat, ULAW_TO_LINEAR};
 use crate::directory::{CallFacts, Directory};
 use crate::engine::event::{
     Block, CallEnd, CallInfo, Disposition, EndReason, Event, Ownership, Party, Piece, Sink,
+    Suspicious,
 };
 use crate::engine::plan::CallKey;
 use crate::storage::{Cause, HEADER_LEN, Layout, SampleFormat, Sidecar};
@@ -63,6 +64,9 @@ pub(super) fn info(tenants: &[TenantId]) -> Arc<CallInfo> {
                 callee: false,
             },
             refusal: None,
+            interaction: InteractionId(Uuid::nil()),
+            until: None,
+            one_leg: false,
         })
         .collect();
     Arc::new(CallInfo {
@@ -80,6 +84,8 @@ pub(super) fn info(tenants: &[TenantId]) -> Arc<CallInfo> {
         attribution: Arc::new(attribution),
         owners,
         seed: [7; 32],
+        links: Vec::new(),
+        participants: Vec::new(),
     })
 }
 
@@ -130,6 +136,7 @@ pub(super) fn end(info: &Arc<CallInfo>, packets: u64) -> Box<CallEnd> {
         holds: Vec::new(),
         digits: Vec::new(),
         dropped_before: 0,
+        suspicious: Suspicious::default(),
     })
 }
 

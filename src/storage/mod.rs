@@ -26,7 +26,8 @@ pub use lock::StorageLock;
 pub use partition::{PartFile, commit, sync_all};
 pub use raw::{RAW_HEADER_LEN, RawPacket, RawReader, RawScale, raw_header};
 pub use sidecar::{
-    AttributionRecord, Cause, DigitRecord, PartyRecord, RawRecord, RawState, RawStreamRecord,
-    SIDECAR_VERSION, SegmentRecord, Sidecar, StreamRecord, TransferRecord,
+    AttributionRecord, Cause, DigitRecord, LinkRecord, ParticipantRecord, PartyRecord, RawRecord,
+    RawState, RawStreamRecord, SIDECAR_VERSION, SegmentRecord, Sidecar, StreamRecord,
+    SuspicionRecord, TransferRecord,
 };
 pub use wav::{HEADER_LEN, SampleFormat, WavFormat, WavInfo, read_wav_info};

@@ -66,6 +66,15 @@ pub struct Sidecar {
     /// Audio that was kept as it came, for want of a decoder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw: Option<RawRecord>,
+    /// Other calls of the tenant that belong to the same conversation.
+    #[serde(default)]
+    pub links: Vec<LinkRecord>,
+    /// Who took part, from when to when.
+    #[serde(default)]
+    pub participants: Vec<ParticipantRecord>,
+    /// What came of somebody who has no part in the call, and changed nothing.
+    #[serde(default)]
+    pub suspicious: Vec<SuspicionRecord>,
 }
 
 /// The packets whose audio could not be decoded when they came. In the file, the time of a packet is that of its place on the
@@ -179,6 +188,8 @@ pub enum Cause {
     DecoderFailed,
     /// Lost, and restored from what the sender repeats of it in the next packet (RFC 6716 section 2.1.7).
     Concealed,
+    /// The call had passed to another tenant.
+    NotOwned,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -229,6 +240,41 @@ pub struct TransferRecord {
     pub replaces: Option<String>,
 }
 
+/// Another call of the same interaction, and why it is one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkRecord {
+    /// Its SIP Call-ID.
+    pub call_id: String,
+    /// `call_id`, `session_id`, `header`, `replaces`, `join`, `refer`, `numbers`, `audio`.
+    pub reason: String,
+}
+
+/// Somebody on one side of the call for a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParticipantRecord {
+    pub side: Side,
+    pub number: String,
+    pub display: String,
+    /// As the directory knows the tenant's own.
+    pub extension: Option<String>,
+    pub user: Option<String>,
+    /// Whether it is somebody of the tenant.
+    pub own: bool,
+    pub from: String,
+    pub from_ns: i64,
+    /// `None` while the call lasts.
+    pub to: Option<String>,
+    pub to_ns: Option<i64>,
+}
+
+/// Something foreign, by kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuspicionRecord {
+    /// `foreign_requests`: with tags that are not the call's. `foreign_media`: packets from where no side said it would send.
+    pub kind: String,
+    pub count: u64,
+}
+
 impl Sidecar {
     /// A sidecar that knows no more than the recording's name does.
     pub fn empty(recording_id: RecordingId, tenant_id: TenantId, start: Timestamp) -> Sidecar {
@@ -267,6 +313,9 @@ impl Sidecar {
             digits: Vec::new(),
             packets_dropped: 0,
             raw: None,
+            links: Vec::new(),
+            participants: Vec::new(),
+            suspicious: Vec::new(),
         }
     }
 

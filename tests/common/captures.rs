@@ -47,6 +47,15 @@ pub struct Call {
     pub sent: u64,
     pub lost: u64,
     pub recording: Option<Recording>,
+    /// The other leg of the conversation, by Call-ID, and why it is one.
+    pub linked: Option<(&'static str, &'static str)>,
+}
+
+impl Call {
+    const fn linked(mut self, call_id: &'static str, reason: &'static str) -> Call {
+        self.linked = Some((call_id, reason));
+        self
+    }
 }
 
 pub struct Recording {
@@ -97,6 +106,7 @@ const fn attempt(
         sent: 0,
         lost: 0,
         recording: None,
+        linked: None,
     }
 }
 
@@ -282,7 +292,8 @@ pub const CAPTURES: &[Capture] = &[
         unheard("SD4909701-9ff11bf72eb4a347c92974d8fbbc2668-ao8o3i1", FAX, "bye_caller"),
     ]),
     each("asterisk-direct-media-reinvite.pcapng", 416, &[
-        unheard("M2Q0ZDc1ZGM1NzIyMTlhZTA3NDU3NTgzMzA5YmJmZWQ.", ("telephone1", "2302"), "bye_caller"),
+        unheard("M2Q0ZDc1ZGM1NzIyMTlhZTA3NDU3NTgzMzA5YmJmZWQ.", ("telephone1", "2302"), "bye_caller")
+            .linked("37686afc57ce24ac655742b3644a7bb8@172.16.98.101:5060", "numbers"),
         recorded(
             "37686afc57ce24ac655742b3644a7bb8@172.16.98.101:5060", ("telephone1", "telephone2"), "bye_caller", "PCMU", (356, 0),
             Recording {
@@ -298,7 +309,8 @@ pub const CAPTURES: &[Capture] = &[
                 ],
                 digits: "",
             },
-        ),
+        )
+        .linked("M2Q0ZDc1ZGM1NzIyMTlhZTA3NDU3NTgzMzA5YmJmZWQ.", "numbers"),
     ]),
     each("reinvite-codec-change-pcmu-g722.pcap", 614, &[
         partly_raw("1-3685341@127.0.0.1", ("alice", "bob"), "bye_caller", "G722 PCMU", (604, 0), Recording {
@@ -357,7 +369,8 @@ pub const CAPTURES: &[Capture] = &[
             ],
             segments: &[],
             digits: "",
-        }),
+        })
+        .linked("54be7fcc-b009-4326-a81e-371a5a93c4b6", "numbers"),
         recorded("54be7fcc-b009-4326-a81e-371a5a93c4b6", ("1111", "2222"), "bye_callee", "PCMU", (2691, 0), Recording {
             starts: 22.28, talk: Some(26.92), seconds: 26.92, rate_hz: 8000, left: -31.65, right: -30.83,
             streams: &[
@@ -366,7 +379,8 @@ pub const CAPTURES: &[Capture] = &[
             ],
             segments: &[],
             digits: "",
-        }),
+        })
+        .linked("3cfe1c77155241bb89eb003ab8e2f87b", "numbers"),
     ]),
     // Decoded by ffmpeg when the call is over: see `is_foreign`.
     each("ilbc-30ms-one-way.pcap", 292, &[
@@ -484,7 +498,7 @@ pub const CAPTURES: &[Capture] = &[
                 ],
                 segments: &[],
                 digits: "",
-            }),
+            }).linked("6dbcc9a6-d89a-4547-9c91-72949f9e581c", "numbers"),
             recorded("6dbcc9a6-d89a-4547-9c91-72949f9e581c", ("1111", "2222"), "bye_callee", "PCMU", (2 * 1135, 0), Recording {
                 starts: 12.83, talk: Some(22.70), seconds: 22.70, rate_hz: 8000, left: -32.46, right: -33.34,
                 streams: &[
@@ -493,7 +507,7 @@ pub const CAPTURES: &[Capture] = &[
                 ],
                 segments: &[],
                 digits: "",
-            }),
+            }).linked("20d1c8822125483494b04e47206cec19", "numbers"),
         ])
     },
     // Tunnels to come: one call, answered after 5.14 s, AMR, 13 and 14 packets of over 500.

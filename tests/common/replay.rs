@@ -43,6 +43,15 @@ pub struct CallLine {
     pub end_reason: String,
     pub status: Option<u16>,
     pub file: Option<PathBuf>,
+    pub interaction_id: String,
+    pub links: Vec<Link>,
+}
+
+/// Another call of the same interaction.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Link {
+    pub call_id: String,
+    pub reason: String,
 }
 
 /// A recording read back from the disk.

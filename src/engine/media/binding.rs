@@ -30,6 +30,8 @@ pub struct Candidate {
     pub slot: u32,
     pub sender: Side,
     pub score: u8,
+    /// Both ends are as SDP said.
+    pub exact: bool,
 }
 
 /// Endpoints of all plans. Entries live and die with their calls, of which there is a cap; one endpoint keeps at most
@@ -81,11 +83,15 @@ impl Endpoints {
             .iter_mut()
             .find(|c| c.slot == slot && c.sender == sender)
         {
-            Some(candidate) => candidate.score = (candidate.score + score).min(BOTH_ENDS),
+            Some(candidate) => {
+                candidate.score = (candidate.score + score).min(BOTH_ENDS);
+                candidate.exact = candidate.score == BOTH_ENDS;
+            }
             None => found.push(Candidate {
                 slot,
                 sender,
                 score,
+                exact: false,
             }),
         };
         for receiver in self.at(vantage, destination) {
@@ -142,7 +148,8 @@ mod tests {
             Candidate {
                 slot: 1,
                 sender: Side::Callee,
-                score: BOTH_ENDS
+                score: BOTH_ENDS,
+                exact: true
             }
         );
         assert_eq!(
@@ -150,7 +157,8 @@ mod tests {
             Candidate {
                 slot: 2,
                 sender: Side::Caller,
-                score: BOTH_ENDS
+                score: BOTH_ENDS,
+                exact: true
             }
         );
         assert!(

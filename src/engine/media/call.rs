@@ -9,12 +9,14 @@ use super::timeline::Timeline;
 use crate::base::{Endpoint, Flow, PerSide, Side, Timestamp, Vantage};
 use crate::codec::{Codec, PayloadFormat};
 use crate::engine::event::{Digit, Disposition, Event, Sink, StreamReport};
-use crate::engine::plan::{MediaPlan, SidePlan};
+use crate::engine::plan::MediaPlan;
 
 /// A stream that is quiet for this long gives its track up to any other.
 const TRACK_QUIET_NANOS: i64 = 1_000_000_000;
-/// One that shares its addresses with a newer SSRC, for this long.
+/// One that shares its addresses with another SSRC, for this long.
 const SSRC_QUIET_NANOS: i64 = 100_000_000;
+/// Packets of an SSRC that wait until the one before is quiet.
+pub const MAX_CONTESTED: usize = 10;
 /// Endpoints learned from packets, a call.
 const MAX_LEARNED: usize = 8;
 /// Digits kept of one call.
@@ -39,6 +41,8 @@ pub struct MediaCall {
     pub block_timer_set: bool,
     /// Both sides agreed on keys between themselves.
     pub zrtp: bool,
+    /// Packets from where no side said it would send, beside those of the side itself.
+    pub suspicious_packets: u64,
 }
 
 /// What kinds of packets came, to say why there is no recording.
@@ -86,14 +90,69 @@ pub struct Track {
     pub holder: Option<u32>,
 }
 
-/// Whether `claimant` takes a track over from `holder`, at the time of its packet.
-pub fn takes_over(claimant: &Stream, holder: &Stream, side: &SidePlan, time: Timestamp) -> bool {
+/// What becomes of a packet whose stream does not hold its side's track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contest {
+    /// Its stream holds the track from now on.
+    Wins,
+    /// Whether one sender changed its SSRC or two send at once is known in a moment.
+    Waits,
+    Loses {
+        /// It came from where the side said nothing of.
+        foreign: bool,
+    },
+}
+
+/// Whether `claimant` takes the track of `side` over from `holder`, at the time of its packet. `answered`: the other side
+/// sends to where `claimant` comes from.
+///
+/// A side that sends from where it said is never displaced by somebody who does not, however long it is silent. Behind a NAT,
+/// where the side's place was learned, another port of the same host is it again, and so is a place that the other side has
+/// followed to. One sender that changes its SSRC or its destination sends one stream after the other.
+pub fn contest(
+    claimant: &Stream,
+    holder: &Stream,
+    plan: &MediaPlan,
+    side: Side,
+    time: Timestamp,
+    answered: bool,
+) -> Contest {
     let quiet = time.nanos_since(holder.last_at);
-    if holder.key.flow == claimant.key.flow {
-        return claimant.first_at >= holder.first_at || quiet > SSRC_QUIET_NANOS;
+    let (own, held) = (&claimant.key.flow, &holder.key.flow);
+    if (own.vantage, own.source) == (held.vantage, held.source) {
+        return if quiet > SSRC_QUIET_NANOS {
+            Contest::Wins
+        } else if claimant.rival {
+            Contest::Loses {
+                foreign: own == held,
+            }
+        } else {
+            Contest::Waits
+        };
     }
-    let as_planned = |stream: &Stream| side.endpoints.contains(&stream.key.flow.source);
-    as_planned(claimant) && !as_planned(holder) || quiet > TRACK_QUIET_NANOS
+    let ends = |stream: &Stream| {
+        let flow = &stream.key.flow;
+        let from = plan.sides[side].endpoints.contains(&flow.source);
+        let to = plan.sides[side.other()]
+            .endpoints
+            .contains(&flow.destination);
+        (from, to)
+    };
+    let (by_claimant, by_holder) = (ends(claimant), ends(holder));
+    let wins = match (by_claimant.0, by_holder.0) {
+        (true, _) => by_claimant > by_holder || quiet > TRACK_QUIET_NANOS,
+        (false, true) => false,
+        (false, false) => {
+            quiet > TRACK_QUIET_NANOS && (own.source.ip() == held.source.ip() || answered)
+        }
+    };
+    // The same audio at the next hop keeps its SSRC.
+    let foreign = !by_claimant.0 && claimant.key.ssrc != holder.key.ssrc;
+    if wins {
+        Contest::Wins
+    } else {
+        Contest::Loses { foreign }
+    }
 }
 
 /// Whether a stream is heard at `time`.
@@ -115,6 +174,7 @@ impl MediaCall {
             digits: Vec::new(),
             block_timer_set: false,
             zrtp: false,
+            suspicious_packets: 0,
         }
     }
 

@@ -71,11 +71,22 @@ impl Media {
             return;
         };
         match stream.owner {
-            Owner::Call { slot, .. } if slot == best.slot || stream.score >= best.score => return,
-            Owner::Call { .. } | Owner::Ended => self.part(id),
+            Owner::Call { slot, .. } | Owner::Copy { slot, .. }
+                if slot == best.slot
+                    || stream.score >= best.score && !self.is_reused_by(slot, best) =>
+            {
+                return;
+            }
+            Owner::Call { .. } | Owner::Copy { .. } | Owner::Ended => self.part(id),
             Owner::Nobody => {}
         }
         self.bind(id, best, sink);
+    }
+
+    /// Whether a later dialog names both ends of a stream: the ports of the call in `slot`, whose BYE was lost, are used again.
+    fn is_reused_by(&self, slot: u32, best: Candidate) -> bool {
+        let since = |slot| self.calls.get(slot).map(|call| call.plan.since);
+        best.exact && since(best.slot) > since(slot)
     }
 
     /// Ends what a stream was to its call: the call keeps a report of it, and it starts to count anew.
@@ -84,11 +95,16 @@ impl Media {
         let Some(stream) = self.streams.get_mut(id) else {
             return;
         };
-        if let Owner::Call { slot, side } = stream.owner
+        let mut copies: SmallVec<[u32; 2]> = SmallVec::new();
+        if let Owner::Call { slot, .. } | Owner::Copy { slot, .. } = stream.owner
             && let Some(call) = self.calls.get_mut(slot)
         {
             call.streams.retain(|other| *other != id);
-            if call.departed.len() < MAX_STREAMS && stream.was_heard() {
+            copies.extend_from_slice(&call.streams);
+            if let Owner::Call { side, .. } = stream.owner
+                && call.departed.len() < MAX_STREAMS
+                && stream.was_heard()
+            {
                 call.departed.push(stream.report(side));
             }
         }
@@ -97,6 +113,12 @@ impl Media {
         self.counters.not_placed += kept.len() as u64;
         let last_at = stream.last_at;
         *stream = Stream::new(stream.key, last_at);
+        copies.retain(|copy| {
+            let owner = self.streams.get(*copy).map(|stream| stream.owner);
+            matches!(owner, Some(Owner::Copy { of, .. }) if of == id)
+        });
+        // What they are copies of is another call's, and so are they: it will find them too.
+        copies.into_iter().for_each(|copy| self.part(copy));
     }
 
     /// A stream whose call was over long ago begins again: whose is it now?
@@ -114,7 +136,11 @@ impl Media {
             .candidates(flow.vantage, flow.source, flow.destination)
             .into_iter()
             .filter_map(|candidate| self.weigh(stream, candidate))
-            .max_by_key(|(candidate, key)| (candidate.score, *key))
+            // A stream is in one call: of those that name both its ends the latest is it.
+            .max_by_key(|(candidate, key)| {
+                let latest = candidate.exact.then_some(*key);
+                (latest, candidate.score, *key)
+            })
             .map(|(candidate, _)| candidate)
     }
 
@@ -139,7 +165,7 @@ impl Media {
         Some((candidate, call.plan.call))
     }
 
-    fn owns_flow(&self, call: &MediaCall, flow: &Flow, sender: Side) -> bool {
+    pub(super) fn owns_flow(&self, call: &MediaCall, flow: &Flow, sender: Side) -> bool {
         call.streams
             .iter()
             .filter_map(|&id| self.streams.get(id))
@@ -150,6 +176,7 @@ impl Media {
     }
 
     fn bind(&mut self, id: u32, to: Candidate, sink: &mut impl Sink) {
+        let original = self.original_of(id, to.slot);
         let (Some(stream), Some(call)) = (self.streams.get_mut(id), self.calls.get_mut(to.slot))
         else {
             return;
@@ -157,9 +184,12 @@ impl Media {
         if call.streams.len() == MAX_STREAMS {
             return;
         }
-        stream.owner = Owner::Call {
-            slot: to.slot,
-            side: to.sender,
+        stream.owner = match original {
+            Some(of) => Owner::Copy { of, slot: to.slot },
+            None => Owner::Call {
+                slot: to.slot,
+                side: to.sender,
+            },
         };
         stream.score = to.score;
         stream.ordinal = call.streams.len() as u16;
@@ -169,6 +199,13 @@ impl Media {
         let (kept, bytes) = stream.take_kept();
         self.kept_bytes -= bytes;
         let flow = stream.key.flow;
+        if let Some(of) = original {
+            for packet in &kept {
+                let arrived = packet.arrived(&mut self.payloads);
+                self.handle_copy(id, of, arrived, sink);
+            }
+            return;
+        }
         let learned = call.learn(&flow, to.sender);
         let protection = &call.plan.sides[to.sender].protection;
         if let Some(protected) = Protected::of(protection, false) {
@@ -198,6 +235,18 @@ impl Media {
         }
     }
 
+    /// The stream of a call that another one is seen to be at a second vantage.
+    fn original_of(&self, id: u32, slot: u32) -> Option<u32> {
+        let (stream, call) = (self.streams.get(id)?, self.calls.get(slot)?);
+        let is_original = |of: &u32| {
+            let original = self.streams.get(*of);
+            original.is_some_and(|original| {
+                matches!(original.owner, Owner::Call { .. }) && stream.is_copy_of(original)
+            })
+        };
+        call.streams.iter().copied().find(is_original)
+    }
+
     /// Keeps a packet for the signalling that may yet come, and lets go of what is too old or too much.
     pub(super) fn keep_orphan(&mut self, id: u32, arrived: Arrived) {
         let stream = self.streams.get_mut(id).expect("the caller found it");
@@ -222,7 +271,7 @@ impl Media {
             let Some(stream) = self.streams.get_mut(id).filter(|s| s.key == key) else {
                 continue;
             };
-            if matches!(stream.owner, Owner::Call { .. }) {
+            if stream.is_owned() {
                 continue;
             }
             self.orphans.push_back((id, key));
@@ -243,7 +292,7 @@ impl Media {
             if self
                 .streams
                 .get(id)
-                .is_some_and(|s| s.key == key && !matches!(s.owner, Owner::Call { .. }))
+                .is_some_and(|s| s.key == key && !s.is_owned())
             {
                 self.forget(id);
                 return true;
@@ -299,7 +348,7 @@ impl Media {
                 continue;
             };
             match stream.owner {
-                Owner::Call { .. } => {}
+                Owner::Call { .. } | Owner::Copy { .. } => {}
                 _ if stream.last_at + FORGET < now => self.forget(id),
                 _ => {
                     oldest = oldest.min(stream.last_at);

@@ -3,9 +3,11 @@
 //! Work per packet is small and bounded: find the stream, put the payload in its place, count. What does not fit a plan is
 //! kept for two seconds, since the mirror may show media before its signalling.
 
+mod audio;
 mod binding;
 mod call;
 mod claim;
+mod contest;
 mod group;
 mod opening;
 mod payloads;
@@ -26,7 +28,7 @@ use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use self::binding::{BOTH_ENDS, Candidate, Endpoints, Receiver};
-use self::call::{MAX_STREAMS, MediaCall, takes_over};
+use self::call::{Contest, MAX_CONTESTED, MAX_STREAMS, MediaCall, contest};
 use self::group::{Seen, Waiting};
 pub use self::opening::Rtcp;
 use self::payloads::Payloads;
@@ -35,6 +37,7 @@ pub use self::plans::MediaEnd;
 use self::slots::Slots;
 use self::stream::{Meaning, Owner, Stream, StreamKey};
 use super::event::{Digit, Disposition, Event, Sink, StreamReport};
+use super::interactions::Sample;
 use super::plan::{CallKey, MediaPlan};
 use super::timer::Timers;
 use crate::base::{Endpoint, Flow, Side, Timestamp, Vantage, WireMap};
@@ -133,6 +136,10 @@ pub struct Media {
     opened: Vec<u8>,
     /// Room for a packet that is to be opened.
     sealed: Vec<u8>,
+    /// Whether audio is sampled, to find calls that carry the same.
+    listening: bool,
+    /// Taken after each deadline: never more than the blocks of one.
+    samples: Vec<Sample>,
 }
 
 impl Media {
@@ -169,7 +176,8 @@ impl Media {
     pub fn last_media(&self, call: CallKey) -> Option<Timestamp> {
         let call = self.calls.get(*self.by_key.get(&call)?)?;
         let streams = call.streams.iter().filter_map(|&id| self.streams.get(id));
-        streams.map(|stream| stream.last_at).max()
+        let departed = call.departed.iter().map(|report| report.last_at);
+        streams.map(|stream| stream.last_at).chain(departed).max()
     }
 
     #[inline]
@@ -255,6 +263,7 @@ impl Media {
         match stream.owner {
             Owner::Call { slot, side } => self.handle_owned(id, slot, side, arrived, sink),
             Owner::Nobody => self.keep_orphan(id, arrived),
+            Owner::Copy { of, .. } => self.handle_copy(id, of, arrived, sink),
             Owner::Ended => self.counters.after_end += 1,
         }
     }
@@ -305,30 +314,10 @@ impl Media {
         if !call.record {
             return;
         }
-        if call.tracks[side].holder != Some(id) && !self.contest(id, slot, side, arrived.time) {
-            self.counters.not_placed += 1;
+        if call.tracks[side].holder != Some(id) && !self.win_track(id, slot, side, &arrived, sink) {
             return;
         }
         self.place(id, slot, side, meaning, arrived, sink);
-    }
-
-    /// Whether a stream may be placed on a track that another one holds, or none.
-    #[cold]
-    fn contest(&mut self, id: u32, slot: u32, side: Side, time: Timestamp) -> bool {
-        let (Some(call), Some(stream)) = (self.calls.get_mut(slot), self.streams.get(id)) else {
-            return false;
-        };
-        let holder = call.tracks[side]
-            .holder
-            .and_then(|holder| self.streams.get(holder));
-        let wins =
-            holder.is_none_or(|holder| takes_over(stream, holder, &call.plan.sides[side], time));
-        if wins {
-            call.tracks[side].holder = Some(id);
-        } else if let Some(stream) = self.streams.get_mut(id) {
-            stream.not_placed += 1;
-        }
-        wins
     }
 
     /// Places a packet on its call's timeline, which its first audio begins.
@@ -424,8 +413,14 @@ impl Media {
             return;
         };
         if let Some(block) = timeline.close(&mut self.payloads) {
+            if self.listening {
+                audio::sample(&self.streams, call, &block, &mut self.samples);
+            }
             sink.event(Event::Block { call: key, block });
         }
+        let Some(timeline) = &mut call.timeline else {
+            return;
+        };
         call.block_timer_set = timeline.has_open_blocks();
         if call.block_timer_set {
             let due = timeline.next_block_end() + self.limits.reorder_window;

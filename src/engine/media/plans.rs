@@ -9,6 +9,8 @@ pub struct MediaEnd {
     pub length_samples: u64,
     pub streams: Vec<StreamReport>,
     pub digits: Vec<Digit>,
+    /// Packets from where no side said it would send.
+    pub suspicious_packets: u64,
 }
 
 impl MediaEnd {
@@ -24,6 +26,7 @@ impl MediaEnd {
             length_samples: 0,
             streams: Vec::new(),
             digits: Vec::new(),
+            suspicious_packets: 0,
         }
     }
 }
@@ -130,6 +133,9 @@ impl Media {
                 continue;
             };
             let Owner::Call { side, .. } = stream.owner else {
+                // What it heard was counted with the stream it is a copy of.
+                stream.owner = Owner::Ended;
+                self.orphans.push_back((id, stream.key));
                 continue;
             };
             place_kept(
@@ -163,6 +169,7 @@ impl Media {
             length_samples,
             streams,
             digits: call.digits,
+            suspicious_packets: call.suspicious_packets,
         })
     }
 }

@@ -27,6 +27,11 @@ pub enum Owner {
         slot: u32,
         side: Side,
     },
+    /// It is the same stream as another one, seen at another vantage too: it fills what that one lacks.
+    Copy {
+        of: u32,
+        slot: u32,
+    },
     /// Its call is over. It is remembered so that its last packets are not taken for the beginning of the next call on
     /// the same port.
     Ended,
@@ -95,6 +100,8 @@ pub struct Stream {
     pub late: u64,
     pub not_placed: u64,
     pub restarts: u32,
+    /// It came beside another stream of its side, for longer than a change takes.
+    pub rival: bool,
     jitter: Jitter,
     codecs: Vec<(Codec, u64)>,
     /// Where it is SRTP: what opens its packets. Nothing is counted of a packet before it is opened.
@@ -125,6 +132,7 @@ impl Stream {
             late: 0,
             not_placed: 0,
             restarts: 0,
+            rival: false,
             jitter: Jitter::default(),
             codecs: Vec::new(),
             protected: None,
@@ -183,6 +191,19 @@ impl Stream {
     /// Whether there is anything to tell of it.
     pub fn was_heard(&self) -> bool {
         self.sequence.received() > 0 || self.secrecy.is_some()
+    }
+
+    /// Whether it belongs to a call that is not over.
+    pub fn is_owned(&self) -> bool {
+        matches!(self.owner, Owner::Call { .. } | Owner::Copy { .. })
+    }
+
+    /// Whether `other` is the same stream seen elsewhere: the same packets between the same hosts.
+    pub fn is_copy_of(&self, other: &Stream) -> bool {
+        let (own, of) = (&self.key.flow, &other.key.flow);
+        self.key.ssrc == other.key.ssrc
+            && own.vantage != of.vantage
+            && (own.source, own.destination) == (of.source, of.destination)
     }
 
     /// Counts a packet of audio that is no duplicate.

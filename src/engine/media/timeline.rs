@@ -72,6 +72,19 @@ impl Timeline {
         samples_between(self.start, time, self.sample_rate_hz)
     }
 
+    /// The moment of a sample.
+    pub fn time_of(&self, position: i64) -> Timestamp {
+        let rate = i64::from(self.sample_rate_hz.max(1));
+        let nanos = position.rem_euclid(rate) * 1_000_000_000 / rate;
+        let seconds = position.div_euclid(rate).saturating_mul(1_000_000_000);
+        Timestamp::from_nanos(
+            self.start
+                .as_nanos()
+                .saturating_add(seconds)
+                .saturating_add(nanos),
+        )
+    }
+
     /// Samples from time zero to the end of what was put.
     pub fn end(&self) -> i64 {
         self.end

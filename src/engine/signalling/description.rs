@@ -28,6 +28,8 @@ pub struct Description {
     pub zrtp: bool,
     /// As [`SidePlan::fmtp`].
     pub fmtp: Fmtp,
+    /// Further places that ICE may choose to receive at (RFC 8839).
+    pub candidates: SmallVec<[Endpoint; 1]>,
 }
 
 /// Whether media is encrypted.
@@ -83,7 +85,19 @@ impl Description {
             dtls: media.dtls,
             zrtp: media.zrtp,
             fmtp: fmtp(media),
+            candidates: media
+                .candidates
+                .iter()
+                .filter(|candidate| candidate.component == 1 && candidate.port != 0)
+                .map(|candidate| Endpoint::new(candidate.address, candidate.port))
+                .filter(|candidate| !candidate.is_unspecified())
+                .collect(),
         }
+    }
+
+    /// Whether the other side may answer as it likes: it is asked to send and to receive.
+    pub fn leaves_choice(&self) -> bool {
+        !self.silent_address && self.direction == Direction::SendRecv
     }
 
     /// Whether the side that says this keeps the other waiting.
@@ -133,6 +147,8 @@ pub struct Descriptions {
     pub forks: SmallVec<[(String, Description); 1]>,
 }
 
+/// Places of one side at a time: those of its forks, and of their candidates.
+const MAX_ENDPOINTS: usize = 64;
 /// Phones that may ring with media of their own.
 const MAX_FORKS: usize = 32;
 
@@ -207,10 +223,10 @@ impl Descriptions {
                 .filter(|_| side == Side::Callee)
                 .map(|(_, d)| d);
             for description in self.agreed[side].iter().chain(pending).chain(forks) {
-                if let Some(endpoint) = description.endpoint
-                    && !plan.endpoints.contains(&endpoint)
-                {
-                    plan.endpoints.push(endpoint);
+                for &endpoint in description.endpoint.iter().chain(&description.candidates) {
+                    if !plan.endpoints.contains(&endpoint) && plan.endpoints.len() < MAX_ENDPOINTS {
+                        plan.endpoints.push(endpoint);
+                    }
                 }
                 for (payload_type, text) in &description.fmtp {
                     if plan.fmtp.len() < MAX_FMTPS

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::description::{Description, Descriptions};
+use super::forks::OtherAnswer;
+use super::identity::Identity;
 use super::protection::keep_keys;
-use crate::base::{PerSide, Side, Timestamp, Vantage};
+use crate::base::{Flow, PerSide, Side, Timestamp, Vantage};
 use crate::directory::Directory;
 use crate::engine::event::{CallInfo, Digit, HoldSpan};
 use crate::engine::plan::{CallKey, MediaPlan};
@@ -17,8 +19,6 @@ const MAX_TRANSACTIONS: usize = 64;
 const MAX_HOLDS: usize = 512;
 /// Answered requests remembered of one leg.
 const MAX_SETTLED: usize = 16;
-/// Answers to one INVITE that are told apart.
-const MAX_ANSWERS: usize = 8;
 /// Places one dialog may be seen at.
 const MAX_VANTAGES: usize = 4;
 
@@ -67,8 +67,8 @@ pub struct Leg {
     pub cancelled: bool,
     /// The caller acknowledged the answer that `tags` names.
     pub acknowledged: bool,
-    /// Tags of further answers to the INVITE, until one is acknowledged.
-    pub other_answers: SmallVec<[Box<str>; 1]>,
+    /// Further answers to the INVITE.
+    pub other_answers: SmallVec<[OtherAnswer; 1]>,
     /// Requests whose 2xx was seen, the latest last: the same 2xx at the next hop, or once more, says nothing more.
     settled: SmallVec<[(Side, u32); 4]>,
     pub last_at: Timestamp,
@@ -78,6 +78,12 @@ pub struct Leg {
     pub directory: Arc<Directory>,
     pub info: Arc<CallInfo>,
     pub plan: Option<MediaPlan>,
+    /// What each side said of itself last.
+    pub identities: PerSide<Identity>,
+    /// Requests in its name with tags that are not its.
+    pub suspicious_requests: u64,
+    /// From where and to where its first INVITE went.
+    pub route: Flow,
 }
 
 impl Leg {
@@ -89,6 +95,7 @@ impl Leg {
         from_start: bool,
         info: CallInfo,
         directory: Arc<Directory>,
+        route: Flow,
     ) -> Leg {
         Leg {
             key,
@@ -116,6 +123,9 @@ impl Leg {
             directory,
             info: Arc::new(info),
             plan: None,
+            identities: PerSide::default(),
+            suspicious_requests: 0,
+            route,
         }
     }
 
@@ -162,6 +172,14 @@ impl Leg {
         true
     }
 
+    /// Whether an INVITE is the leg's own, on the same way between the same two places: a mirror shows it at two vantages.
+    pub fn is_mirrored_by(&self, number: u32, branch: &str, flow: &Flow) -> bool {
+        self.is_open()
+            && !branch.is_empty()
+            && self.knows_invite(number, branch)
+            && (self.route.source, self.route.destination) == (flow.source, flow.destination)
+    }
+
     pub fn knows_invite(&self, number: u32, branch: &str) -> bool {
         self.transactions
             .iter()
@@ -193,28 +211,6 @@ impl Leg {
         }
         self.settled.push((side, number));
         true
-    }
-
-    /// Notes one more phone that answered, or a proxy that answers under a tag of its own.
-    pub fn note_other_answer(&mut self, tag: &str, description: Option<Description>) {
-        if self.other_answers.len() < MAX_ANSWERS && !self.other_answers.iter().any(|t| **t == *tag)
-        {
-            self.other_answers.push(tag.into());
-        }
-        if let Some(description) = description {
-            self.descriptions.set_fork(tag, description);
-        }
-    }
-
-    /// The caller acknowledged the answer with `tag`: of several, that is the call.
-    pub fn acknowledge(&mut self, tag: &str) {
-        if tag != self.tags.callee {
-            self.tags.callee = tag.to_owned();
-            self.descriptions.choose_fork(tag, None);
-        }
-        self.acknowledged = true;
-        self.other_answers.clear();
-        self.descriptions.forks.clear();
     }
 
     /// Adds a place at which the dialog was seen; `false` when it was known.
@@ -294,6 +290,8 @@ impl Leg {
         self.invite = None;
         self.holds = Vec::new();
         self.digits = Vec::new();
+        self.other_answers = SmallVec::new();
+        self.identities = PerSide::default();
         self.directory = Arc::new(Directory::empty());
     }
 }

@@ -3,13 +3,19 @@
 //! A leg is found by its Call-ID and tags at its vantage, and followed from INVITE to BYE whatever is lost, repeated or out
 //! of order on the way. Nothing here sees RTP; orders to the media half are values.
 
+mod conversation;
+mod deadlines;
 mod description;
+mod forks;
+mod identity;
 mod leg;
+mod opening;
 mod parties;
 mod protection;
 mod refusal;
 mod requests;
 mod responses;
+mod suspicion;
 #[cfg(test)]
 mod tests;
 mod within;
@@ -25,6 +31,7 @@ use self::leg::{Leg, State};
 pub use self::parties::{Sensor, with_facts};
 use self::refusal::Refused;
 use super::event::{CallInfo, Digit, EndReason, HoldSpan};
+use super::interactions::{InteractionSettings, Interactions};
 use super::plan::{CallKey, Keyless, MediaPlan};
 use super::timer::Timers;
 use crate::base::{Flow, InteractionId, PerSide, Side, Timestamp, WireMap, time_ordered};
@@ -50,6 +57,7 @@ pub struct SignallingLimits {
     /// The same while one side holds the other, or where no media ever came.
     pub idle_on_hold: Duration,
     pub longest_call: Duration,
+    pub interactions: InteractionSettings,
 }
 
 impl Default for SignallingLimits {
@@ -60,6 +68,7 @@ impl Default for SignallingLimits {
             idle: Duration::from_secs(300),
             idle_on_hold: Duration::from_secs(4 * 3600),
             longest_call: Duration::from_secs(24 * 3600),
+            interactions: InteractionSettings::default(),
         }
     }
 }
@@ -106,6 +115,8 @@ pub struct SignallingEnd {
     pub holds: Vec<HoldSpan>,
     /// Keys told by signalling.
     pub digits: Vec<Digit>,
+    /// Requests with tags that are not the call's.
+    pub suspicious_requests: u64,
 }
 
 pub type Orders = SmallVec<[Order; 4]>;
@@ -136,6 +147,7 @@ pub struct Signalling {
     next_key: u64,
     timers: Timers<LegTimer>,
     counters: SignallingCounters,
+    interactions: Interactions,
 }
 
 /// The parts of a message that say which dialog it belongs to.
@@ -199,6 +211,7 @@ impl Signalling {
     pub fn new(sensor: Sensor, limits: SignallingLimits, directory: Arc<Directory>) -> Self {
         Signalling {
             sensor,
+            interactions: Interactions::new(limits.interactions.clone()),
             limits,
             directory,
             legs: WireMap::default(),
@@ -219,6 +232,10 @@ impl Signalling {
 
     pub fn counters(&self) -> &SignallingCounters {
         &self.counters
+    }
+
+    pub fn interactions(&self) -> &Interactions {
+        &self.interactions
     }
 
     /// Calls that are not over.
@@ -252,6 +269,7 @@ impl Signalling {
             StartLine::Request { .. } => self.handle_request(&envelope, orders),
             StartLine::Response { status, .. } => self.handle_response(&envelope, status, orders),
         }
+        self.tell_of_links(orders);
     }
 
     /// The leg that a message belongs to, and the side that sent the request it is or answers. Legs of the message's own
@@ -272,118 +290,14 @@ impl Signalling {
         let first_invite = envelope.is_request()
             && envelope.method == Method::Invite
             && envelope.to_tag.is_empty();
+        let mirrored =
+            |leg: &&Leg| leg.is_mirrored_by(envelope.number, envelope.branch, envelope.flow);
         let elsewhere = || {
             legs()
-                .filter(|leg| !first_invite && !here(leg))
+                .filter(|leg| !here(leg) && (!first_invite || mirrored(leg)))
                 .find_map(fits)
         };
         legs().filter(here).find_map(fits).or_else(elsewhere)
-    }
-
-    /// Enters a new leg; `None` when there are too many.
-    fn open_leg(
-        &mut self,
-        envelope: &Envelope<'_, '_>,
-        requester: Side,
-        from_start: bool,
-    ) -> Option<CallKey> {
-        if self.open >= self.limits.calls {
-            return None;
-        }
-        self.counters.calls += 1;
-        let key = CallKey(self.next_key);
-        self.next_key += 1;
-        let leg = self.new_leg(key, envelope, requester, from_start);
-        self.by_call_id
-            .entry(envelope.call_id.into())
-            .or_default()
-            .push(key);
-        self.legs.insert(key, leg);
-        self.open += 1;
-        self.timers
-            .set(LegTimer::Setup(key), envelope.time + self.limits.setup);
-        self.timers.set(
-            LegTimer::TooLong(key),
-            envelope.time + self.limits.longest_call,
-        );
-        Some(key)
-    }
-
-    fn new_leg(
-        &self,
-        key: CallKey,
-        envelope: &Envelope<'_, '_>,
-        requester: Side,
-        from_start: bool,
-    ) -> Leg {
-        let message = envelope.message;
-        let mut parties = PerSide::default();
-        parties[requester] = parties::party(message.from());
-        parties[requester.other()] = parties::party(message.to());
-        let attribution = parties::attribute(
-            &self.directory,
-            &self.sensor,
-            &envelope.request_flow(),
-            message,
-            None,
-        );
-        parties::name_parties(&mut parties, &attribution);
-        let seed = self.seed(envelope);
-        let owners = parties::owners(&self.directory, &self.sensor, &attribution, share(&seed));
-        let mut tags = PerSide::default();
-        tags[requester] = envelope.from_tag.to_owned();
-        tags[requester.other()] = if from_start {
-            String::new()
-        } else {
-            envelope.to_tag.to_owned()
-        };
-        let info = CallInfo {
-            call_id: parties::capped(envelope.call_id),
-            interaction: InteractionId(time_ordered(envelope.time, first_ten(&seed))),
-            vantage: envelope.flow.vantage,
-            invite_at: envelope.time,
-            answered_at: None,
-            replaces: message
-                .replaces()
-                .map(|replaces| parties::capped(replaces.call_id)),
-            transfers: Vec::new(),
-            parties,
-            attribution: Arc::new(attribution),
-            owners,
-            seed,
-        };
-        Leg::new(
-            key,
-            envelope.call_id,
-            tags,
-            from_start,
-            info,
-            self.directory.clone(),
-        )
-    }
-
-    /// 32 bytes that are the same whenever the same INVITE is read at the same place and time, and for no other.
-    fn seed(&self, envelope: &Envelope<'_, '_>) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new();
-        for text in [
-            &*self.sensor.name,
-            envelope.call_id,
-            envelope.from_tag,
-            envelope.to_tag,
-            envelope.branch,
-        ] {
-            hasher.update(&(text.len() as u64).to_le_bytes());
-            hasher.update(text.as_bytes());
-        }
-        let vantage = &envelope.flow.vantage;
-        hasher.update(&vantage.interface.to_le_bytes());
-        vantage
-            .vlans
-            .iter()
-            .for_each(|vlan| _ = hasher.update(&vlan.to_le_bytes()));
-        hasher.update(&vantage.tunnels.to_bits().to_le_bytes());
-        hasher.update(&envelope.time.as_nanos().to_le_bytes());
-        *hasher.finalize().as_bytes()
     }
 
     /// Hands the media half a new plan, where something changed.
@@ -432,8 +346,10 @@ impl Signalling {
             status,
             holds: std::mem::take(&mut leg.holds),
             digits: std::mem::take(&mut leg.digits),
+            suspicious_requests: leg.suspicious_requests,
         })));
         leg.bury();
+        self.interactions.close(key);
         self.open -= 1;
         for timer in [
             LegTimer::Linger,
@@ -456,6 +372,7 @@ impl Signalling {
 
     fn forget(&mut self, key: CallKey) {
         self.timers.cancel(LegTimer::Forget(key));
+        self.interactions.forget(key);
         let Some(leg) = self.legs.remove(&key) else {
             return;
         };
@@ -464,115 +381,6 @@ impl Signalling {
             if keys.is_empty() {
                 self.by_call_id.remove(&leg.call_id);
             }
-        }
-    }
-
-    /// Runs the timers due at `now`. `last_media` tells when media of a call was last seen.
-    pub fn handle_timeout(
-        &mut self,
-        now: Timestamp,
-        last_media: impl Fn(CallKey) -> Option<Timestamp>,
-        orders: &mut Orders,
-    ) {
-        while let Some((at, timer)) = self.timers.pop_due(now) {
-            match timer {
-                LegTimer::Linger(key) => {
-                    if let Some(State::Ending { by, at }) = self.legs.get(&key).map(|leg| leg.state)
-                    {
-                        self.end(key, at, EndReason::Bye { by }, orders);
-                    }
-                }
-                LegTimer::Setup(key) => self.check_setup(key, at, &last_media, orders),
-                LegTimer::Retry(key) => {
-                    if let Some(State::Refused { status }) =
-                        self.legs.get(&key).map(|leg| leg.state)
-                    {
-                        self.end(key, at, EndReason::Rejected { status }, orders);
-                    }
-                }
-                LegTimer::Idle(key) => self.check_idle(key, at, &last_media, orders),
-                LegTimer::TooLong(key) => self.end(key, at, EndReason::TooLong, orders),
-                LegTimer::Forget(key) => {
-                    // Mostly the oldest is the first to be forgotten.
-                    match self.over.front() == Some(&key) {
-                        true => drop(self.over.pop_front()),
-                        false => self.over.retain(|over| *over != key),
-                    }
-                    self.forget(key);
-                }
-            }
-        }
-    }
-
-    /// A call without a final answer: over, unless media says that the answer was missed.
-    fn check_setup(
-        &mut self,
-        key: CallKey,
-        at: Timestamp,
-        last_media: &impl Fn(CallKey) -> Option<Timestamp>,
-        orders: &mut Orders,
-    ) {
-        let Some(leg) = self.legs.get(&key) else {
-            return;
-        };
-        if leg.cancelled {
-            return self.end(key, at, EndReason::Cancelled, orders);
-        }
-        let heard = last_media(key).map_or(Timestamp::MIN, |media| media.max(leg.last_at));
-        if heard + LINGER * 20 > at {
-            self.timers.set(LegTimer::Setup(key), heard + LINGER * 20);
-        } else {
-            self.end(key, at, EndReason::SetupTimeout, orders);
-        }
-    }
-
-    fn check_idle(
-        &mut self,
-        key: CallKey,
-        at: Timestamp,
-        last_media: &impl Fn(CallKey) -> Option<Timestamp>,
-        orders: &mut Orders,
-    ) {
-        let Some(leg) = self.legs.get(&key) else {
-            return;
-        };
-        // Media that never came goes another way: its silence says nothing about the call.
-        let media = last_media(key);
-        let patience = if leg.on_hold() || media.is_none() {
-            self.limits.idle_on_hold
-        } else {
-            self.limits.idle
-        };
-        let last = media.map_or(leg.last_at, |media| media.max(leg.last_at));
-        let due = last + patience;
-        if due <= at {
-            self.end(key, at, EndReason::MediaTimeout, orders);
-        } else if last > at {
-            // Of a capture whose clock jumps.
-            self.timers.set(LegTimer::Idle(key), due);
-        } else {
-            // Media may begin, and a hold end, at any time: what to wait for is asked again.
-            let again = due.min(at + self.limits.idle);
-            self.timers.set(LegTimer::Idle(key), again);
-        }
-    }
-
-    /// Ends all calls: the capture is over, or the daemon.
-    pub fn finish(&mut self, now: Timestamp, reason: EndReason, orders: &mut Orders) {
-        let mut keys: Vec<CallKey> = self
-            .legs
-            .values()
-            .filter(|leg| leg.is_open())
-            .map(|leg| leg.key)
-            .collect();
-        keys.sort_unstable();
-        for key in keys {
-            let (at, reason) = match self.legs.get(&key).map(|leg| leg.state) {
-                Some(State::Ending { by, at }) => (at, EndReason::Bye { by }),
-                Some(State::Refused { status }) => (now, EndReason::Rejected { status }),
-                _ => (now, reason),
-            };
-            self.end(key, at, reason, orders);
         }
     }
 }
@@ -584,14 +392,4 @@ fn is_of_a_call(method: Method) -> bool {
         method,
         Invite | Ack | Bye | Cancel | Update | Prack | Method::Info | Method::Refer
     )
-}
-
-/// 0 to 99, evenly.
-fn share(seed: &[u8; 32]) -> u8 {
-    let number = u64::from_le_bytes(seed[24..].try_into().expect("32 less 24 bytes are 8"));
-    (number % 100) as u8
-}
-
-fn first_ten(seed: &[u8; 32]) -> [u8; 10] {
-    seed[..10].try_into().expect("ten of 32 bytes")
 }

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
-use crate::base::{Flow, PerSide, SYSTEM_TENANT, Side};
-use crate::directory::{Attribution, CallFacts, Candidate, CandidateSource, Directory, Policy};
+use crate::base::{Flow, InteractionId, PerSide, SYSTEM_TENANT, Side, Vantage};
+use crate::directory::{
+    Attribution, CallFacts, Candidate, CandidateSource, Directory, Legs, Policy,
+};
 use crate::engine::event::{Disposition, Ownership, Party};
 use crate::sip::{Message, NameAddr, StartLine};
 
@@ -20,7 +22,7 @@ pub struct Sensor {
 }
 
 impl Sensor {
-    fn interface(&self, index: u16) -> &str {
+    pub(super) fn interface(&self, index: u16) -> &str {
         self.interfaces
             .get(usize::from(index))
             .map_or("", |name| name)
@@ -49,12 +51,7 @@ pub fn with_facts<T>(
     answer: Option<&Message<'_>>,
     ask: impl FnOnce(&CallFacts<'_>) -> T,
 ) -> T {
-    let vlans: SmallVec<[u16; 3]> = flow
-        .vantage
-        .vlans
-        .into_iter()
-        .filter(|&vlan| vlan != 0)
-        .collect();
+    let vlans = vlans(&flow.vantage);
     // An answer that came before its INVITE asserts the identity of the callee, not of the caller.
     let is_answer = matches!(invite.start, StartLine::Response { .. });
     let caller = if is_answer {
@@ -80,6 +77,15 @@ pub fn with_facts<T>(
         headers: &headers,
         tunnels: flow.vantage.tunnels,
     })
+}
+
+/// VLAN tags of a vantage, from the outside in.
+pub(super) fn vlans(vantage: &Vantage) -> SmallVec<[u16; 3]> {
+    vantage
+        .vlans
+        .into_iter()
+        .filter(|&vlan| vlan != 0)
+        .collect()
 }
 
 /// A user part, percent-decoded, with where it was found.
@@ -267,10 +273,17 @@ fn ownership(
     let tenant_name = directory
         .tenant(tenant)
         .map_or_else(|| "System".into(), |tenant| tenant.name.clone());
+    let one_leg = directory
+        .tenant(tenant)
+        .is_some_and(|tenant| tenant.recording.legs == Legs::One);
     Ownership {
         tenant,
         tenant_name,
         sides,
         refusal,
+        // Interactions give it its name.
+        interaction: InteractionId(uuid::Uuid::nil()),
+        until: None,
+        one_leg,
     }
 }

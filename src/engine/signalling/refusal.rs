@@ -61,6 +61,7 @@ impl Signalling {
             status: None,
             holds: Vec::new(),
             digits: Vec::new(),
+            suspicious_requests: 0,
         })));
     }
 }

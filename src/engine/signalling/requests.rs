@@ -1,6 +1,7 @@
 //! Requests: INVITE, ACK, BYE, CANCEL, UPDATE, PRACK.
 
 use super::*;
+use crate::directory::Verdict;
 
 /// An INVITE kept until its answer has been matched too.
 const MAX_INVITE: usize = 32 << 10;
@@ -16,19 +17,26 @@ impl Signalling {
             return self.handle_invite(envelope, found, orders);
         }
         let Some((key, side)) = found.or_else(|| self.find_answer(envelope)) else {
-            return self.handle_stray(envelope, orders);
+            if !self.note_other_dialog(envelope) {
+                self.handle_stray(envelope, orders);
+            }
+            return;
         };
         self.touch(key, envelope);
         match envelope.method {
+            Method::Bye if self.goes_on_with_another(key) => {}
             Method::Bye => self.handle_bye(key, side, envelope),
             Method::Cancel => self.handle_cancel(key),
             Method::Ack | Method::Prack => {
                 self.handle_ack(key, side, envelope);
                 if let Some(description) = self.description(envelope) {
-                    self.agree(key, side, description, false, envelope.time);
+                    self.agree_to(key, side, description, envelope.time);
                 }
             }
-            Method::Update => self.handle_offer(key, side, envelope),
+            Method::Update => {
+                self.handle_offer(key, side, envelope);
+                self.follow_identity(key, side, envelope, orders);
+            }
             Method::Info => self.handle_info(key, side, envelope),
             Method::Refer => {
                 self.handle_refer(key, side, envelope);
@@ -41,8 +49,11 @@ impl Signalling {
 
     /// The leg whose caller acknowledges another answer than the first that was seen.
     fn find_answer(&self, envelope: &Envelope<'_, '_>) -> Option<(CallKey, Side)> {
-        let leg = self.unacknowledged(envelope)?;
-        let answered = leg.other_answers.iter().any(|t| **t == *envelope.to_tag);
+        let leg = self.forking(envelope).filter(|leg| !leg.acknowledged)?;
+        let answered = leg
+            .other_answers
+            .iter()
+            .any(|answer| *answer.tag == *envelope.to_tag);
         (envelope.method == Method::Ack && answered).then_some((leg.key, Side::Caller))
     }
 
@@ -61,7 +72,7 @@ impl Signalling {
     /// A request in a dialog that is not known.
     fn handle_stray(&mut self, envelope: &Envelope<'_, '_>, orders: &mut Orders) {
         if self.by_call_id.contains_key(envelope.call_id) {
-            self.counters.foreign_tags += 1;
+            self.note_foreign(envelope);
         } else if envelope.method == Method::Update && !envelope.to_tag.is_empty() {
             self.join(envelope, orders);
         } else {
@@ -81,10 +92,11 @@ impl Signalling {
                 Some((key, side)) => {
                     self.touch(key, envelope);
                     self.handle_offer(key, side, envelope);
+                    self.follow_identity(key, side, envelope, orders);
                     self.replan(key, orders);
                 }
                 None if self.by_call_id.contains_key(envelope.call_id) => {
-                    self.counters.foreign_tags += 1
+                    self.note_foreign(envelope)
                 }
                 None => self.join(envelope, orders),
             };
@@ -142,6 +154,14 @@ impl Signalling {
         let Some(leg) = self.legs.get_mut(&key) else {
             return;
         };
+        let at_another_vantage =
+            leg.vantages.len() > 1 && leg.knows_invite(envelope.number, envelope.branch);
+        if at_another_vantage {
+            return self.see_mirrored(key, envelope, orders);
+        }
+        let Some(leg) = self.legs.get_mut(&key) else {
+            return;
+        };
         let newer = leg.transactions.iter().all(|t| t.number < envelope.number);
         let met_by_answer = leg.transactions.is_empty() && leg.from_start;
         if !leg.note_invite(envelope.number, envelope.branch) {
@@ -163,6 +183,21 @@ impl Signalling {
         if met_by_answer {
             // Its answer named the parties; the INVITE knows them better.
             self.attribute_again(key, envelope.message, &envelope.request_flow(), None);
+            self.list_participants(key);
+            self.note_identity(key, Side::Caller, envelope.message);
+            self.tell(key, orders);
+        }
+        self.replan(key, orders);
+    }
+
+    /// The same INVITE at another vantage: media is expected there too, and what the vantage says may tell whose call it is.
+    fn see_mirrored(&mut self, key: CallKey, envelope: &Envelope<'_, '_>, orders: &mut Orders) {
+        let nobodys = self.legs.get(&key).is_some_and(|leg| {
+            leg.info.attribution.verdict == Verdict::Nobody && !leg.is_answered()
+        });
+        if nobodys {
+            self.attribute_again(key, envelope.message, &envelope.request_flow(), None);
+            self.list_participants(key);
             self.tell(key, orders);
         }
         self.replan(key, orders);
@@ -193,6 +228,23 @@ impl Signalling {
         if let Some(leg) = self.legs.get_mut(&key).filter(|leg| leg.is_open()) {
             leg.descriptions.pending = Some((side, envelope.number, description));
         }
+    }
+
+    /// An answer is in force. One that is not asked to keep still, and does, holds of its own will.
+    pub(super) fn agree_to(
+        &mut self,
+        key: CallKey,
+        side: Side,
+        answer: Description,
+        at: Timestamp,
+    ) {
+        let offer = self
+            .legs
+            .get(&key)
+            .filter(|leg| leg.is_answered())
+            .and_then(|leg| leg.descriptions.agreed[side.other()].as_ref());
+        let by_choice = offer.is_some_and(Description::leaves_choice);
+        self.agree(key, side, answer, by_choice, at);
     }
 
     /// What one side says is in force.

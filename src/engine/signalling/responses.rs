@@ -1,5 +1,6 @@
 //! Answers: provisional, final, and those whose request was not seen.
 
+use super::opening::share;
 use super::*;
 use crate::sip;
 
@@ -19,6 +20,7 @@ impl Signalling {
             },
         };
         self.touch(key, envelope);
+        self.note_session(key, envelope.message);
         let Some(leg) = self.legs.get(&key).filter(|leg| leg.is_open()) else {
             return;
         };
@@ -31,7 +33,8 @@ impl Signalling {
                 self.handle_refusal(key, envelope, status, orders)
             }
             (200..=299, Method::Invite | Method::Update | Method::Prack) => {
-                self.handle_agreement(key, side, envelope)
+                self.handle_agreement(key, side, envelope);
+                self.follow_identity(key, side.other(), envelope, orders);
             }
             (300..=699, Method::Invite | Method::Update) => {
                 if let Some(leg) = self.legs.get_mut(&key) {
@@ -43,42 +46,12 @@ impl Signalling {
         self.replan(key, orders);
     }
 
-    /// One more 2xx to an INVITE: another phone's, or the same one's as a proxy hands it on under a tag of its own. The ACK
-    /// will say which is the call.
-    fn note_other_answer(&mut self, envelope: &Envelope<'_, '_>, status: u16) -> bool {
-        if envelope.method != Method::Invite || !(200..=299).contains(&status) {
-            return false;
-        }
-        let Some(key) = self.unacknowledged(envelope).map(|leg| leg.key) else {
-            return false;
-        };
-        let description = self.description(envelope);
-        if let Some(leg) = self.legs.get_mut(&key) {
-            leg.note_other_answer(envelope.to_tag, description);
-        }
-        true
-    }
-
-    /// The answered leg of which `envelope` is an answer or an ACK, as long as its ACK was not seen.
-    pub(super) fn unacknowledged(&self, envelope: &Envelope<'_, '_>) -> Option<&Leg> {
-        let keys = self.by_call_id.get(envelope.call_id)?;
-        keys.iter()
-            .filter_map(|key| self.legs.get(key))
-            .find(|leg| {
-                leg.state == State::Answered
-                    && !leg.acknowledged
-                    && leg.tags.caller == envelope.from_tag
-                    && leg.transactions.iter().any(|t| t.number == envelope.number)
-                    && leg.vantages.contains(&envelope.flow.vantage)
-            })
-    }
-
     /// An answer to an INVITE that was not seen, or not yet: the mirror may show them the wrong way round, or the capture began
     /// between them. It names the parties as well as its INVITE does.
     fn meet(&mut self, envelope: &Envelope<'_, '_>, status: u16) -> Option<CallKey> {
         let known = self.by_call_id.contains_key(envelope.call_id);
         if known {
-            self.counters.foreign_tags += 1;
+            self.note_foreign(envelope);
         } else if envelope.method != Method::Invite || !(101..=299).contains(&status) {
             self.counters.unknown_dialog += 1;
         } else {
@@ -114,6 +87,8 @@ impl Signalling {
         info.answered_at = Some(envelope.time);
         info.parties.callee.tag = parties::capped(envelope.to_tag);
         self.attribute_answer(key, envelope);
+        self.list_participants(key);
+        self.note_identity(key, Side::Callee, envelope.message);
         self.timers.cancel(LegTimer::Setup(key));
         self.timers.cancel(LegTimer::Retry(key));
         self.timers
@@ -157,6 +132,8 @@ impl Signalling {
             share(&info.seed),
         );
         info.attribution = Arc::new(attribution);
+        self.own(key);
+        self.refresh(key);
     }
 
     fn handle_refusal(
@@ -199,9 +176,11 @@ impl Signalling {
         if let Some(offer) = accepted {
             self.agree(key, side, offer, true, envelope.time);
         }
-        if let Some(answer) = answer {
+        match answer {
+            Some(answer) if offered => self.agree_to(key, side.other(), answer, envelope.time),
             // Without an offer in the request this is the offer (late offer in a re-INVITE), and ACK brings the answer.
-            self.agree(key, side.other(), answer, !offered, envelope.time);
+            Some(offer) => self.agree(key, side.other(), offer, true, envelope.time),
+            None => {}
         }
     }
 }

@@ -38,12 +38,14 @@ impl Signalling {
         }
         let embedded = target.uri.embedded_header("Replaces");
         let replaces = embedded.as_deref().and_then(Replaces::parse);
+        let to = parties::capped(&target.uri.user_decoded());
         Arc::make_mut(&mut leg.info).transfers.push(Transfer {
             by,
             at: envelope.time,
-            to: parties::capped(&target.uri.user_decoded()),
+            to: to.clone(),
             replaces: replaces.map(|replaces| parties::capped(replaces.call_id)),
         });
+        self.follow_referral(key, envelope, to, replaces.as_ref());
     }
 }
 

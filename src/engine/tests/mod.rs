@@ -1,7 +1,11 @@
 //! The engine in a scripted world: what signalling and media do to each other.
 
 mod calls;
+mod conversations;
+mod flows;
+mod identities;
 mod redundant;
+mod script;
 mod srtp;
 mod streams;
 mod world;

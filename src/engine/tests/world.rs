@@ -7,6 +7,7 @@ use crate::base::{Side, Timestamp};
 use crate::directory::Directory;
 use crate::engine::event::{Block, CallEnd, EndReason, Event};
 use crate::engine::media::MediaCounters;
+use crate::engine::signalling::Signalling;
 use crate::engine::{Engine, EngineSettings};
 use crate::wire::{LinkType, Packet};
 
@@ -24,6 +25,9 @@ pub struct World {
     pub vlan: u16,
     /// Whether every packet is taken in before the next one comes.
     pub one_by_one: bool,
+    /// Time to live of the frames that follow, and the last byte of their source's MAC address.
+    pub ttl: u8,
+    pub mac: u8,
 }
 
 /// The names of one dialog.
@@ -42,18 +46,37 @@ impl World {
     }
 
     pub fn with(settings: EngineSettings) -> World {
-        let engine = Engine::new(settings, Arc::new(Directory::empty()));
+        World::of(settings, Arc::new(Directory::empty()))
+    }
+
+    /// With tenants.
+    pub fn of(settings: EngineSettings, directory: Arc<Directory>) -> World {
+        let engine = Engine::new(settings, directory);
         World {
             engine,
             now: START,
             events: Vec::new(),
             vlan: 0,
             one_by_one: false,
+            ttl: 64,
+            mac: 2,
         }
+    }
+
+    pub fn signalling(&self) -> &Signalling {
+        &self.engine.core.signalling
     }
 
     pub fn media_counters(&self) -> MediaCounters {
         *self.engine.media_counters()
+    }
+
+    /// The next packet of a stream, with that payload.
+    pub fn send_voice(&mut self, stream: &mut Talk, payload: &[u8]) {
+        let mut packet = stream.next();
+        packet.truncate(12);
+        packet.extend_from_slice(payload);
+        self.send(stream.from, stream.to, &packet);
     }
 
     pub fn pass(&mut self, millis: u64) {
@@ -62,7 +85,10 @@ impl World {
 
     /// One UDP datagram, now.
     pub fn send(&mut self, from: At, to: At, payload: &[u8]) {
-        let frame = frame(self.vlan, from, to, payload);
+        let mut frame = frame(self.vlan, from, to, payload);
+        frame[11] = self.mac;
+        let ttl = if self.vlan == 0 { 22 } else { 26 };
+        frame[ttl] = self.ttl;
         let packet = Packet {
             time: self.now,
             interface: 0,

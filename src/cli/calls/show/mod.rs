@@ -1,5 +1,7 @@
 //! `callreel calls show`: everything that is known of a call.
 
+mod conversation;
+
 use std::path::Path;
 
 use serde::Serialize;
@@ -12,7 +14,7 @@ use super::super::{Exit, selection::Store};
 use super::line::CallLine;
 use crate::access::Scope;
 use crate::base::TenantId;
-use crate::catalog::{CallRecord, Catalog};
+use crate::catalog::{CallQuery, CallRecord, Catalog};
 use crate::directory::Attribution;
 use crate::storage::{Kind, Layout, RecordingName, SegmentRecord, Sidecar, StreamRecord};
 
@@ -32,6 +34,8 @@ struct Shown {
     #[serde(flatten)]
     call: CallLine,
     participants: Vec<ParticipantLine>,
+    /// The tenant's other calls of the same conversation.
+    legs: Vec<LegLine>,
     attribution: Value,
     sidecar: Option<Sidecar>,
     /// Why there is no sidecar though there is a recording.
@@ -46,6 +50,21 @@ struct ParticipantLine {
     extension: Option<String>,
     number: String,
     name: String,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+/// Another call of the interaction.
+#[derive(Serialize)]
+struct LegLine {
+    id: Uuid,
+    call_id: String,
+    started_at: String,
+    caller: String,
+    callee: String,
+    disposition: String,
+    /// Why it is one: what the two calls have in common, or `through_another` where each belongs with a third.
+    reason: String,
 }
 
 pub async fn run(args: &Args, store: &Store, catalog: &Catalog) -> anyhow::Result<Exit> {
@@ -55,7 +74,12 @@ pub async fn run(args: &Args, store: &Store, catalog: &Catalog) -> anyhow::Resul
         return Ok(Exit::Found);
     }
     // A call without a recording can be in the catalog for several tenants.
-    let shown: Vec<Shown> = calls.iter().map(|call| shown(call, &store.root)).collect();
+    let mut all = Vec::new();
+    for call in &calls {
+        let legs = other_legs(call, catalog).await?;
+        all.push(shown(call, legs, &store.root));
+    }
+    let shown = all;
     if args.json {
         match shown.as_slice() {
             [only] => print_json(only)?,
@@ -77,7 +101,52 @@ pub async fn run(args: &Args, store: &Store, catalog: &Catalog) -> anyhow::Resul
     Ok(Exit::Success)
 }
 
-fn shown(call: &CallRecord, root: &Path) -> Shown {
+/// Other calls listed of one interaction.
+const MAX_LEGS: u32 = 100;
+
+async fn other_legs(call: &CallRecord, catalog: &Catalog) -> anyhow::Result<Vec<LegLine>> {
+    if call.interaction.is_none() {
+        return Ok(Vec::new());
+    }
+    let query = CallQuery {
+        tenant: Some(call.tenant),
+        interaction: call.interaction,
+        limit: MAX_LEGS,
+        ..CallQuery::default()
+    };
+    let mut others = catalog.calls(&Scope::root(), &query).await?.calls;
+    others.retain(|other| other.id != call.id);
+    others.sort_by_key(|other| (other.started_at, other.id));
+    Ok(others.iter().map(|other| leg_line(call, other)).collect())
+}
+
+fn leg_line(call: &CallRecord, other: &CallRecord) -> LegLine {
+    // Each may know of the link, or only the one that was not over when it was found.
+    let direct = call
+        .links
+        .iter()
+        .find(|link| link.call_id == other.sip_call_id);
+    let back = || {
+        other
+            .links
+            .iter()
+            .find(|link| link.call_id == call.sip_call_id)
+    };
+    LegLine {
+        id: other.id,
+        call_id: other.sip_call_id.clone(),
+        started_at: other.started_at.to_string(),
+        caller: other.parties.caller.number.clone(),
+        callee: other.parties.callee.number.clone(),
+        disposition: other.disposition.code().to_owned(),
+        reason: direct
+            .or_else(back)
+            .map_or("through_another", |link| &link.reason)
+            .to_owned(),
+    }
+}
+
+fn shown(call: &CallRecord, legs: Vec<LegLine>, root: &Path) -> Shown {
     let (sidecar, sidecar_error) = match sidecar(call, root) {
         Some(Ok(sidecar)) => (Some(sidecar), None),
         Some(Err(error)) => (None, Some(error)),
@@ -89,10 +158,13 @@ fn shown(call: &CallRecord, root: &Path) -> Shown {
         extension: participant.extension.clone(),
         number: participant.number.clone(),
         name: participant.display.clone(),
+        from: participant.from.map(|at| at.to_string()),
+        to: participant.to.map(|at| at.to_string()),
     });
     Shown {
         call: CallLine::new(call, root),
         participants: participants.collect(),
+        legs,
         attribution: call.attribution.clone(),
         sidecar,
         sidecar_error,
@@ -114,7 +186,10 @@ fn sidecar(call: &CallRecord, root: &Path) -> Option<Result<Sidecar, String>> {
 fn print(shown: &Shown, names: &reasons::Names<'_>) {
     print_facts(&shown.call);
     print_parties(shown);
+    conversation::print_participants(shown);
+    conversation::print_legs(&shown.legs);
     if let Some(sidecar) = &shown.sidecar {
+        conversation::print_suspicions(&sidecar.suspicious);
         print_streams(&sidecar.streams);
         print_encryption(&sidecar.streams);
         print_segments(sidecar);

@@ -1,0 +1,210 @@
+//! Evidence, and what is made of it.
+
+use super::*;
+use crate::base::Side;
+
+const T0: Timestamp = Timestamp::from_secs_nanos(1_800_000_000, 0);
+
+fn facts<'a>(call_id: &'a str, hosts: (u8, u8), numbers: (&'a str, &'a str)) -> Facts<'a> {
+    let alone = blake3::hash(call_id.as_bytes());
+    Facts {
+        began: T0,
+        call_id,
+        vantage: Vantage::default(),
+        source: Endpoint::v4([10, 0, 0, hosts.0], 5060),
+        destination: Endpoint::v4([10, 0, 0, hosts.1], 5060),
+        caller: SmallVec::from_slice(&[numbers.0]),
+        callee: SmallVec::from_slice(&[numbers.1]),
+        session_ids: SmallVec::new(),
+        headers: SmallVec::new(),
+        alone: InteractionId(uuid::Uuid::from_slice(&alone.as_bytes()[..16]).unwrap()),
+        seed: *alone.as_bytes(),
+    }
+}
+
+fn tenant(n: u128) -> TenantId {
+    TenantId(uuid::Uuid::from_u128(n))
+}
+
+#[test]
+fn what_is_on_the_disk_keeps_its_name() {
+    let mut all = Interactions::default();
+    for (n, call_id) in ["early", "late"].into_iter().enumerate() {
+        let key = CallKey(n as u64);
+        let began = T0 + Duration::from_secs(n as u64);
+        all.open(
+            key,
+            &Facts {
+                began,
+                ..facts(call_id, (n as u8, 9), (call_id, call_id))
+            },
+        );
+        all.own(key, [tenant(5)].into_iter());
+    }
+    let (early, late) = (CallKey(0), CallKey(1));
+    let name = all.of_tenant(late, tenant(5));
+    all.close(late);
+    assert!(all.link(early, late, LinkReason::Audio));
+    assert_eq!(all.of_tenant(early, tenant(5)), name);
+    assert_eq!(all.take_changed(), [early, late]);
+    all.forget(late);
+    assert_eq!(all.of_tenant(early, tenant(5)), name);
+    assert_eq!(all.legs_of(early), [early]);
+}
+
+#[test]
+fn an_interaction_has_a_cap_and_nothing_is_left_behind() {
+    let mut all = Interactions::default();
+    for n in 0..200 {
+        let id = format!("c{n}");
+        all.open(CallKey(n), &facts(&id, (n as u8, 250), ("1001", "1002")));
+        all.say_session(CallKey(n), "ab30317f1a784dc48ff824d0d3715d86");
+    }
+    assert!(all.legs_of(CallKey(0)).len() <= 64);
+    assert!(all.counters().too_many_legs > 0);
+    for n in 0..200 {
+        all.forget(CallKey(n));
+    }
+    assert!(all.members.is_empty());
+    assert_eq!(
+        format!("{:?}", all.index),
+        format!("{:?}", Index::default())
+    );
+    assert!(all.of(CallKey(0)).is_none());
+}
+
+fn sample(call: u64, side: Side, print: u64, hosts: (u8, u8), millis: u64) -> Sample {
+    let host = |n| std::net::IpAddr::from([10, 0, 0, n]);
+    Sample {
+        call: CallKey(call),
+        side,
+        print,
+        at: T0 + Duration::from_millis(millis),
+        source: host(hosts.0),
+        destination: host(hosts.1),
+    }
+}
+
+/// Pairs that are linked after all these samples.
+fn verdicts(samples: &[Sample]) -> Vec<Verdict> {
+    let mut matches = Matches::default();
+    let mut all: Vec<Verdict> = Vec::new();
+    for verdict in samples.iter().flat_map(|sample| matches.hear(sample)) {
+        if !all.contains(&verdict) {
+            all.push(verdict);
+        }
+    }
+    all
+}
+
+#[test]
+fn one_side_is_no_evidence_and_both_sides_are() {
+    let side = |side, from: u64| {
+        (from..from + 5).flat_map(move |print| {
+            [
+                sample(1, side, print, (1, 2), print),
+                sample(2, side, print, (3, 4), print + 15),
+            ]
+        })
+    };
+    let one: Vec<Sample> = side(Side::Caller, 0).collect();
+    assert!(verdicts(&one).is_empty());
+    let both: Vec<Sample> = one.into_iter().chain(side(Side::Callee, 100)).collect();
+    let pair = Verdict {
+        a: CallKey(1),
+        b: CallKey(2),
+    };
+    assert_eq!(verdicts(&both), [pair]);
+}
+
+#[test]
+fn one_side_that_goes_through_a_host_is_evidence() {
+    let through = |out: (u8, u8)| -> Vec<Sample> {
+        (0..5)
+            .flat_map(|print| {
+                [
+                    sample(1, Side::Caller, print, (1, 100), print * 20),
+                    sample(2, Side::Callee, print, out, print * 20 + 3),
+                ]
+            })
+            .collect()
+    };
+    assert_eq!(verdicts(&through((100, 7))).len(), 1);
+    assert!(
+        verdicts(&through((7, 100))).is_empty(),
+        "into the same host"
+    );
+    assert!(verdicts(&through((100, 1))).is_empty(), "and back again");
+}
+
+#[test]
+fn what_many_calls_carry_or_what_comes_later_is_no_evidence() {
+    let both = |call, print, millis| {
+        Side::BOTH.map(|side| {
+            sample(
+                call,
+                side,
+                print * 2 + side as u64,
+                (call as u8, 50 + call as u8),
+                millis,
+            )
+        })
+    };
+    let crowd: Vec<Sample> = (0..9)
+        .flat_map(|call| (0..1).flat_map(move |print| both(call, print, 0)))
+        .collect();
+    assert!(verdicts(&crowd).is_empty());
+    let later: Vec<Sample> = (0..9)
+        .flat_map(|print| {
+            both(1, print, print * 20)
+                .into_iter()
+                .chain(both(2, print, print * 20 + 900))
+        })
+        .collect();
+    assert!(verdicts(&later).is_empty());
+}
+
+#[test]
+fn silence_and_most_payloads_have_no_fingerprint() {
+    assert_eq!(fingerprint(&[0xff; 160]), None);
+    assert_eq!(fingerprint(&[]), None);
+    assert_eq!(fingerprint(&[1, 2, 3]), None);
+    let alternating: Vec<u8> = (0..160)
+        .map(|n| if n % 3 == 0 { 0xff } else { 0x7f })
+        .collect();
+    assert_eq!(fingerprint(&alternating), None);
+    let mut state = 1u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    let payloads: Vec<Vec<u8>> = (0..1000)
+        .map(|_| (0..160).map(|_| noise()).collect())
+        .collect();
+    let found = payloads
+        .iter()
+        .filter_map(|payload| fingerprint(payload))
+        .count();
+    assert!((150..350).contains(&found), "{found} of 1000");
+}
+
+#[test]
+fn every_call_samples_the_same_moments() {
+    let at = |millis: i64| Timestamp::from_nanos(millis * 1_000_000);
+    let (young, old) = (at(15_900), at(0));
+    // 16 s is a multiple of 4 and of 16; 20 s of 4 alone.
+    for (start, moment, due) in [
+        (young, 16_100, true),
+        (young, 16_300, false),
+        (young, 20_010, true),
+        (old, 48_050, true),
+        (old, 52_050, false),
+    ] {
+        assert_eq!(is_due(start, at(moment), at(moment)), due, "{moment}");
+    }
+    assert!(
+        is_due(young, at(19_600), at(20_112)),
+        "a block that reaches it"
+    );
+    assert!(!is_due(young, at(17_000), at(17_512)));
+}

@@ -1,0 +1,148 @@
+//! Several streams that claim one side's track: another SSRC, another address, the same packets seen elsewhere.
+
+use super::*;
+
+impl Media {
+    /// Whether a packet of a stream that does not hold its side's track may be placed. Those that had to wait for the answer
+    /// are placed before it.
+    #[cold]
+    pub(super) fn win_track(
+        &mut self,
+        id: u32,
+        slot: u32,
+        side: Side,
+        arrived: &Arrived,
+        sink: &mut impl Sink,
+    ) -> bool {
+        match self.weigh_claim(id, slot, side, arrived.time) {
+            Contest::Wins => {
+                if let (Some(call), Some(stream)) =
+                    (self.calls.get_mut(slot), self.streams.get_mut(id))
+                {
+                    call.tracks[side].holder = Some(id);
+                    stream.rival = false;
+                }
+                self.place_contested(id, slot, side, sink);
+                true
+            }
+            Contest::Waits => {
+                self.wait_for_quiet(id, slot, side, arrived);
+                false
+            }
+            Contest::Loses { foreign } => {
+                self.counters.not_placed += 1;
+                if let Some(stream) = self.streams.get_mut(id) {
+                    stream.not_placed += 1;
+                }
+                if let Some(call) = self.calls.get_mut(slot) {
+                    call.suspicious_packets += u64::from(foreign);
+                }
+                false
+            }
+        }
+    }
+
+    fn weigh_claim(&self, id: u32, slot: u32, side: Side, time: Timestamp) -> Contest {
+        let (Some(call), Some(stream)) = (self.calls.get(slot), self.streams.get(id)) else {
+            return Contest::Loses { foreign: false };
+        };
+        let holder = call.tracks[side].holder;
+        let Some(holder) = holder.and_then(|holder| self.streams.get(holder)) else {
+            return Contest::Wins;
+        };
+        let answered = self.owns_flow(call, &stream.key.flow.reversed(), side.other());
+        contest(stream, holder, &call.plan, side, time, answered)
+    }
+
+    /// Keeps a packet until the stream that holds the track is quiet. One that goes on shows that this is somebody else.
+    fn wait_for_quiet(&mut self, id: u32, slot: u32, side: Side, arrived: &Arrived) {
+        let holder = self
+            .calls
+            .get(slot)
+            .and_then(|call| call.tracks[side].holder);
+        let held = holder.and_then(|holder| self.streams.get(holder));
+        let held = held.map(|holder| holder.key.flow);
+        let (Some(stream), Some(call)) = (self.streams.get_mut(id), self.calls.get_mut(slot))
+        else {
+            return;
+        };
+        self.kept_bytes += stream.keep(arrived.keep(&self.payloads));
+        if stream.kept.len() < MAX_CONTESTED {
+            return;
+        }
+        stream.rival = true;
+        let (kept, bytes) = stream.take_kept();
+        self.kept_bytes -= bytes;
+        stream.not_placed += kept.len() as u64;
+        self.counters.not_placed += kept.len() as u64;
+        if held == Some(stream.key.flow) {
+            call.suspicious_packets += kept.len() as u64;
+        }
+    }
+
+    /// Places what waited while the track was another stream's.
+    fn place_contested(&mut self, id: u32, slot: u32, side: Side, sink: &mut impl Sink) {
+        let Some(stream) = self.streams.get_mut(id) else {
+            return;
+        };
+        let (kept, bytes) = stream.take_kept();
+        self.kept_bytes -= bytes;
+        for packet in &kept {
+            let (Some(stream), Some(call)) = (self.streams.get_mut(id), self.calls.get_mut(slot))
+            else {
+                return;
+            };
+            let meaning = change_meaning(stream, call, side, packet.payload_type);
+            if meaning.encrypted.is_none() {
+                let arrived = packet.arrived(&mut self.payloads);
+                self.place(id, slot, side, meaning, arrived, sink);
+            }
+        }
+    }
+
+    /// Takes a packet of a stream that is seen at another vantage too: once more, mostly; now and then the only one.
+    pub(super) fn handle_copy(&mut self, id: u32, of: u32, arrived: Arrived, sink: &mut impl Sink) {
+        let is_it = |copy: &Stream| {
+            let original = self.streams.get(of)?;
+            let Owner::Call { slot, side } = original.owner else {
+                return None;
+            };
+            copy.is_copy_of(original).then_some((slot, side))
+        };
+        let Some((slot, side)) = self.streams.get(id).and_then(is_it) else {
+            self.counters.after_end += 1;
+            return;
+        };
+        let stream = self.streams.get_mut(of).expect("it was there a moment ago");
+        stream.last_at = stream.last_at.max(arrived.time);
+        if stream.protected.is_some() {
+            // Not opened: what it repeats was, or comes.
+            stream.duplicates += 1;
+            self.counters.duplicates += 1;
+            return;
+        }
+        let (number, overtaken) = match stream.sequence.arrive(arrived.number as u16) {
+            Arrival::InOrder { number } | Arrival::Restarted { number } => (number, false),
+            Arrival::Late { number } => (number, true),
+            Arrival::Duplicate => {
+                stream.duplicates += 1;
+                self.counters.duplicates += 1;
+                return;
+            }
+            Arrival::TooOld => {
+                stream.not_placed += 1;
+                self.counters.not_placed += 1;
+                return;
+            }
+        };
+        stream.late += u64::from(overtaken);
+        self.counters.late += u64::from(overtaken);
+        stream.bytes += u64::from(arrived.stored.len);
+        let arrived = Arrived {
+            number,
+            overtaken,
+            ..arrived
+        };
+        self.handle_owned(of, slot, side, arrived, sink);
+    }
+}

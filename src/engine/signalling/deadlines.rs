@@ -1,0 +1,114 @@
+//! What happens when nothing is heard for too long, and in the end.
+
+use super::*;
+
+impl Signalling {
+    /// Runs the timers due at `now`. `last_media` tells when media of a call was last seen.
+    pub fn handle_timeout(
+        &mut self,
+        now: Timestamp,
+        last_media: impl Fn(CallKey) -> Option<Timestamp>,
+        orders: &mut Orders,
+    ) {
+        while let Some((at, timer)) = self.timers.pop_due(now) {
+            match timer {
+                LegTimer::Linger(key) => {
+                    if let Some(State::Ending { by, at }) = self.legs.get(&key).map(|leg| leg.state)
+                    {
+                        self.end(key, at, EndReason::Bye { by }, orders);
+                    }
+                }
+                LegTimer::Setup(key) => self.check_setup(key, at, &last_media, orders),
+                LegTimer::Retry(key) => {
+                    if let Some(State::Refused { status }) =
+                        self.legs.get(&key).map(|leg| leg.state)
+                    {
+                        self.end(key, at, EndReason::Rejected { status }, orders);
+                    }
+                }
+                LegTimer::Idle(key) => self.check_idle(key, at, &last_media, orders),
+                LegTimer::TooLong(key) => self.end(key, at, EndReason::TooLong, orders),
+                LegTimer::Forget(key) => {
+                    // Mostly the oldest is the first to be forgotten.
+                    match self.over.front() == Some(&key) {
+                        true => drop(self.over.pop_front()),
+                        false => self.over.retain(|over| *over != key),
+                    }
+                    self.forget(key);
+                }
+            }
+        }
+    }
+
+    /// A call without a final answer: over, unless media says that the answer was missed.
+    fn check_setup(
+        &mut self,
+        key: CallKey,
+        at: Timestamp,
+        last_media: &impl Fn(CallKey) -> Option<Timestamp>,
+        orders: &mut Orders,
+    ) {
+        let Some(leg) = self.legs.get(&key) else {
+            return;
+        };
+        if leg.cancelled {
+            return self.end(key, at, EndReason::Cancelled, orders);
+        }
+        let heard = last_media(key).map_or(Timestamp::MIN, |media| media.max(leg.last_at));
+        if heard + LINGER * 20 > at {
+            self.timers.set(LegTimer::Setup(key), heard + LINGER * 20);
+        } else {
+            self.end(key, at, EndReason::SetupTimeout, orders);
+        }
+    }
+
+    fn check_idle(
+        &mut self,
+        key: CallKey,
+        at: Timestamp,
+        last_media: &impl Fn(CallKey) -> Option<Timestamp>,
+        orders: &mut Orders,
+    ) {
+        let Some(leg) = self.legs.get(&key) else {
+            return;
+        };
+        // Media that never came goes another way: its silence says nothing about the call.
+        let media = last_media(key);
+        let patience = if leg.on_hold() || media.is_none() {
+            self.limits.idle_on_hold
+        } else {
+            self.limits.idle
+        };
+        let last = media.map_or(leg.last_at, |media| media.max(leg.last_at));
+        let due = last + patience;
+        if due <= at {
+            self.end(key, at, EndReason::MediaTimeout, orders);
+        } else if last > at {
+            // Of a capture whose clock jumps.
+            self.timers.set(LegTimer::Idle(key), due);
+        } else {
+            // Media may begin, and a hold end, at any time: what to wait for is asked again.
+            let again = due.min(at + self.limits.idle);
+            self.timers.set(LegTimer::Idle(key), again);
+        }
+    }
+
+    /// Ends all calls: the capture is over, or the daemon.
+    pub fn finish(&mut self, now: Timestamp, reason: EndReason, orders: &mut Orders) {
+        let mut keys: Vec<CallKey> = self
+            .legs
+            .values()
+            .filter(|leg| leg.is_open())
+            .map(|leg| leg.key)
+            .collect();
+        keys.sort_unstable();
+        for key in keys {
+            let (at, reason) = match self.legs.get(&key).map(|leg| leg.state) {
+                Some(State::Ending { by, at }) => (at, EndReason::Bye { by }),
+                Some(State::Refused { status }) => (now, EndReason::Rejected { status }),
+                _ => (now, reason),
+            };
+            self.end(key, at, reason, orders);
+        }
+    }
+}

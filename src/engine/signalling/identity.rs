@@ -1,0 +1,273 @@
+//! Who is on a side, from when on: whoever called, whoever answered, and whoever a PBX puts in their place.
+//!
+//! A PBX that transfers a call mostly keeps the dialog and only says who is there now, in a re-INVITE or UPDATE, or in the
+//! answer to one: P-Asserted-Identity, Remote-Party-ID, or a Contact that names another extension.
+//!
+//! Such news never gives a call to another tenant: whoever takes over has a leg of its own, from its own INVITE on, and what
+//! was said before is none of its business. It only takes away. A tenant whose side went to another tenant's extension, and
+//! who has no other side, keeps what was heard until then. Where nobody else claims the new party, the call stays whose it
+//! was: a user who transfers a call to a mobile phone does not lose it.
+
+use super::*;
+use crate::base::TenantId;
+use crate::directory::{CallFacts, Candidate, CandidateSource, Claim};
+use crate::engine::event::{Ownership, Participant};
+use crate::engine::interactions::plain_number;
+
+/// Participants listed of one call.
+const MAX_PARTICIPANTS: usize = 32;
+
+/// What a side said of itself last.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    /// As a trusted host asserted it.
+    pub asserted: Option<Box<str>>,
+    pub contact: Option<Box<str>>,
+}
+
+/// A side as a message names it.
+struct Named<'m> {
+    source: CandidateSource,
+    user: std::borrow::Cow<'m, str>,
+    host: &'m str,
+    display: &'m str,
+}
+
+impl Signalling {
+    /// Lists who takes part as far as the directory's answer says, from the beginning.
+    pub(super) fn list_participants(&mut self, key: CallKey) {
+        let Some(leg) = self.legs.get_mut(&key) else {
+            return;
+        };
+        let info = Arc::make_mut(&mut leg.info);
+        info.participants = Side::BOTH
+            .map(|side| {
+                let party = &info.parties[side];
+                let claim = info.attribution.claim(side);
+                let answered = match side {
+                    Side::Caller => None,
+                    Side::Callee => info.answered_at,
+                };
+                Participant {
+                    side,
+                    number: claim
+                        .map_or_else(|| party.number.clone(), |claim| spoken(claim, party)),
+                    display: party.display.clone(),
+                    tenant: claim.map(|claim| claim.tenant),
+                    extension: party.extension.clone(),
+                    user: party.user.clone(),
+                    from: answered.unwrap_or(info.invite_at),
+                    to: None,
+                }
+            })
+            .into();
+    }
+
+    /// Remembers how a side names itself when the call begins, so that another name is known for one.
+    pub(super) fn note_identity(&mut self, key: CallKey, side: Side, message: &Message<'_>) {
+        if let Some(leg) = self.legs.get_mut(&key) {
+            let (asserted, contact) = names(message, side);
+            let identity = &mut leg.identities[side];
+            identity.asserted = asserted.map(|named| (*named.user).into());
+            identity.contact = contact.map(|named| (*named.user).into());
+        }
+    }
+
+    /// Takes what a message within the dialog says of who sent it.
+    pub(super) fn follow_identity(
+        &mut self,
+        key: CallKey,
+        side: Side,
+        envelope: &Envelope<'_, '_>,
+        orders: &mut Orders,
+    ) {
+        let (asserted, contact) = names(envelope.message, side);
+        let Some(leg) = self.legs.get_mut(&key).filter(|leg| leg.is_open()) else {
+            return;
+        };
+        let identity = &mut leg.identities[side];
+        let differs = |known: &Option<Box<str>>, named: &Option<Named<'_>>| {
+            let named = named.as_ref().and_then(|named| plain_number(&named.user));
+            named.is_some() && named != known.as_deref().and_then(plain_number)
+        };
+        let (by_name, by_contact) = (
+            differs(&identity.asserted, &asserted),
+            differs(&identity.contact, &contact),
+        );
+        if !by_name && !by_contact {
+            return;
+        }
+        for (known, named) in [
+            (&mut identity.asserted, &asserted),
+            (&mut identity.contact, &contact),
+        ] {
+            if let Some(named) = named {
+                *known = Some((*named.user).into());
+            }
+        }
+        let named: SmallVec<[Named<'_>; 2]> = [asserted.filter(|_| by_name), contact]
+            .into_iter()
+            .flatten()
+            .collect();
+        let claim = self.ask(key, side, &named, envelope);
+        if self.take_over(key, side, &named, by_name, claim, envelope.time) {
+            self.own(key);
+            self.refresh(key);
+            self.tell(key, orders);
+        }
+    }
+
+    /// Whose extension a side is now, by the directory that the call began with.
+    fn ask(
+        &self,
+        key: CallKey,
+        side: Side,
+        named: &[Named<'_>],
+        envelope: &Envelope<'_, '_>,
+    ) -> Option<Claim> {
+        let leg = self.legs.get(&key)?;
+        let flow = envelope.flow;
+        let vlans = parties::vlans(&flow.vantage);
+        let candidates: SmallVec<[Candidate<'_>; 2]> = named
+            .iter()
+            .map(|named| Candidate {
+                source: named.source,
+                user: &named.user,
+                host: named.host,
+            })
+            .collect();
+        let (caller, callee): (&[_], &[_]) = match side {
+            Side::Caller => (&candidates, &[]),
+            Side::Callee => (&[], &candidates),
+        };
+        let (from, to) = (flow.source.ip(), flow.destination.ip());
+        let headers = |name: &str| envelope.message.header(name);
+        let attribution = leg.directory.attribute(&CallFacts {
+            sensor: &self.sensor.name,
+            interface: self.sensor.interface(flow.vantage.interface),
+            vlans: &vlans,
+            caller_address: if side == Side::Caller { from } else { to },
+            callee_address: if side == Side::Caller { to } else { from },
+            caller,
+            callee,
+            headers: &headers,
+            tunnels: flow.vantage.tunnels,
+        });
+        attribution.claim(side).cloned()
+    }
+
+    /// Somebody else is on a side, if `named` is somebody else; whether anything changed.
+    fn take_over(
+        &mut self,
+        key: CallKey,
+        side: Side,
+        named: &[Named<'_>],
+        by_name: bool,
+        claim: Option<Claim>,
+        at: Timestamp,
+    ) -> bool {
+        let (Some(leg), Some(first)) = (self.legs.get_mut(&key), named.first()) else {
+            return false;
+        };
+        let current = leg.info.participants.iter().rev().find(|p| p.side == side);
+        let number = match &claim {
+            Some(claim) => claim.seen.as_ref().unwrap_or(&claim.number).as_str(),
+            None => &first.user,
+        };
+        let same = current.is_some_and(|current| {
+            let extension = claim.as_ref().map(|claim| &claim.extension);
+            plain_number(&current.number) == plain_number(number)
+                || extension.is_some() && current.extension.as_ref() == extension
+        });
+        // A Contact is any text a phone likes: only one that the directory knows names somebody.
+        if same || !by_name && claim.is_none() {
+            return false;
+        }
+        let (number, display) = (parties::capped(number), parties::capped(first.display));
+        let info = Arc::make_mut(&mut leg.info);
+        if info.participants.len() == MAX_PARTICIPANTS {
+            return false;
+        }
+        for participant in &mut info.participants {
+            if participant.side == side && participant.to.is_none() {
+                participant.to = Some(at);
+            }
+        }
+        for owner in &mut info.owners {
+            hand_over(owner, side, claim.as_ref().map(|claim| claim.tenant), at);
+        }
+        info.participants.push(Participant {
+            side,
+            number,
+            display,
+            tenant: claim.as_ref().map(|claim| claim.tenant),
+            extension: claim.as_ref().map(|claim| claim.extension.clone()),
+            user: claim.and_then(|claim| claim.user),
+            from: at,
+            to: None,
+        });
+        true
+    }
+}
+
+/// What becomes of an owner's part when `side` goes to somebody of `tenant`, or to nobody that the directory knows.
+fn hand_over(owner: &mut Ownership, side: Side, tenant: Option<TenantId>, at: Timestamp) {
+    match tenant {
+        Some(tenant) if tenant == owner.tenant => owner.sides[side] = true,
+        Some(_) if owner.sides[side] => {
+            if owner.sides[side.other()] {
+                owner.sides[side] = false;
+            } else {
+                owner.until.get_or_insert(at);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// How the one who is on a side is called.
+fn spoken(claim: &Claim, party: &super::super::event::Party) -> String {
+    match claim.source {
+        CandidateSource::AnswerContact | CandidateSource::AnswerPAssertedIdentity => {
+            parties::capped(claim.seen.as_ref().unwrap_or(&claim.number))
+        }
+        _ => party.number.clone(),
+    }
+}
+
+/// How a message names its sender: as a host asserts it, and by its Contact.
+fn names<'m>(message: &Message<'m>, side: Side) -> (Option<Named<'m>>, Option<Named<'m>>) {
+    use CandidateSource::{
+        AnswerContact, AnswerPAssertedIdentity, Contact, PAssertedIdentity, RemotePartyId,
+    };
+    let sources = match side {
+        Side::Caller => (PAssertedIdentity, RemotePartyId, Contact),
+        Side::Callee => (
+            AnswerPAssertedIdentity,
+            AnswerPAssertedIdentity,
+            AnswerContact,
+        ),
+    };
+    let named = |source, address: crate::sip::NameAddr<'m>| Named {
+        source,
+        user: address.uri.user_decoded(),
+        host: address.uri.host,
+        display: address.display,
+    };
+    let says = |named: &Named<'_>| plain_number(&named.user).is_some();
+    let asserted = message
+        .addresses("P-Asserted-Identity")
+        .map(|address| named(sources.0, address))
+        .find(says);
+    let remote = || {
+        let mut all = message
+            .addresses("Remote-Party-ID")
+            .map(|address| named(sources.1, address));
+        all.find(says)
+    };
+    let contact = message
+        .contact()
+        .map(|address| named(sources.2, address))
+        .filter(says);
+    (asserted.or_else(remote), contact)
+}
