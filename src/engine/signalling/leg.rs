@@ -1,6 +1,7 @@
 //! One leg: what signalling knows of one INVITE and the dialog it makes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -15,6 +16,8 @@ use crate::engine::plan::{CallKey, MediaPlan};
 
 /// INVITE transactions remembered of one leg: retries with credentials, hops of proxies, forks.
 const MAX_TRANSACTIONS: usize = 64;
+/// How long after a packet its copy from another port of a mirror comes at most.
+const MIRRORED: Duration = Duration::from_millis(100);
 /// Times that one call can be put on hold and be listed.
 const MAX_HOLDS: usize = 512;
 /// Answered requests remembered of one leg.
@@ -46,6 +49,8 @@ pub struct Transaction {
     pub number: u32,
     pub branch: Box<str>,
     pub refused: Option<u16>,
+    /// When it was seen last.
+    pub seen_at: Timestamp,
 }
 
 #[derive(Debug)]
@@ -160,23 +165,40 @@ impl Leg {
     }
 
     /// Notes an INVITE; `false` when it was known.
-    pub fn note_invite(&mut self, number: u32, branch: &str) -> bool {
-        if self.knows_invite(number, branch) || self.transactions.len() == MAX_TRANSACTIONS {
+    pub fn note_invite(&mut self, number: u32, branch: &str, at: Timestamp) -> bool {
+        if let Some(known) = self.transaction(number, branch) {
+            known.seen_at = known.seen_at.max(at);
+            return false;
+        }
+        if self.transactions.len() == MAX_TRANSACTIONS {
             return false;
         }
         self.transactions.push(Transaction {
             number,
             branch: branch.into(),
             refused: None,
+            seen_at: at,
         });
         true
     }
 
+    fn transaction(&mut self, number: u32, branch: &str) -> Option<&mut Transaction> {
+        self.transactions
+            .iter_mut()
+            .find(|t| t.number == number && *t.branch == *branch)
+    }
+
     /// Whether an INVITE is the leg's own, on the same way between the same two places: a mirror shows it at two vantages.
-    pub fn is_mirrored_by(&self, number: u32, branch: &str, flow: &Flow) -> bool {
+    /// Its copies come at once: what comes later is another one.
+    pub fn is_mirrored_by(&self, number: u32, branch: &str, flow: &Flow, at: Timestamp) -> bool {
+        let just_seen = |transaction: &Transaction| {
+            transaction.number == number
+                && *transaction.branch == *branch
+                && at.since(transaction.seen_at) <= MIRRORED
+        };
         self.is_open()
             && !branch.is_empty()
-            && self.knows_invite(number, branch)
+            && self.transactions.iter().any(just_seen)
             && (self.route.source, self.route.destination) == (flow.source, flow.destination)
     }
 

@@ -290,8 +290,14 @@ impl Signalling {
         let first_invite = envelope.is_request()
             && envelope.method == Method::Invite
             && envelope.to_tag.is_empty();
-        let mirrored =
-            |leg: &&Leg| leg.is_mirrored_by(envelope.number, envelope.branch, envelope.flow);
+        let mirrored = |leg: &&Leg| {
+            leg.is_mirrored_by(
+                envelope.number,
+                envelope.branch,
+                envelope.flow,
+                envelope.time,
+            )
+        };
         let elsewhere = || {
             legs()
                 .filter(|leg| !here(leg) && (!first_invite || mirrored(leg)))

@@ -140,7 +140,7 @@ impl Signalling {
         };
         let description = self.description(envelope);
         let leg = self.legs.get_mut(&key).expect("it was entered just now");
-        leg.note_invite(envelope.number, envelope.branch);
+        leg.note_invite(envelope.number, envelope.branch, envelope.time);
         leg.descriptions.agreed.caller = description;
         leg.invite = keep_invite(envelope);
         self.tell(key, orders);
@@ -164,7 +164,7 @@ impl Signalling {
         };
         let newer = leg.transactions.iter().all(|t| t.number < envelope.number);
         let met_by_answer = leg.transactions.is_empty() && leg.from_start;
-        if !leg.note_invite(envelope.number, envelope.branch) {
+        if !leg.note_invite(envelope.number, envelope.branch, envelope.time) {
             return;
         }
         if let State::Refused { .. } = leg.state {
