@@ -600,6 +600,15 @@ fn torture_messages_disturb_no_neighbour() {
             "{call_id}"
         );
     }
+    // Attempts are the INVITEs that can be read, and the answers to INVITEs; each once, though a copy came back.
+    let mut attempts: Vec<&str> = (mixed.report.calls.iter())
+        .filter(|line| alone.call(&line.call_id).is_none())
+        .filter_map(|line| line.call_id.split('.').next())
+        .collect();
+    attempts.sort_unstable();
+    assert_eq!(attempts, TORTURE_ATTEMPTS);
+    // Another version of SIP, in each direction.
+    assert_eq!(mixed.count("sip_malformed"), 2);
     // Two requests in one datagram: the first counts, and it is a REGISTER.
     assert!(
         !mixed
@@ -609,6 +618,12 @@ fn torture_messages_disturb_no_neighbour() {
             .any(|c| c.call_id.starts_with("dblreq"))
     );
 }
+
+/// Messages of RFC 4475 that begin a call, by their names.
+const TORTURE_ATTEMPTS: [&str; 18] = [
+    "baddate", "badinv01", "bcast", "clerr", "esc01", "escruri", "inv2543", "invut", "longreq",
+    "ltgtruri", "lwsruri", "lwsstart", "multi01", "ncl", "quotbal", "sdp01", "unreason", "wsinv",
+];
 
 /// Writes `capture` to `to` with `messages` strewn among its packets, between the very hosts and ports that make its calls.
 fn mix(capture: &Path, messages: &[Vec<u8>], to: &Path) {

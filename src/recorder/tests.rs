@@ -486,3 +486,34 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     }
     found
 }
+
+#[test]
+fn a_call_that_passes_to_another_tenant_is_silent_from_then_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut info = info(&[SYSTEM_TENANT]);
+    // In the middle of the third packet.
+    let until = START + std::time::Duration::from_millis(50);
+    Arc::make_mut(&mut info).owners[0].until = Some(until);
+    let all: Vec<(Side, u32, u8)> = (0..26).map(|n| (Side::Caller, n, 3)).collect();
+    let blocks = vec![
+        block(0, false, &all),
+        block(0, true, &[(Side::Callee, 1, 4), (Side::Callee, 20, 4)]),
+    ];
+    let outcome = record(&settings(folder.path()), events(&info, blocks, 26));
+    let (sidecar, path) = only_recording(&outcome);
+    let frames = frames(&folder.path().join(path));
+    assert_eq!(frames.len(), 26 * 160);
+    for (n, frame) in frames.iter().enumerate() {
+        let callee = if n / 160 == 1 { linear(4) } else { 0 };
+        let expected = if n < 400 { (linear(3), callee) } else { (0, 0) };
+        assert_eq!(*frame, expected, "frame {n}");
+    }
+    let withheld: Vec<_> = sidecar
+        .segments
+        .iter()
+        .filter(|segment| segment.to > 400)
+        .map(|s| (s.side, s.from, s.to, s.cause))
+        .collect();
+    let expected = Side::BOTH.map(|side| (side, 400, 26 * 160, Cause::NotOwned));
+    assert_eq!(withheld, expected);
+}

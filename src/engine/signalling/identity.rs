@@ -259,9 +259,19 @@ fn names<'m>(message: &Message<'m>, side: Side) -> (Option<Named<'m>>, Option<Na
         .addresses("P-Asserted-Identity")
         .map(|address| named(sources.0, address))
         .find(says);
+    // Who sends a request is the one calling in it, who answers it the one called.
+    let other = match message.start {
+        StartLine::Request { .. } => "called",
+        StartLine::Response { .. } => "calling",
+    };
+    let of_sender = |address: &crate::sip::NameAddr<'_>| {
+        let party = address.param("party");
+        party.is_none_or(|party| !party.eq_ignore_ascii_case(other))
+    };
     let remote = || {
         let mut all = message
             .addresses("Remote-Party-ID")
+            .filter(of_sender)
             .map(|address| named(sources.1, address));
         all.find(says)
     };
