@@ -97,8 +97,9 @@ fn check_recording(findings: &mut Findings, leg: &Leg, recording: &Recording, ca
         capture.first_audio(leg),
     );
     for side in Side::BOTH {
+        // They belong to nobody, whose keys are never told.
         let digits = leg.digits[side].clone().unwrap_or_default();
-        findings.same("digits", recording.digits(side), digits);
+        findings.same("digits", recording.digits(side), "x".repeat(digits.len()));
         if let Some(voice) = &leg.sides[side] {
             check_voice(findings, leg, side, voice, recording);
         }

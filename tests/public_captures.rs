@@ -309,7 +309,9 @@ fn check_streams(name: &str, expected: &Recording, recorded: &Recorded, findings
     expected_streams.sort();
     findings.same(format!("{name}: streams"), found, expected_streams);
     let digits: String = recorded.sidecar.digits.iter().map(|d| d.key).collect();
-    findings.same(format!("{name}: digits"), &*digits, expected.digits);
+    // They are counted, and by default not told.
+    let masked = "x".repeat(expected.digits.len());
+    findings.same(format!("{name}: digits"), digits, masked);
 }
 
 /// Every span listed is there, and no other of more than twice the tolerance.

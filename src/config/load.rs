@@ -53,7 +53,11 @@ pub fn load(path: &Path) -> Result<Loaded, Error> {
         });
     let plans: Vec<&str> = settings.plans.keys().map(String::as_str).collect();
     let plans = plans_known.then_some(plans.as_slice());
-    let (tenants, mut of_tenants) = read_tenants(&found.files, plans);
+    let (mut tenants, mut of_tenants) = read_tenants(&found.files, plans);
+    for tenant in &mut tenants {
+        let plan = (tenant.plan.as_deref()).and_then(|plan| settings.plans.get(plan));
+        tenant.recording.concurrent = plan.and_then(|plan| plan.concurrent_recordings);
+    }
     diagnostics.append(&mut of_tenants);
     let directory = Directory::compile(tenants, Some(&settings.tenancy.system_name));
     let directory = directory.unwrap_or_else(|errors| {

@@ -14,6 +14,7 @@ mod glob;
 mod interactions;
 mod load;
 mod reader;
+mod recording;
 mod settings;
 mod tenant;
 #[cfg(test)]

@@ -177,6 +177,8 @@ pub struct Plan {
     /// Absent: as far as the disk goes.
     pub storage_gib: Option<u64>,
     pub features: Vec<String>,
+    /// Calls of the tenant recorded at the same time. Absent: all.
+    pub concurrent_recordings: Option<u32>,
 }
 
 /// Caps and timeouts of the engine. Past a cap the oldest idle state goes first, counted.
@@ -438,6 +440,7 @@ fn read_plans(source: &mut Source<'_>, root: &mut Fields<'_>) -> BTreeMap<String
                 .into_iter()
                 .map(|feature| feature.value.to_owned())
                 .collect(),
+            concurrent_recordings: fields.integer(source, "concurrent_recordings", 0..=1_000_000),
         };
         fields.finish(source);
         plans.insert(name.to_owned(), plan);

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::reader::{At, Fields, Source, choice};
+use super::recording;
 use crate::base::{TenantId, Tunnel};
 use crate::directory::{
-    Alias, CandidateOrder, CandidateSource, Country, Domain, ExtensionDefinition, ExtensionPattern,
-    HeaderTest, Legs, MatchRule, Network, Policy, RecordingPolicy, Rewrite, TenantDefinition,
-    check_number,
+    Alias, CandidateOrder, CandidateSource, ControlRules, Country, Domain, ExtensionDefinition,
+    ExtensionPattern, HeaderTest, Legs, MatchRule, Network, Policy, RecordingPolicy, Rewrite,
+    TenantDefinition, check_number,
 };
 
 /// Most rewriting rules of a tenant: each is tried on every number.
@@ -28,7 +29,7 @@ pub(super) fn read(
         );
     }
     let mut tenant = head.and_then(|head| read_head(source, head, plans));
-    let recording = read_recording(source, &mut root);
+    let (recording, control) = read_recording(source, &mut root);
     let candidates = read_candidates(source, &mut root);
     let rewrites = read_rewrites(source, &mut root);
     let tables = root.tables(source, "match");
@@ -46,6 +47,7 @@ pub(super) fn read(
     );
     if let Some(tenant) = &mut tenant {
         tenant.recording = recording;
+        tenant.control = control;
         tenant.candidates = candidates;
         tenant.rewrites = rewrites;
         tenant.rules = rules;
@@ -173,10 +175,13 @@ fn country(source: &mut Source<'_>, code: &At<&str>) -> Option<Country> {
     country
 }
 
-fn read_recording(source: &mut Source<'_>, root: &mut Fields<'_>) -> RecordingPolicy {
+fn read_recording(
+    source: &mut Source<'_>,
+    root: &mut Fields<'_>,
+) -> (RecordingPolicy, ControlRules) {
     let mut recording = RecordingPolicy::default();
     let Some(mut fields) = root.table(source, "recording") else {
-        return recording;
+        return (recording, ControlRules::default());
     };
     let named = [
         ("all", Policy::All),
@@ -210,8 +215,9 @@ fn read_recording(source: &mut Source<'_>, root: &mut Fields<'_>) -> RecordingPo
     recording.minimum_seconds = minimum.unwrap_or(recording.minimum_seconds);
     let legs = fields.choice(source, "legs", &[("all", Legs::All), ("one", Legs::One)]);
     recording.legs = legs.unwrap_or_default();
+    let control = recording::read_control(source, &mut fields, &mut recording);
     fields.finish(source);
-    recording
+    (recording, control)
 }
 
 fn read_candidates(source: &mut Source<'_>, root: &mut Fields<'_>) -> CandidateOrder {
@@ -356,6 +362,7 @@ fn read_extension(source: &mut Source<'_>, mut fields: Fields<'_>) -> Option<Ext
     let user = fields
         .string(source, "user")
         .filter(|user| is_given(source, user));
+    let policy = fields.parsed(source, "policy", recording::policy);
     let written = [
         number.map(|text| (ExtensionPattern::number(text.value), text.span)),
         range.map(|text| (ExtensionPattern::range(text.value), text.span)),
@@ -385,6 +392,7 @@ fn read_extension(source: &mut Source<'_>, mut fields: Fields<'_>) -> Option<Ext
             aliases,
             user: user.map(|user| user.value.into()),
             place: source.place(&span),
+            policy,
         }),
         Err(error) => {
             source.error(span, error.to_string());

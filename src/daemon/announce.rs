@@ -47,7 +47,7 @@ impl Sink for Announcer {
     #[inline]
     fn event(&mut self, event: Event) {
         match &event {
-            Event::Block { .. } => {}
+            Event::Block { .. } | Event::Signalling { .. } => {}
             Event::Call { call, info } => _ = self.calls.insert(*call, info.clone()),
             Event::Recording { call, start, .. } => {
                 if let Some(info) = self.calls.get(call) {

@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::state::Front;
+use super::steering::Steering;
 use crate::api;
 
 /// What the daemon is to do.
@@ -40,6 +41,7 @@ impl Control {
         listener: TcpListener,
         front: Arc<Front>,
         orders: SyncSender<Order>,
+        steering: Option<Steering>,
     ) -> anyhow::Result<Control> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -53,7 +55,11 @@ impl Control {
             }
         };
         let (stop, stopped) = oneshot::channel();
-        let run = move || serve(&runtime, listener, front, signals, orders, stopped);
+        let run = move || {
+            serve(
+                &runtime, listener, front, signals, orders, steering, stopped,
+            )
+        };
         let thread = std::thread::Builder::new().name("control".into());
         let thread = thread.spawn(run)?;
         Ok(Control { stop, thread })
@@ -72,9 +78,13 @@ fn serve(
     front: Arc<Front>,
     signals: Signals,
     orders: SyncSender<Order>,
+    steering: Option<Steering>,
     stopped: oneshot::Receiver<()>,
 ) {
     runtime.spawn(hear(signals, front.clone(), orders));
+    if let Some(steering) = steering {
+        runtime.spawn(steering.serve());
+    }
     let served = runtime.block_on(async {
         tokio::select! {
             served = api::serve(listener, front, std::future::pending()) => served,

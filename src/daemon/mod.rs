@@ -18,5 +18,6 @@ pub mod probing;
 mod reload;
 pub mod run;
 mod state;
+pub mod steering;
 pub mod storekeeping;
 mod systemd;

@@ -102,6 +102,7 @@ pub fn recorder_settings(
         raw_max_bytes: u64::from(settings.decoders.raw_max_mib) << 20,
         raw: Arc::default(),
         afterwards: afterwards(&settings.decoders),
+        signalling_bytes: Arc::default(),
     }
 }
 

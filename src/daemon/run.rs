@@ -22,6 +22,7 @@ use super::pipeline;
 use super::probing;
 use super::reload::{Asked, Reload};
 use super::state::{CallCounts, Front, Heartbeat, ReloadState, State, StorageState, seconds_now};
+use super::steering::{Asks, Steering};
 use super::systemd;
 use crate::api;
 use crate::config::{Loaded, Settings};
@@ -65,10 +66,20 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
     let (orders, inbox) = sync_channel(ORDERS);
     let front = Arc::new(Front::default());
     let listener = api::listen(settings.api.listen)?;
-    let control = Control::start(listener, front.clone(), orders.clone())?;
+    let (steering, asks) = match Steering::bind(&settings.storage.root) {
+        Ok((steering, asks)) => (Some(steering), Some(asks)),
+        Err(error) => {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "recordings cannot be steered from outside"
+            );
+            (None, None)
+        }
+    };
+    let control = Control::start(listener, front.clone(), orders.clone(), steering)?;
     // Before what may take its time: their buffers fill meanwhile.
     let sources = live::open(settings)?;
-    let running = Running::start(&loaded, sources, &orders)?;
+    let running = Running::start(&loaded, sources, &orders, asks)?;
     front.open(running.state.clone());
     systemd::start_watchdog(running.state.clone())?;
     let changed = move || _ = orders.try_send(Order::FilesChanged);
@@ -156,6 +167,7 @@ impl Running {
         loaded: &Loaded,
         sources: Vec<Source>,
         orders: &SyncSender<Order>,
+        asks: Option<Asks>,
     ) -> anyhow::Result<Running> {
         let settings = &loaded.settings;
         let names = settings.capture.sources();
@@ -190,7 +202,7 @@ impl Running {
         let keylog = settings.capture.tls_keylog.as_deref();
         let keylog = keylog.map(|path| KeyLogWatch::start(path, state.keylog.clone()));
         let (keylog, secrets) = keylog.transpose()?.unzip();
-        let session = Session::new(engine, recorder, state.clone(), secrets)?;
+        let session = Session::new(engine, recorder, state.clone(), secrets, asks)?;
         let orders = orders.clone();
         let live = Live::start(sources, session, move || {
             _ = orders.try_send(Order::CaptureEnded);
@@ -240,10 +252,11 @@ fn finish_what_was_left(settings: &recorder::Settings, cataloguer: &Cataloguer) 
         .map(|(sidecar, path)| cataloguing::row_of_sidecar(sidecar, path));
     cataloguer.record(rows.collect());
     let recovered = found.recordings.len() as u64;
-    if recovered > 0 || found.empty > 0 {
+    if recovered + found.not_kept > 0 || found.empty > 0 {
         tracing::warn!(
             recordings = recovered,
             empty = found.empty,
+            not_kept = found.not_kept,
             "an earlier run was broken off: its recordings are finished"
         );
     }

@@ -438,6 +438,7 @@ impl Directory {
             nearness: found.weight.nearness,
             rule: self.place(rule.file, rule.line),
             extension_line: self.place(entry.file, entry.line),
+            policy: entry.policy.policy(),
         })
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
-use super::definition::{CandidateSource, Place};
+use super::definition::{CandidateSource, Place, Policy};
 use super::rule::{Nearness, RuleKey};
 use crate::base::{Redacted, SYSTEM_TENANT, Side, TenantId, Tunnels};
 
@@ -196,6 +196,9 @@ pub struct Claim {
     pub rule: Place,
     /// The line of the extension, or of the alias.
     pub extension_line: Place,
+    /// The extension's own policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Policy>,
 }
 
 impl fmt::Debug for Claim {

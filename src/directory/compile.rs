@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::clash;
+use super::control::PolicyByte;
 use super::definition::{CandidateOrder, ExtensionDefinition, MatchRule, Place, TenantDefinition};
 use super::error::{Error, MAX_ERRORS};
 use super::extension::{Kind, Range, Spelled};
@@ -102,6 +103,7 @@ struct Owner {
     first_rule: u32,
     main: u32,
     user: u32,
+    policy: PolicyByte,
 }
 
 /// Values that many share, each kept once.
@@ -196,6 +198,7 @@ impl Builder {
             country: definition.country,
             recording: definition.recording,
             place: self.place(file, definition.place.line),
+            control: (!definition.control.is_idle()).then(|| Arc::new(definition.control.clone())),
             index: at,
         });
     }
@@ -245,6 +248,7 @@ impl Builder {
                 first_rule,
                 main: index(self.entries.len()),
                 user: self.user_id(extension),
+                policy: PolicyByte::new(extension.policy),
             };
             self.add_entry(&owner, &extension.place, &spelled, &mut ranges);
             for alias in &extension.aliases {
@@ -286,6 +290,7 @@ impl Builder {
             first_rule: owner.first_rule,
             main: owner.main,
             user: owner.user,
+            policy: owner.policy,
         });
         let width = if let Spelled::Range(range) = spelled {
             ranges.push((*range, at));
@@ -440,6 +445,7 @@ impl Builder {
             domains,
         } = Heads::of(&self.rules, &self.tenants, &self.standings);
         let directory = Directory {
+            keeps_signalling: (self.tenants.iter()).any(|tenant| tenant.recording.signalling),
             tenants: self.tenants.into_boxed_slice(),
             standings: self.standings.into_boxed_slice(),
             by_id: self.by_id,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::control::{ControlRules, Digits};
 use super::country::Country;
 use super::extension::ExtensionPattern;
 use super::network::Network;
@@ -54,6 +55,7 @@ pub struct TenantDefinition {
     pub rules: Vec<MatchRule>,
     pub extensions: Vec<ExtensionDefinition>,
     pub place: Place,
+    pub control: ControlRules,
 }
 
 impl TenantDefinition {
@@ -72,6 +74,7 @@ impl TenantDefinition {
             rules: Vec::new(),
             extensions: Vec::new(),
             place,
+            control: ControlRules::default(),
         }
     }
 }
@@ -84,6 +87,11 @@ pub struct RecordingPolicy {
     pub minimum_seconds: u32,
     /// How many of the legs of one interaction.
     pub legs: Legs,
+    /// Recordings of the tenant's calls at the same time, by its plan; absent, as many as there are calls.
+    pub concurrent: Option<u32>,
+    pub digits: Digits,
+    /// The dialog's messages are kept beside the recording.
+    pub signalling: bool,
 }
 
 /// Which legs of an interaction a tenant wants recordings of, where it owns several.
@@ -97,7 +105,7 @@ pub enum Legs {
 }
 
 /// Which calls of a tenant are recorded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Policy {
     #[default]
@@ -119,6 +127,8 @@ pub struct ExtensionDefinition {
     /// Login name of the user it is pinned to; absent, it is allocated through the API.
     pub user: Option<Arc<str>>,
     pub place: Place,
+    /// In place of the tenant's.
+    pub policy: Option<Policy>,
 }
 
 /// Another number of an extension, such as its direct-dial number.

@@ -16,6 +16,7 @@ mod attribute;
 mod attribution;
 mod clash;
 mod compile;
+mod control;
 mod country;
 mod definition;
 mod error;
@@ -36,6 +37,9 @@ pub use attribution::{
     OwnedSides, Owner, Verdict,
 };
 pub use compile::SYSTEM_NAME;
+pub use control::{
+    ControlAction, ControlFrom, ControlHeader, ControlRules, Decision, Digits, MAX_KEYS,
+};
 pub use country::Country;
 pub use definition::{
     Alias, CandidateOrder, CandidateSource, ExtensionDefinition, Legs, MatchRule, Place, Policy,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::attribution::CallFacts;
+use super::control::{ControlRules, PolicyByte};
 use super::country::Country;
 use super::definition::{CandidateOrder, Place, RecordingPolicy};
 use super::network;
@@ -36,6 +37,7 @@ pub struct Directory {
     pub(super) entries: Box<[Entry]>,
     pub(super) users: Box<[Arc<str>]>,
     pub(super) files: Box<[Arc<str>]>,
+    pub(super) keeps_signalling: bool,
 }
 
 /// A tenant and its settings.
@@ -51,6 +53,8 @@ pub struct Tenant {
     pub country: Option<Country>,
     pub recording: RecordingPolicy,
     pub place: Place,
+    /// `None` where nothing steers a recording.
+    pub control: Option<Arc<ControlRules>>,
     pub(super) index: u32,
 }
 
@@ -84,6 +88,7 @@ pub(super) struct Entry {
     pub text_len: u8,
     /// Its text is a number, not a range or a prefix.
     pub is_number: bool,
+    pub policy: PolicyByte,
     pub file: u32,
     pub line: u32,
     pub tenant: u32,
@@ -147,6 +152,11 @@ impl Directory {
         at_span(&self.rules, span)
             .iter()
             .map(|rule| self.place(rule.file, rule.line))
+    }
+
+    /// Whether any tenant keeps the signalling of its calls.
+    pub fn keeps_signalling(&self) -> bool {
+        self.keeps_signalling
     }
 
     /// Extensions and aliases of all tenants.

@@ -49,6 +49,7 @@ impl Draft {
             aliases: aliases.iter().map(alias).collect(),
             user: user.map(Arc::from),
             place: place.clone(),
+            policy: None,
         });
         self
     }

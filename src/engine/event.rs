@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::control::ControlNote;
 use super::plan::{CallKey, Keyless};
 use crate::base::{
     Endpoint, Flow, InteractionId, PerSide, RecordingId, Side, TenantId, Timestamp, Vantage,
     time_ordered,
 };
 use crate::codec::{Codec, PayloadFormat};
-use crate::directory::Attribution;
+use crate::directory::{Attribution, ControlRules, Decision, Policy, RecordingPolicy};
 use crate::rtp::Suite;
 
 /// Listens to the engine. Called on the capture thread: hand on, do not work.
@@ -46,6 +47,11 @@ pub enum Event {
         block: Block,
     },
     Ended(Box<CallEnd>),
+    /// A message of the call's dialog, where a tenant that has it, or may yet have it, keeps them. Credentials are still in it.
+    Signalling {
+        call: CallKey,
+        message: Box<SignallingMessage>,
+    },
 }
 
 impl Event {
@@ -53,7 +59,8 @@ impl Event {
         match self {
             Event::Call { call, .. }
             | Event::Recording { call, .. }
-            | Event::Block { call, .. } => *call,
+            | Event::Block { call, .. }
+            | Event::Signalling { call, .. } => *call,
             Event::Ended(end) => end.call,
         }
     }
@@ -162,6 +169,8 @@ pub struct CallInfo {
     pub links: Vec<Link>,
     /// Who took part, from when to when: who called, who answered, who took over.
     pub participants: Vec<Participant>,
+    /// What was asked about its recording, in the order it was heard.
+    pub control: Vec<ControlNote>,
 }
 
 impl CallInfo {
@@ -205,6 +214,37 @@ pub struct Ownership {
     pub until: Option<Timestamp>,
     /// Of several legs of one interaction this tenant wants one recording.
     pub one_leg: bool,
+    /// It is recorded, and in the end thrown away for this reason unless somebody asks for it.
+    pub pending: Option<Disposition>,
+    pub recording: RecordingPolicy,
+    pub control: Option<Arc<ControlRules>>,
+    /// Which policy decided; `None` where nobody owns the call.
+    pub decision: Option<Decision>,
+}
+
+impl Ownership {
+    /// Recorded as a tenant without settings has it.
+    pub fn new(tenant: TenantId, tenant_name: Arc<str>, sides: PerSide<bool>) -> Ownership {
+        Ownership {
+            tenant,
+            tenant_name,
+            sides,
+            refusal: None,
+            pending: None,
+            recording: RecordingPolicy::default(),
+            control: None,
+            decision: None,
+            // Interactions give it its name.
+            interaction: InteractionId(uuid::Uuid::nil()),
+            until: None,
+            one_leg: false,
+        }
+    }
+
+    /// Its policy, where one decided.
+    pub fn policy(&self) -> Option<Policy> {
+        self.decision.as_ref().map(|decision| decision.policy)
+    }
 }
 
 /// How a call ended for the recorder. Stable codes: catalog, metrics, API.
@@ -234,10 +274,18 @@ pub enum Disposition {
     KeptRaw,
     /// Another leg of the conversation was kept.
     OtherLeg,
+    /// Shorter than the tenant wants.
+    TooShort,
+    /// Somebody asked that it be not recorded: see [`CallInfo::control`].
+    DoNotRecord,
+    /// As many of the tenant's calls were being recorded as its plan allows.
+    PlanLimit,
+    /// All that could have been recorded lay in pauses.
+    Paused,
 }
 
 impl Disposition {
-    pub const ALL: [Disposition; 14] = [
+    pub const ALL: [Disposition; 18] = [
         Disposition::Recorded,
         Disposition::NoMedia,
         Disposition::NotAnswered,
@@ -252,6 +300,10 @@ impl Disposition {
         Disposition::Capacity,
         Disposition::KeptRaw,
         Disposition::OtherLeg,
+        Disposition::TooShort,
+        Disposition::DoNotRecord,
+        Disposition::PlanLimit,
+        Disposition::Paused,
     ];
 
     pub fn code(self) -> &'static str {
@@ -270,6 +322,10 @@ impl Disposition {
             Disposition::Capacity => "overload",
             Disposition::KeptRaw => "kept_raw",
             Disposition::OtherLeg => "other_leg",
+            Disposition::TooShort => "too_short",
+            Disposition::DoNotRecord => "do_not_record",
+            Disposition::PlanLimit => "plan_limit",
+            Disposition::Paused => "paused",
         }
     }
 }
@@ -342,6 +398,8 @@ pub struct CallEnd {
     pub dropped_before: u64,
     /// What came of somebody who has no part in the call, and changed nothing.
     pub suspicious: Suspicious,
+    /// Messages of the dialog that were to be kept and were too many.
+    pub signalling_omitted: u64,
 }
 
 /// Things that somebody else sent into a call, counted.
@@ -435,12 +493,32 @@ pub struct Participant {
     pub to: Option<Timestamp>,
 }
 
-/// A key that was pressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A key that was pressed. Which one, no log shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Digit {
     pub by: Side,
     pub at: Timestamp,
     pub key: char,
+}
+
+impl fmt::Debug for Digit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a key of the {} at {}", self.by, self.at)
+    }
+}
+
+/// One SIP message as it was seen.
+#[derive(Clone)]
+pub struct SignallingMessage {
+    pub at: Timestamp,
+    pub flow: Flow,
+    pub bytes: Box<[u8]>,
+}
+
+impl fmt::Debug for SignallingMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes of SIP at {}", self.bytes.len(), self.at)
+    }
 }
 
 /// One RTP stream of a call, in numbers.
@@ -474,6 +552,8 @@ pub struct StreamReport {
     pub hidden: Option<Hidden>,
     /// Packets with a tag that no key makes: somebody else's, or damaged. In no other number here.
     pub auth_failed: u64,
+    /// Packets that lay in pauses, at least in part.
+    pub paused: u64,
 }
 
 /// Encrypted media that could not be opened.

@@ -4,6 +4,7 @@
 //! ([`plan::MediaPlan`]); [`media`] follows RTP and puts it on timelines. What happens goes to a [`Sink`]; the engine does not
 //! know who listens. Time comes in with packets: a capture replayed at any speed gives the same events.
 
+pub mod control;
 pub mod event;
 pub mod interactions;
 pub mod media;
@@ -16,11 +17,13 @@ mod timer;
 
 use std::sync::Arc;
 
+use self::control::{ControlOutcome, ControlRequest};
 use self::event::{CallEnd, EndReason, Event, Sink, Suspicious};
 use self::media::{Media, MediaCounters, MediaLimits, Rtcp};
 use self::plan::CallKey;
 use self::signalling::{
-    Order, Orders, Sensor, Signalling, SignallingCounters, SignallingEnd, SignallingLimits,
+    KeySource, Order, Orders, Sensor, Signalling, SignallingCounters, SignallingEnd,
+    SignallingLimits,
 };
 use self::streams::{SipStreams, StreamCounters, StreamLimits, StreamMessage};
 use crate::base::{Flow, Timestamp};
@@ -177,6 +180,27 @@ impl Engine {
         core.into_iter().chain(self.wire.next_timeout()).min()
     }
 
+    /// Does what somebody asks about the recording of calls in progress, from `at` on or from the newest packet, whichever is
+    /// later: nothing that lies behind it has been handed on.
+    pub fn control(
+        &mut self,
+        request: &ControlRequest,
+        at: Timestamp,
+        sink: &mut impl Sink,
+    ) -> ControlOutcome {
+        let core = &mut self.core;
+        let at = at.max(core.now);
+        core.settle(core.now, sink);
+        let mut orders = Orders::new();
+        let media = &core.media;
+        let outcome = core
+            .signalling
+            .control(request, at, |call| media.start(call), &mut orders);
+        core.obey(orders, sink);
+        core.next = core.earliest().unwrap_or(Timestamp::MAX);
+        outcome
+    }
+
     /// Ends all calls.
     pub fn finish(&mut self, reason: EndReason, sink: &mut impl Sink) {
         let core = &mut self.core;
@@ -241,11 +265,22 @@ impl Core {
 
     /// Has media take in what has come, and fires what that makes due.
     fn settle(&mut self, time: Timestamp, sink: &mut impl Sink) {
-        self.media.settle(sink);
+        self.settle_media(sink);
         self.link_by_audio(sink);
-        self.note_deadline(self.media.next_timeout());
+        self.next = self.earliest().unwrap_or(Timestamp::MAX);
         if time >= self.next {
             self.fire(time, sink);
+        }
+    }
+
+    /// Has media take in what has come. A key that it hears may be an order, which comes before the packets behind it.
+    fn settle_media(&mut self, sink: &mut impl Sink) {
+        loop {
+            self.media.settle(sink);
+            if !self.media.has_pressed() {
+                return;
+            }
+            self.hear_keys(sink);
         }
     }
 
@@ -253,7 +288,7 @@ impl Core {
     /// different moments, do the same.
     #[cold]
     fn fire(&mut self, now: Timestamp, sink: &mut impl Sink) {
-        self.media.settle(sink);
+        self.settle_media(sink);
         while let Some(at) = self.earliest().filter(|&at| at <= now) {
             let mut orders = Orders::new();
             let media = &self.media;
@@ -308,9 +343,11 @@ impl Core {
     #[inline]
     fn handle_datagram(&mut self, datagram: &Datagram<'_>, sink: &mut impl Sink) {
         if let Some(rtp) = RtpPacket::parse(datagram.payload) {
+            if self.media.is_full_for(datagram.payload.len()) {
+                self.settle(datagram.time, sink);
+            }
             self.media
-                .handle_rtp(datagram.time, &datagram.flow, &rtp, datagram.payload, sink);
-            self.note_deadline(self.media.next_timeout());
+                .handle_rtp(datagram.time, &datagram.flow, &rtp, datagram.payload);
         } else {
             self.handle_other_datagram(datagram, sink);
         }
@@ -323,13 +360,8 @@ impl Core {
         } else if is_rtcp(datagram.payload) {
             self.settle(datagram.time, sink);
             self.handle_rtcp(datagram);
-        } else if self.media.handle_sealed_rtp(
-            datagram.time,
-            &datagram.flow,
-            datagram.payload,
-            sink,
-        ) {
-            self.note_deadline(self.media.next_timeout());
+        } else if self.hear_sealed(datagram, sink) {
+            self.settle(datagram.time, sink);
         } else {
             self.counters.other_datagrams += 1;
             if rtp::zrtp_secures(datagram.payload) {
@@ -337,6 +369,18 @@ impl Core {
                 self.media.note_zrtp(&datagram.flow);
             }
         }
+    }
+
+    /// Whether it is RTP whose padding cannot be seen, since it is encrypted.
+    fn hear_sealed(&mut self, datagram: &Datagram<'_>, sink: &mut impl Sink) -> bool {
+        if RtpPacket::parse_sealed(datagram.payload).is_none() {
+            return false;
+        }
+        // What came before it may be what tells of its stream.
+        self.settle(datagram.time, sink);
+        let (time, flow) = (datagram.time, &datagram.flow);
+        self.media
+            .handle_sealed_rtp(time, flow, datagram.payload, sink)
     }
 
     fn handle_rtcp(&mut self, datagram: &Datagram<'_>) {
@@ -373,10 +417,27 @@ impl Core {
         for order in orders {
             match order {
                 Order::Tell(call, info) => sink.event(Event::Call { call, info }),
-                Order::Plan(plan) => self.media.handle_plan(*plan, sink),
+                Order::Plan(plan) => {
+                    self.media.handle_plan(*plan, sink);
+                    if self.media.has_pressed() {
+                        self.hear_keys(sink);
+                    }
+                }
+                Order::Keep(call, message) => sink.event(Event::Signalling { call, message }),
                 Order::End(end) => self.end_call(*end, sink),
             }
         }
+    }
+
+    /// Keys that media heard may ask for something.
+    #[cold]
+    fn hear_keys(&mut self, sink: &mut impl Sink) {
+        let mut orders = Orders::new();
+        for (call, digit) in self.media.take_pressed() {
+            self.signalling
+                .press(call, digit, KeySource::Media, &mut orders);
+        }
+        self.obey(orders, sink);
     }
 
     fn end_call(&mut self, end: SignallingEnd, sink: &mut impl Sink) {
@@ -389,8 +450,7 @@ impl Core {
         let answered = end.info.answered_at.is_some();
         let media = self.media.end_call(end.call, pad_to, answered, sink);
         let media = media.unwrap_or_else(|| media::MediaEnd::nothing(answered));
-        let mut digits = media.digits;
-        digits.extend(end.digits);
+        let mut digits = end.digits;
         digits.sort_by_key(|digit| digit.at);
         sink.event(Event::Ended(Box::new(CallEnd {
             call: end.call,
@@ -408,11 +468,13 @@ impl Core {
                 requests: end.suspicious_requests,
                 media_packets: media.suspicious_packets,
             },
+            signalling_omitted: end.signalling_omitted,
         })));
     }
 
     fn finish(&mut self, reason: EndReason, sink: &mut impl Sink) {
-        self.media.settle(sink);
+        self.settle_media(sink);
+        self.link_by_audio(sink);
         let mut orders = Orders::new();
         self.signalling.finish(self.now, reason, &mut orders);
         self.obey(orders, sink);

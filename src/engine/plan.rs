@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::control::PauseSpan;
 use crate::base::{Endpoint, PerSide, Timestamp, Vantage};
 use crate::codec::PayloadFormat;
 use crate::rtp::SrtpKey;
@@ -29,6 +30,8 @@ pub struct MediaPlan {
     pub since: Timestamp,
     /// Whether a wideband codec is among what both sides can speak: the recording is then kept at 16 kHz.
     pub wideband: bool,
+    /// Spans of time in which nothing is put on the timeline, in their order; the last may have no end yet.
+    pub pauses: Vec<PauseSpan>,
 }
 
 /// What one side said of itself in SDP.

@@ -85,6 +85,7 @@ impl Exits {
 
 fn has_raw(ready: &Ready) -> bool {
     ready
+        .done
         .finished
         .iter()
         .any(|finished| finished.part.raw().is_some())
@@ -127,7 +128,7 @@ fn work(
         let Ok(mut ready) = next else { return };
         if afterwards.stop.load(Ordering::Relaxed) {
             RawCounters::add(&settings.raw.calls_not_decoded, 1);
-        } else if let Err(error) = decode(&mut ready.finished, &settings.raw, afterwards) {
+        } else if let Err(error) = decode(&mut ready.done.finished, &settings.raw, afterwards) {
             tracing::error!(%error, "what was kept raw of a call stays undecoded");
         }
         if commits.send(ready).is_err() {

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use super::legs::Legs;
-use super::recording::Finished;
+use super::recording::{Done, Finished};
 use super::{RecorderCounters, Settings};
 use crate::base::{TenantId, Timestamp};
 use crate::engine::event::{CallEnd, Disposition};
@@ -18,7 +18,7 @@ const BATCH: usize = 512;
 pub struct Ready {
     pub end: Box<CallEnd>,
     pub start: Option<Timestamp>,
-    pub finished: Vec<Finished>,
+    pub done: Done,
 }
 
 /// What became of a call, for each tenant that owns it.
@@ -83,13 +83,13 @@ fn commit_batch(
             tenant,
             part,
             sidecar,
-        } in ready.finished
+        } in ready.done.finished
         {
             let bytes = sidecar.to_bytes();
             sidecars.push((tenant, parts.len(), sidecar));
             parts.push((part, bytes));
         }
-        calls.push((ready.end, ready.start, sidecars));
+        calls.push((ready.end, ready.start, sidecars, ready.done.discarded));
     }
     let failed = commit(&settings.layout, &parts);
     for (_, error) in &failed {
@@ -102,9 +102,9 @@ fn commit_batch(
     );
     calls
         .into_iter()
-        .map(|(end, start, sidecars)| {
+        .map(|(end, start, sidecars, discarded)| {
             let is_safe = |n: usize| !failed.iter().any(|(other, _)| *other == n);
-            let recordings = outcomes(&end, start.is_some(), sidecars, &parts, is_safe);
+            let recordings = outcomes(&end, start.is_some(), sidecars, &discarded, &parts, is_safe);
             CallOutcome {
                 end,
                 start,
@@ -119,6 +119,7 @@ fn outcomes(
     end: &CallEnd,
     has_begun: bool,
     mut sidecars: Vec<(TenantId, usize, Sidecar)>,
+    discarded: &[(TenantId, Disposition)],
     parts: &[(PartFile, Vec<u8>)],
     is_safe: impl Fn(usize) -> bool,
 ) -> Vec<RecordingOutcome> {
@@ -131,7 +132,9 @@ fn outcomes(
             let recording = found
                 .map(|at| sidecars.swap_remove(at))
                 .filter(|(_, n, _)| is_safe(*n));
-            let disposition = match (&owner.refusal, &recording, end.disposition) {
+            let reason = discarded.iter().find(|(tenant, _)| *tenant == owner.tenant);
+            let refusal = owner.refusal.or(reason.map(|(_, reason)| *reason));
+            let disposition = match (&refusal, &recording, end.disposition) {
                 (Some(refusal), ..) => *refusal,
                 (None, Some((.., sidecar)), _) if sidecar.is_kept_raw() => Disposition::KeptRaw,
                 (None, Some(_), _) => Disposition::Recorded,

@@ -69,12 +69,7 @@ impl Decoded {
         sidecar.samples = after;
         let mut segments = std::mem::take(&mut sidecar.segments);
         for side in Side::BOTH {
-            segments.push(SegmentRecord {
-                side,
-                from: before,
-                to: after,
-                cause: Cause::NoMedia,
-            });
+            segments.push(SegmentRecord::new(side, before, after, Cause::NoMedia));
         }
         let mut told = Vec::with_capacity(segments.len());
         for segment in segments {
@@ -96,10 +91,10 @@ impl Decoded {
         let is_undecoded = segment.cause == Cause::Undecoded;
         for rest in without(segment.from..segment.to, &self.decoded[segment.side]) {
             let piece = |range: Range<u64>, cause| SegmentRecord {
-                side: segment.side,
                 from: range.start,
                 to: range.end,
                 cause,
+                ..segment.clone()
             };
             if !is_undecoded {
                 told.push(piece(rest, segment.cause));
@@ -557,12 +552,7 @@ mod tests {
     use super::*;
 
     fn segment(from: u64, to: u64, cause: Cause) -> SegmentRecord {
-        SegmentRecord {
-            side: Side::Caller,
-            from,
-            to,
-            cause,
-        }
+        SegmentRecord::new(Side::Caller, from, to, cause)
     }
 
     fn told(decoded: &Decoded, segments: Vec<SegmentRecord>) -> Vec<(u64, u64, Cause)> {

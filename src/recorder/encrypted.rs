@@ -20,7 +20,7 @@ pub fn mark(segments: Vec<SegmentRecord>, side: Side, span: Range<u64>) -> Vec<S
             from,
             to,
             cause,
-            ..segment
+            ..segment.clone()
         };
         marked.push(part(segment.from, from, segment.cause));
         marked.push(part(from, to, Cause::Encrypted));
@@ -36,12 +36,7 @@ mod tests {
 
     #[test]
     fn only_the_silence_of_that_side_and_time_is_marked() {
-        let segment = |side, from, to, cause| SegmentRecord {
-            side,
-            from,
-            to,
-            cause,
-        };
+        let segment = SegmentRecord::new;
         let (caller, callee) = (Side::Caller, Side::Callee);
         let before = vec![
             segment(caller, 0, 100, Cause::NoMedia),

@@ -13,6 +13,7 @@ mod easel;
 mod encrypted;
 mod legs;
 mod outputs;
+mod pauses;
 mod raw;
 #[cfg(test)]
 mod raw_tests;
@@ -20,6 +21,7 @@ mod record;
 mod recording;
 mod recovery;
 mod segments;
+mod signalling;
 #[cfg(test)]
 mod tests;
 mod track;
@@ -62,6 +64,8 @@ pub struct Settings {
     pub raw: Arc<RawCounters>,
     /// Who decodes what was kept raw, when a call is over.
     pub afterwards: Option<Afterwards>,
+    /// Bytes of messages that wait for the end of their calls.
+    pub signalling_bytes: Arc<AtomicU64>,
 }
 
 /// What was counted of audio that is not decoded here, by name. Monotonic.
@@ -236,7 +240,7 @@ impl Recorder {
                 block.dropped_before = self.dropped.remove(&call).unwrap_or(0)
             }
             Event::Ended(end) => end.dropped_before = self.dropped.remove(&call).unwrap_or(0),
-            Event::Call { .. } | Event::Recording { .. } => {}
+            Event::Call { .. } | Event::Recording { .. } | Event::Signalling { .. } => {}
         }
     }
 }

@@ -5,12 +5,13 @@ use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
+use super::record::Facts;
 use super::recording::{Output, Recording, Trouble};
-use super::{Settings, record};
+use super::{Settings, pauses, record};
 use crate::base::{RecordingId, TenantId};
 use crate::engine::event::CallInfo;
 use crate::rtp::samples_between;
-use crate::storage::{Error, Kind, PartFile, RecordingName};
+use crate::storage::{Error, Kind, PartFile, RecordingName, Sidecar};
 
 impl Recording {
     /// Opens the files that should be there and are not.
@@ -46,9 +47,10 @@ impl Recording {
                 info.recording_id(output.tenant, self.start),
                 self.start,
             );
-            let opened = PartFile::create(&settings.layout, name).and_then(|part| {
+            let kind = kind_for(info, output.tenant);
+            let opened = PartFile::create(&settings.layout, name, kind).and_then(|part| {
                 part.write_at(&facts.format.header(0), 0)?;
-                let mut sidecar = record::sidecar(&facts, info, output.tenant, &name, None);
+                let mut sidecar = interim(&facts, info, output.tenant, &name);
                 sidecar.raw.clone_from(&raw);
                 record::write_interim(&settings.layout, &name, &sidecar)?;
                 Ok(part)
@@ -72,11 +74,16 @@ impl Recording {
     }
 
     /// Writes what is known of the call beside each of its files.
-    pub(super) fn write_interims(&self, info: &CallInfo, settings: &Settings) -> Result<(), Error> {
+    pub(super) fn write_interims(
+        &mut self,
+        info: &CallInfo,
+        settings: &Settings,
+    ) -> Result<(), Error> {
         let facts = self.facts(settings);
-        for output in &self.outputs {
-            if let Some(part) = &output.part {
-                let mut sidecar = record::sidecar(&facts, info, output.tenant, &part.name, None);
+        for output in &mut self.outputs {
+            if let Some(part) = &mut output.part {
+                part.become_kind(&settings.layout, kind_for(info, output.tenant))?;
+                let mut sidecar = interim(&facts, info, output.tenant, &part.name);
                 sidecar.raw = self.raw.as_ref().map(|raw| raw.record.clone());
                 record::write_interim(&settings.layout, &part.name, &sidecar)?;
             }
@@ -102,7 +109,7 @@ impl Recording {
             .collect();
         for tenant in newcomers {
             let id = info.recording_id(tenant, self.start);
-            self.admit(tenant, id, owns, settings)?;
+            self.admit(tenant, id, kind_for(info, tenant), owns, settings)?;
         }
         for output in self.outputs.iter().filter(|output| !owns(output.tenant)) {
             if let Some(part) = &output.part {
@@ -127,6 +134,7 @@ impl Recording {
         &mut self,
         tenant: TenantId,
         id: RecordingId,
+        kind: Kind,
         owns: impl Fn(TenantId) -> bool,
         settings: &Settings,
     ) -> Result<(), Error> {
@@ -134,7 +142,7 @@ impl Recording {
         if let Some(output) = self.outputs.iter_mut().find(|output| !owns(output.tenant)) {
             if let Some(part) = &mut output.part {
                 let before = settings.layout.path(&part.name, Kind::SidecarPart);
-                part.move_to(&settings.layout, name)?;
+                part.move_to(&settings.layout, name, kind)?;
                 // It is written anew beside the moved file.
                 let _ = std::fs::remove_file(before);
             }
@@ -142,7 +150,7 @@ impl Recording {
             return Ok(());
         }
         let part = match self.outputs.iter().find_map(|output| output.part.as_ref()) {
-            Some(original) => Some(original.copy_to(&settings.layout, name)?),
+            Some(original) => Some(original.copy_to(&settings.layout, name, kind)?),
             None => None,
         };
         self.outputs.push(Output {
@@ -152,6 +160,22 @@ impl Recording {
         });
         Ok(())
     }
+}
+
+/// On demand a file is held back, by its name too: nothing takes it for a recording before somebody asked for it.
+fn kind_for(info: &CallInfo, tenant: TenantId) -> Kind {
+    let owner = info.owners.iter().find(|owner| owner.tenant == tenant);
+    match owner.and_then(|owner| owner.pending) {
+        Some(_) => Kind::AudioHeld,
+        None => Kind::AudioPart,
+    }
+}
+
+/// The sidecar of a file while its call lasts.
+fn interim(facts: &Facts, info: &CallInfo, tenant: TenantId, name: &RecordingName) -> Sidecar {
+    let mut sidecar = record::sidecar(facts, info, tenant, name, None);
+    pauses::describe(&mut sidecar, info, tenant, facts, None);
+    sidecar
 }
 
 fn low_on_space(settings: &Settings) -> Error {

@@ -326,6 +326,7 @@ fn an_unnamed_payload_type_beside_speech_makes_no_raw_call() {
         srtp: None,
         auth_failed: 0,
         hidden: None,
+        paused: 0,
     });
     all.push(Event::Ended(ended));
     let outcome = record(&settings(folder.path()), all);

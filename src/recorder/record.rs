@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::conversation;
 use super::encrypted;
+use super::pauses;
 use super::segments::Spans;
 use super::track::Track;
 use crate::base::{PerSide, SYSTEM_TENANT, Side, TenantId, Timestamp, Vantage};
+use crate::directory::Digits;
 use crate::engine::event::{CallEnd, CallInfo, Party, StreamReport, Transfer};
 use crate::rtp::samples_between;
 use crate::storage::{
@@ -23,6 +25,9 @@ pub struct Facts {
     pub interfaces: Arc<[Arc<str>]>,
 }
 
+/// What is listed in place of a key: none of a telephone has this name.
+const MASKED_KEY: char = 'x';
+
 /// The sidecar of one tenant's file: while the call lasts (`end` is `None`), or of the whole call. Segments are added by
 /// [`describe_timeline`].
 pub fn sidecar(
@@ -35,6 +40,7 @@ pub fn sidecar(
     let owner = info.owners.iter().find(|owner| owner.tenant == tenant);
     let own = |side: Side| owner.is_some_and(|owner| owner.sides[side]);
     let samples = end.map_or(0, |end| end.length_samples);
+    let masked = owner.is_none_or(|owner| owner.recording.digits == Digits::Mask);
     let audio = name.relative(Kind::Audio);
     Sidecar {
         version: SIDECAR_VERSION,
@@ -77,7 +83,7 @@ pub fn sidecar(
             let record = |digit: &crate::engine::event::Digit| DigitRecord {
                 side: digit.by,
                 at: digit.at.to_string(),
-                key: digit.key,
+                key: if masked { MASKED_KEY } else { digit.key },
             };
             end.digits.iter().map(record).collect()
         }),
@@ -86,6 +92,13 @@ pub fn sidecar(
         links: conversation::links(info, tenant),
         participants: conversation::participants(info, tenant, end),
         suspicious: end.map_or_else(Vec::new, |end| conversation::suspicions(&end.suspicious)),
+        control: pauses::control_records(info, tenant),
+        paused_ms: 0,
+        digits_masked: masked,
+        pending: owner
+            .and_then(|owner| owner.pending)
+            .map(|reason| reason.code().to_owned()),
+        signalling: None,
     }
 }
 
@@ -102,8 +115,34 @@ fn transfer_record(transfer: &Transfer) -> TransferRecord {
 pub fn attribution(info: &CallInfo, tenant: TenantId) -> AttributionRecord {
     AttributionRecord {
         verdict: info.attribution.verdict.name().to_owned(),
-        reasons: serde_json::to_value(info.attribution.seen_by(tenant)).unwrap_or_default(),
+        reasons: reasons(info, tenant),
     }
+}
+
+/// The directory's reasons, and beside them which policy decided, and what was asked about the recording.
+fn reasons(info: &CallInfo, tenant: TenantId) -> serde_json::Value {
+    let mut reasons = serde_json::to_value(info.attribution.seen_by(tenant)).unwrap_or_default();
+    let Some(object) = reasons.as_object_mut() else {
+        return reasons;
+    };
+    let owner = info.owners.iter().find(|owner| owner.tenant == tenant);
+    if let Some(decision) = owner.and_then(|owner| owner.decision.as_ref()) {
+        let extension = decision.extension.as_ref();
+        let decided_by = extension.map_or_else(
+            || "tenant".to_owned(),
+            |(side, extension)| format!("extension {extension} of the {side}"),
+        );
+        object.insert(
+            "policy".into(),
+            serde_json::json!({ "policy": decision.policy.text(), "of": decided_by }),
+        );
+    }
+    let control = pauses::control_records(info, tenant);
+    if !control.is_empty() {
+        let control = serde_json::to_value(control).unwrap_or_default();
+        object.insert("control".into(), control);
+    }
+    reasons
 }
 
 /// `span0`, `span0 vlan 10.20`, or `span0 vlan 10 tunnel erspan:7/vxlan:5001`.
@@ -165,6 +204,7 @@ fn stream_record(stream: &StreamReport, sample_rate_hz: u32) -> StreamRecord {
         srtp: stream.srtp.map(|suite| suite.name().to_owned()),
         encrypted: stream.hidden.map(|hidden| hidden.why.code().to_owned()),
         auth_failed: stream.auth_failed,
+        paused: stream.paused,
     }
 }
 
@@ -192,12 +232,11 @@ pub fn describe_timeline(
             segments = encrypted::mark(segments, stream.side, span);
         }
     }
-    segments.extend(end.holds.iter().map(|hold| SegmentRecord {
-        side: hold.by,
-        from: place(hold.from),
-        to: place(hold.to),
-        cause: Cause::Hold,
-    }));
+    segments.extend(
+        end.holds
+            .iter()
+            .map(|hold| SegmentRecord::new(hold.by, place(hold.from), place(hold.to), Cause::Hold)),
+    );
     segments.retain(|segment| segment.from < segment.to);
     segments.sort_by_key(|segment| (segment.from, segment.side));
     sidecar.segments = segments;
@@ -213,12 +252,8 @@ pub fn withhold(sidecar: &mut Sidecar, until: Option<i64>, length_samples: u64) 
     }
     sidecar.segments.retain(|segment| segment.from < segment.to);
     for side in Side::BOTH {
-        sidecar.segments.push(SegmentRecord {
-            side,
-            from: until,
-            to: length_samples,
-            cause: Cause::NotOwned,
-        });
+        let not_owned = SegmentRecord::new(side, until, length_samples, Cause::NotOwned);
+        sidecar.segments.push(not_owned);
     }
     let start = Timestamp::from_nanos(sidecar.started_at_ns);
     let rate = u64::from(sidecar.sample_rate_hz.max(1));
@@ -237,12 +272,19 @@ pub fn write_interim(
     sidecar: &Sidecar,
 ) -> Result<(), Error> {
     let path = layout.path(name, Kind::SidecarPart);
-    std::fs::write(&path, sidecar.to_bytes()).map_err(Error::io("write", &path))
+    let fresh = path.with_extension("part.new");
+    std::fs::write(&fresh, sidecar.to_bytes()).map_err(Error::io("write", &fresh))?;
+    std::fs::rename(&fresh, &path).map_err(Error::io("rename", &fresh))
 }
 
 /// Takes away the unfinished files of a tenant whose call it turned out not to be.
 pub fn remove(layout: &Layout, name: &RecordingName) {
-    for kind in [Kind::AudioPart, Kind::SidecarPart, Kind::RawPart] {
+    for kind in [
+        Kind::AudioPart,
+        Kind::AudioHeld,
+        Kind::SidecarPart,
+        Kind::RawPart,
+    ] {
         // What cannot be removed is found by the next start's recovery.
         let _ = std::fs::remove_file(layout.path(name, kind));
     }

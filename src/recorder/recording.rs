@@ -6,17 +6,20 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::Settings;
 use super::canvas::{Canvas, Rest, silence};
 use super::easel::Easel;
 use super::raw::Raw;
 use super::record::{self, Facts};
 use super::segments::{Span, Spans};
+use super::signalling::Messages;
 use super::track::{Drawing, Losses, Track};
+use super::{Settings, pauses};
 use crate::base::{PerSide, Side, TenantId, Timestamp};
 use crate::codec::{Codec, PayloadFormat};
-use crate::engine::event::{BLOCK, Block, CallEnd, CallInfo, Piece};
-use crate::storage::{Cause, Error, PartFile, SampleFormat, Sidecar, WavFormat};
+use crate::engine::event::{BLOCK, Block, CallEnd, CallInfo, Disposition, Piece};
+use crate::storage::{
+    Cause, Error, Kind, PartFile, SampleFormat, Sidecar, SignallingRecord, WavFormat,
+};
 
 /// The timeline of a call, and the files it goes to: one for each tenant that owns the call.
 #[derive(Debug)]
@@ -56,6 +59,14 @@ pub struct Finished {
     pub tenant: TenantId,
     pub part: PartFile,
     pub sidecar: Sidecar,
+}
+
+/// The files of a call that is over.
+#[derive(Default)]
+pub struct Done {
+    pub finished: Vec<Finished>,
+    /// Whose were thrown away, and why.
+    pub discarded: Vec<(TenantId, Disposition)>,
 }
 
 /// What became of writing a block.
@@ -442,12 +453,13 @@ impl Recording {
         mut self,
         end: &CallEnd,
         info: &Arc<CallInfo>,
+        messages: &Messages,
         settings: &Settings,
         easel: &mut Easel,
-    ) -> (Vec<Finished>, Trouble) {
+    ) -> (Done, Trouble) {
         let mut trouble = Trouble::default();
         let Some(format) = self.format else {
-            return (Vec::new(), trouble);
+            return (Done::default(), trouble);
         };
         easel.mount(self.rest.take(), self.canvas_frames());
         if let Some(canvas) = &easel.canvas {
@@ -464,9 +476,16 @@ impl Recording {
             track.silent(end.length_samples as i64, track.cause_at_end());
         }
         let facts = self.facts(settings);
-        let mut finished = Vec::new();
+        let mut done = Done::default();
         for output in std::mem::take(&mut self.outputs) {
-            let Some(part) = output.part else { continue };
+            let Some(mut part) = output.part else {
+                continue;
+            };
+            if let Some(reason) = discard(info, output.tenant, end, &facts) {
+                record::remove(&settings.layout, &part.name);
+                done.discarded.push((output.tenant, reason));
+                continue;
+            }
             let sized = part
                 .set_len(format.offset_of(end.length_samples))
                 .and_then(|()| part.write_at(&format.header(end.length_samples), 0));
@@ -474,15 +493,23 @@ impl Recording {
             let mut sidecar = record::sidecar(&facts, info, output.tenant, &part.name, Some(end));
             record::describe_timeline(&mut sidecar, &self.tracks, &self.outages, end, &facts);
             record::withhold(&mut sidecar, output.until, end.length_samples);
+            pauses::describe(
+                &mut sidecar,
+                info,
+                output.tenant,
+                &facts,
+                Some(end.length_samples),
+            );
             sidecar.packets_dropped = self.packets_dropped + self.losses().total();
             sidecar.raw = self.raw_record(&part);
-            finished.push(Finished {
+            add_signalling(&mut part, &mut sidecar, info, messages, end);
+            done.finished.push(Finished {
                 tenant: output.tenant,
                 part,
                 sidecar,
             });
         }
-        (finished, trouble)
+        (done, trouble)
     }
 
     pub fn start(&self) -> Timestamp {
@@ -517,6 +544,42 @@ impl Trouble {
 
     fn join(&mut self, other: Trouble) {
         self.note(other.error.map_or(Ok(()), Err));
+    }
+}
+
+/// Why a tenant's file of a call that is over is not to be kept.
+fn discard(info: &CallInfo, tenant: TenantId, end: &CallEnd, facts: &Facts) -> Option<Disposition> {
+    let owner = info.owners.iter().find(|owner| owner.tenant == tenant)?;
+    let shortest =
+        u64::from(owner.recording.minimum_seconds) * u64::from(facts.format.sample_rate_hz);
+    let too_short = (end.length_samples < shortest).then_some(Disposition::TooShort);
+    owner.refusal.or(owner.pending).or(too_short)
+}
+
+/// The messages of the dialog, for a tenant that keeps them.
+fn add_signalling(
+    part: &mut PartFile,
+    sidecar: &mut Sidecar,
+    info: &CallInfo,
+    messages: &Messages,
+    end: &CallEnd,
+) {
+    let owners = info.owners.iter();
+    let Some(owner) = owners
+        .filter(|owner| owner.recording.signalling)
+        .find(|owner| owner.tenant == sidecar.tenant_id)
+    else {
+        return;
+    };
+    if let Some(capture) = messages.capture(info, owner.recording.digits) {
+        let path = part.name.relative(Kind::Signalling);
+        sidecar.signalling = Some(SignallingRecord {
+            file: path.rsplit('/').next().unwrap_or_default().to_owned(),
+            messages: capture.messages,
+            size_bytes: capture.bytes.len() as u64,
+            omitted: capture.omitted + end.signalling_omitted,
+        });
+        part.signalling = Some(capture.bytes);
     }
 }
 

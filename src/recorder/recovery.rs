@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Settings, raw, record};
+use super::{Settings, pauses, raw, record};
 use crate::base::Timestamp;
 use crate::storage::{
     Error, Kind, Layout, PartFile, RAW_HEADER_LEN, RawRecord, RecordingName, Sidecar, WavInfo,
@@ -16,6 +16,8 @@ pub struct Recovered {
     pub recordings: Vec<(Box<Sidecar>, String)>,
     /// Files without a sample in them, or without an audio file: taken away.
     pub empty: u64,
+    /// Calls recorded on demand for which nobody had asked: thrown away.
+    pub not_kept: u64,
     pub failed: Vec<Error>,
 }
 
@@ -49,14 +51,24 @@ pub fn recover(settings: &Settings) -> Recovered {
             }
             Kind::RawPart
                 if !layout.path(&name, Kind::AudioPart).exists()
+                    && !layout.path(&name, Kind::AudioHeld).exists()
                     && !layout.path(&name, Kind::Audio).exists() =>
             {
                 recovered.failed.push(orphan(layout, &name));
             }
-            Kind::SidecarPart if !layout.path(&name, Kind::AudioPart).exists() => {
+            Kind::SidecarPart
+                if !layout.path(&name, Kind::AudioPart).exists()
+                    && !layout.path(&name, Kind::AudioHeld).exists() =>
+            {
                 recovered.empty += 1;
                 let _ = std::fs::remove_file(layout.path(&name, kind));
             }
+            // Nobody had asked for it.
+            Kind::AudioHeld => {
+                recovered.not_kept += 1;
+                record::remove(layout, &name);
+            }
+            Kind::SignallingPart => _ = std::fs::remove_file(layout.path(&name, kind)),
             _ => {}
         }
     }
@@ -196,6 +208,11 @@ fn sidecar_of(layout: &Layout, name: &RecordingName, info: &WavInfo) -> Sidecar 
     sidecar.sample_rate_hz = info.format.sample_rate_hz;
     sidecar.samples = info.frames;
     sidecar.size_bytes = info.format.offset_of(info.frames);
+    // A pause that lasted when the run ended lasts to the end of what is there.
+    pauses::settle(&mut sidecar, Some(info.frames));
+    sidecar.pending = None;
+    // Written last, it may lie there and not be the whole.
+    let _ = std::fs::remove_file(layout.path(name, Kind::Signalling));
     sidecar
 }
 

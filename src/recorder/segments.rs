@@ -76,12 +76,9 @@ impl Spans {
     }
 
     pub fn records(&self, side: Side) -> impl Iterator<Item = SegmentRecord> {
-        self.spans.iter().map(move |span| SegmentRecord {
-            side,
-            from: span.from,
-            to: span.to,
-            cause: span.cause,
-        })
+        self.spans
+            .iter()
+            .map(move |span| SegmentRecord::new(side, span.from, span.to, span.cause))
     }
 }
 

@@ -38,6 +38,7 @@ pub(super) fn settings(root: &Path) -> Settings {
         raw_max_bytes: 1 << 20,
         raw: Arc::default(),
         afterwards: None,
+        signalling_bytes: Arc::default(),
     }
 }
 
@@ -56,17 +57,12 @@ pub(super) fn info(tenants: &[TenantId]) -> Arc<CallInfo> {
     });
     let owners: SmallVec<[Ownership; 2]> = tenants
         .iter()
-        .map(|&tenant| Ownership {
-            tenant,
-            tenant_name: "Some tenant".into(),
-            sides: PerSide {
+        .map(|&tenant| {
+            let sides = PerSide {
                 caller: true,
                 callee: false,
-            },
-            refusal: None,
-            interaction: InteractionId(Uuid::nil()),
-            until: None,
-            one_leg: false,
+            };
+            Ownership::new(tenant, "Some tenant".into(), sides)
         })
         .collect();
     Arc::new(CallInfo {
@@ -86,6 +82,7 @@ pub(super) fn info(tenants: &[TenantId]) -> Arc<CallInfo> {
         seed: [7; 32],
         links: Vec::new(),
         participants: Vec::new(),
+        control: Vec::new(),
     })
 }
 
@@ -137,6 +134,7 @@ pub(super) fn end(info: &Arc<CallInfo>, packets: u64) -> Box<CallEnd> {
         digits: Vec::new(),
         dropped_before: 0,
         suspicious: Suspicious::default(),
+        signalling_omitted: 0,
     })
 }
 
@@ -395,8 +393,9 @@ fn a_storage_without_room_costs_audio_that_is_counted_and_nothing_else() {
     settings.storage_low.store(false, Ordering::Relaxed);
     let trouble = recording.take_block(block(1, false, &packet(30)), &info, &settings, &mut easel);
     assert!(trouble.error.is_none() && trouble.recovered);
-    let (finished, _) = recording.finish(&end(&info, 60), &info, &settings, &mut easel);
-    let sidecar = &finished[0].sidecar;
+    let messages = Default::default();
+    let (done, _) = recording.finish(&end(&info, 60), &info, &messages, &settings, &mut easel);
+    let sidecar = &done.finished[0].sidecar;
     assert_eq!(sidecar.packets_dropped, 1);
     let outages = sidecar
         .segments

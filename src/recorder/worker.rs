@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::afterwards::Exits;
 use super::commit::Ready;
 use super::easel::Easel;
-use super::recording::{Recording, Trouble};
+use super::recording::{Done, Recording, Trouble};
+use super::signalling::Messages;
 use super::track::Losses;
 use super::{Complaints, RecorderCounters, Settings};
 use crate::base::WireMap;
@@ -32,6 +33,7 @@ pub struct Worker {
 struct Call {
     info: Option<Arc<CallInfo>>,
     recording: Option<Recording>,
+    messages: Option<Messages>,
 }
 
 impl Worker {
@@ -81,6 +83,12 @@ impl Worker {
             }
             Event::Block { call, block } => self.block(call, block),
             Event::Ended(end) => self.end(end),
+            Event::Signalling { call, message } => {
+                let messages = &mut self.calls.entry(call).or_default().messages;
+                messages
+                    .get_or_insert_with(|| Messages::new(&self.settings.signalling_bytes))
+                    .push(*message);
+            }
         }
     }
 
@@ -138,21 +146,17 @@ impl Worker {
         let call = self.calls.remove(&end.call).unwrap_or_default();
         let info = end.info.clone();
         let start = call.recording.as_ref().map(Recording::start);
-        let finished = match call.recording {
+        let messages = call.messages.unwrap_or_default();
+        let done = match call.recording {
             Some(mut recording) => {
                 recording.note_dropped(end.dropped_before);
-                let (finished, trouble) =
-                    recording.finish(&end, &info, &self.settings, &mut self.easel);
+                let (done, trouble) =
+                    recording.finish(&end, &info, &messages, &self.settings, &mut self.easel);
                 self.hear(&trouble);
-                finished
+                done
             }
-            None => Vec::new(),
+            None => Done::default(),
         };
-        let ready = Ready {
-            end,
-            start,
-            finished,
-        };
-        self.exits.take(ready, &self.settings);
+        self.exits.take(Ready { end, start, done }, &self.settings);
     }
 }

@@ -53,6 +53,7 @@ fn daemon_toml(dir: &Path) -> String {
 fn tenant_toml(number: u8, extensions: u16) -> String {
     let mut text = format!(
         "[tenant]\nid = \"{}\"\nname = \"Tenant {number}\"\n\n\
+         [recording]\ndigits = \"keep\"\n\n\
          [[match]]\nnetworks = [\"10.{number}.0.0/16\", \"fd00:{number:x}::/32\"]\n",
         tenant_id(number)
     );

@@ -250,7 +250,7 @@ pub(super) fn skip_line_ends(bytes: &[u8]) -> &[u8] {
 
 /// The length of start line and headers with the empty line after them; all of it when that line is missing. The
 /// first line is not empty.
-fn head_length(bytes: &[u8]) -> usize {
+pub(super) fn head_length(bytes: &[u8]) -> usize {
     let mut from = 0;
     while let Some(rest) = bytes.get(from..) {
         let Some(length) = memchr(b'\n', rest) else {

@@ -19,6 +19,7 @@ mod message;
 mod method;
 mod multipart;
 mod name_addr;
+mod redact;
 mod scan;
 mod sdp;
 mod sdp_reader;
@@ -34,6 +35,7 @@ pub use headers::{CSeq, Privacy, Replaces, SessionId};
 pub use message::{Message, StartLine, decode_head, looks_like_sip};
 pub use method::Method;
 pub use name_addr::NameAddr;
+pub use redact::redact;
 pub use scan::unfold;
 pub use sdp::{
     Direction, Format, IceCandidate, MAX_CANDIDATES, MAX_CRYPTO, MAX_FORMATS, MAX_MEDIA, Media,

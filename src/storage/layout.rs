@@ -20,16 +20,24 @@ pub enum Kind {
     /// Packets that could not be decoded.
     Raw,
     RawPart,
+    /// Audio of a call that is recorded on demand, as long as nobody asked for it: it becomes `AudioPart` or nothing.
+    AudioHeld,
+    /// The dialog's messages, as a capture file.
+    Signalling,
+    SignallingPart,
 }
 
 impl Kind {
-    const ALL: [Kind; 6] = [
+    const ALL: [Kind; 9] = [
         Kind::AudioPart,
         Kind::SidecarPart,
         Kind::Audio,
         Kind::Sidecar,
         Kind::RawPart,
         Kind::Raw,
+        Kind::AudioHeld,
+        Kind::Signalling,
+        Kind::SignallingPart,
     ];
 
     fn extension(self) -> &'static str {
@@ -40,6 +48,9 @@ impl Kind {
             Kind::SidecarPart => "json.part",
             Kind::Raw => "rtp.pcap",
             Kind::RawPart => "rtp.pcap.part",
+            Kind::AudioHeld => "wav.held",
+            Kind::Signalling => "pcap",
+            Kind::SignallingPart => "pcap.part",
         }
     }
 }

@@ -6,6 +6,8 @@
 //! <root>/<tenant id>/<yyyy>/<mm>/<dd>/<recording id>.wav.part   the audio while the call lasts
 //! <root>/<tenant id>/<yyyy>/<mm>/<dd>/<recording id>.json.part  what is known of the call while it lasts
 //! <root>/<tenant id>/<yyyy>/<mm>/<dd>/<recording id>.rtp.pcap   packets that could not be decoded, where there are any
+//! <root>/<tenant id>/<yyyy>/<mm>/<dd>/<recording id>.wav.held   in place of .wav.part, on demand, until somebody asks for it
+//! <root>/<tenant id>/<yyyy>/<mm>/<dd>/<recording id>.pcap       the dialog's messages, where the tenant keeps them
 //! <root>/.callreel.lock                                         held by the daemon that writes here
 //! ```
 //!
@@ -26,8 +28,8 @@ pub use lock::StorageLock;
 pub use partition::{PartFile, commit, sync_all};
 pub use raw::{RAW_HEADER_LEN, RawPacket, RawReader, RawScale, raw_header};
 pub use sidecar::{
-    AttributionRecord, Cause, DigitRecord, LinkRecord, ParticipantRecord, PartyRecord, RawRecord,
-    RawState, RawStreamRecord, SIDECAR_VERSION, SegmentRecord, Sidecar, StreamRecord,
-    SuspicionRecord, TransferRecord,
+    AttributionRecord, Cause, ControlRecord, DigitRecord, LinkRecord, ParticipantRecord,
+    PartyRecord, RawRecord, RawState, RawStreamRecord, SIDECAR_VERSION, SegmentRecord, Sidecar,
+    SignallingRecord, StreamRecord, SuspicionRecord, TransferRecord,
 };
 pub use wav::{HEADER_LEN, SampleFormat, WavFormat, WavInfo, read_wav_info};

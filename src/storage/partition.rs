@@ -14,20 +14,19 @@ pub struct PartFile {
     file: File,
     path: PathBuf,
     pub name: RecordingName,
+    /// `AudioPart`, `AudioHeld` or `RawPart`.
     kind: Kind,
     /// Bytes of a file of packets, up to the end of its last whole one.
     len: u64,
     /// The packets that could not be decoded, beside the audio; they go where it goes.
     raw: Option<Box<PartFile>>,
+    /// What is committed with it as its signalling.
+    pub signalling: Option<Vec<u8>>,
 }
 
 impl PartFile {
     /// Creates the file; its folder too. A file left by a run that was broken off is begun anew.
-    pub fn create(layout: &Layout, name: RecordingName) -> Result<PartFile, Error> {
-        PartFile::create_kind(layout, name, Kind::AudioPart)
-    }
-
-    fn create_kind(layout: &Layout, name: RecordingName, kind: Kind) -> Result<PartFile, Error> {
+    pub fn create(layout: &Layout, name: RecordingName, kind: Kind) -> Result<PartFile, Error> {
         let path = layout.path(&name, kind);
         let open = || {
             File::options()
@@ -53,6 +52,7 @@ impl PartFile {
             kind,
             len: 0,
             raw: None,
+            signalling: None,
         })
     }
 
@@ -88,6 +88,7 @@ impl PartFile {
             name,
             kind,
             raw: None,
+            signalling: None,
         })
     }
 
@@ -106,7 +107,7 @@ impl PartFile {
         let raw = match &mut self.raw {
             Some(raw) => raw,
             none => {
-                let mut raw = PartFile::create_kind(layout, self.name, Kind::RawPart)?;
+                let mut raw = PartFile::create(layout, self.name, Kind::RawPart)?;
                 raw.write_at(&raw_header(), 0)?;
                 raw.len = RAW_HEADER_LEN;
                 none.insert(Box::new(raw))
@@ -182,28 +183,47 @@ impl PartFile {
             .len())
     }
 
+    /// Gives the file the name of a kind: what was held is to become a recording, or the other way round.
+    pub fn become_kind(&mut self, layout: &Layout, kind: Kind) -> Result<(), Error> {
+        if self.kind == kind {
+            return Ok(());
+        }
+        self.move_to(layout, self.name, kind)
+    }
+
     /// A second file with the same content, in another partition.
-    pub fn copy_to(&self, layout: &Layout, name: RecordingName) -> Result<PartFile, Error> {
-        let mut copy = PartFile::create_kind(layout, name, self.kind)?;
+    pub fn copy_to(
+        &self,
+        layout: &Layout,
+        name: RecordingName,
+        kind: Kind,
+    ) -> Result<PartFile, Error> {
+        let mut copy = PartFile::create(layout, name, kind)?;
         std::fs::copy(&self.path, &copy.path).map_err(Error::io("copy", &self.path))?;
         copy.len = self.len;
         if let Some(raw) = &self.raw {
-            copy.raw = Some(Box::new(raw.copy_to(layout, name)?));
+            copy.raw = Some(Box::new(raw.copy_to(layout, name, Kind::RawPart)?));
         }
         Ok(copy)
     }
 
     /// Moves the file to another tenant's partition: the answer told whose call it is.
-    pub fn move_to(&mut self, layout: &Layout, name: RecordingName) -> Result<(), Error> {
-        let path = layout.path(&name, self.kind);
+    pub fn move_to(
+        &mut self,
+        layout: &Layout,
+        name: RecordingName,
+        kind: Kind,
+    ) -> Result<(), Error> {
+        let path = layout.path(&name, kind);
         let folder = layout.folder(&name);
         std::fs::create_dir_all(&folder).map_err(Error::io("create the folder", &folder))?;
         if let Some(raw) = &mut self.raw {
-            raw.move_to(layout, name)?;
+            raw.move_to(layout, name, Kind::RawPart)?;
         }
         std::fs::rename(&self.path, &path).map_err(Error::io("move", &self.path))?;
         self.path = path;
         self.name = name;
+        self.kind = kind;
         Ok(())
     }
 }
@@ -244,8 +264,9 @@ pub fn commit(layout: &Layout, parts: &[(PartFile, Vec<u8>)]) -> Vec<(usize, Err
         if part.raw.is_some() {
             rename(layout, &part.name, Kind::RawPart, Kind::Raw)?;
         }
-        rename(layout, &part.name, Kind::AudioPart, Kind::Audio)
+        rename(layout, &part.name, part.kind, Kind::Audio)
     });
+    step(&mut |n| commit_signalling(layout, &parts[n].0));
     step(&mut |n| {
         let (part, sidecar) = &parts[n];
         let path = layout.path(&part.name, Kind::SidecarPart);
@@ -279,6 +300,18 @@ pub fn commit(layout: &Layout, parts: &[(PartFile, Vec<u8>)]) -> Vec<(usize, Err
         }
     }
     failed
+}
+
+/// The signalling lies there whole before the sidecar names it.
+fn commit_signalling(layout: &Layout, part: &PartFile) -> Result<(), Error> {
+    let Some(bytes) = &part.signalling else {
+        return Ok(());
+    };
+    let path = layout.path(&part.name, Kind::SignallingPart);
+    let mut file = File::create(&path).map_err(Error::io("create", &path))?;
+    io::Write::write_all(&mut file, bytes).map_err(Error::io("write", &path))?;
+    file.sync_data().map_err(Error::io("sync", &path))?;
+    rename(layout, &part.name, Kind::SignallingPart, Kind::Signalling)
 }
 
 fn again(error: &Error, part: &PartFile) -> Error {

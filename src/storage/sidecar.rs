@@ -75,6 +75,20 @@ pub struct Sidecar {
     /// What came of somebody who has no part in the call, and changed nothing.
     #[serde(default)]
     pub suspicious: Vec<SuspicionRecord>,
+    /// What was asked about the recording while the call lasted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub control: Vec<ControlRecord>,
+    /// Milliseconds of the timeline that lie in pauses.
+    #[serde(default)]
+    pub paused_ms: u64,
+    /// That a key was pressed is listed, and not which.
+    #[serde(default)]
+    pub digits_masked: bool,
+    /// While the call lasts: why it will not be kept, unless somebody asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signalling: Option<SignallingRecord>,
 }
 
 /// The packets whose audio could not be decoded when they came. In the file, the time of a packet is that of its place on the
@@ -133,6 +147,35 @@ pub enum RawState {
     Failed,
 }
 
+/// Something that was asked about a recording, and changed it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ControlRecord {
+    pub at: String,
+    pub at_ns: i64,
+    /// `pause`, `resume`, `stop`, `keep`.
+    pub action: String,
+    /// `header`, `recordpref`, `keys`, `request`.
+    pub by: String,
+    /// The side that asked, where one of the call's own did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub side: Option<Side>,
+    /// User, extension or number; empty for somebody of another tenant.
+    pub who: String,
+    pub why: String,
+}
+
+/// The messages of the dialog, kept beside the recording without credentials.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SignallingRecord {
+    /// Name of the capture file, in the same folder.
+    pub file: String,
+    pub messages: u64,
+    pub size_bytes: u64,
+    /// Messages that were too many or too long.
+    #[serde(default)]
+    pub omitted: u64,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PartyRecord {
     /// As signalling named the side.
@@ -161,6 +204,24 @@ pub struct SegmentRecord {
     pub from: u64,
     pub to: u64,
     pub cause: Cause,
+    /// For a pause: who asked for it, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+impl SegmentRecord {
+    pub fn new(side: Side, from: u64, to: u64, cause: Cause) -> SegmentRecord {
+        SegmentRecord {
+            side,
+            from,
+            to,
+            cause,
+            who: None,
+            why: None,
+        }
+    }
 }
 
 /// Why there is silence in a recording, or something else than was sent.
@@ -190,6 +251,8 @@ pub enum Cause {
     Concealed,
     /// The call had passed to another tenant.
     NotOwned,
+    /// Somebody asked that it be not recorded.
+    Pause,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -221,12 +284,16 @@ pub struct StreamRecord {
     /// Packets with a wrong tag, in none of the numbers above.
     #[serde(default)]
     pub auth_failed: u64,
+    /// Packets that lay in pauses, at least in part.
+    #[serde(default)]
+    pub paused: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DigitRecord {
     pub side: Side,
     pub at: String,
+    /// `x` where keys are masked.
     pub key: char,
 }
 
@@ -316,6 +383,11 @@ impl Sidecar {
             links: Vec::new(),
             participants: Vec::new(),
             suspicious: Vec::new(),
+            control: Vec::new(),
+            paused_ms: 0,
+            digits_masked: false,
+            pending: None,
+            signalling: None,
         }
     }
 

@@ -95,6 +95,7 @@ impl Sink for Heard {
                 assert!(trace.start_ns.is_none(), "a recording begins once");
                 trace.start_ns = Some(start.as_nanos());
             }
+            Event::Signalling { .. } => {}
             Event::Block { block, .. } => self.take(call, &block),
             Event::Ended(end) => {
                 let trace = self

@@ -1,5 +1,6 @@
 //! `callreel calls`: search, show and export what is in the catalog.
 
+mod control;
 mod export;
 mod filters;
 mod line;
@@ -20,7 +21,7 @@ use crate::catalog::{CallQuery, CallRecord, Catalog, MAX_PAGE};
     after_help = "Without a subcommand calls are searched: `callreel calls --from 24h --user alice`.\n\n\
 A catalog holds every call that was seen, recorded or not; the disposition says why there is no recording: \
 recorded, no_media, not_answered, encrypted, unsupported_codec, no_audio, policy_none, policy_on_demand, policy_sample, kept_raw, \
-unattributed_discarded, disk_error, overload.\n\n\
+unattributed_discarded, disk_error, overload, other_leg, too_short, do_not_record, plan_limit, paused.\n\n\
 Exit status: 0 answered, with calls or without; 1 there is no such call to show; 2 bad usage or configuration, or no \
 catalog."
 )]
@@ -41,6 +42,8 @@ enum Command {
     Show(show::Args),
     /// Write calls as CSV or JSON Lines.
     Export(export::Args),
+    /// Pause, resume, stop or keep the recording of a call in progress.
+    Control(control::Args),
 }
 
 #[derive(Debug, PartialEq, clap::Args)]
@@ -68,6 +71,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         Ok(store) => store,
         Err(exit) => return Ok(exit),
     };
+    if let Some(Command::Control(args)) = &args.command {
+        return control::run(args, &store);
+    }
     block_on(async {
         let catalog = store.catalog().await?;
         let done = match args.command {
@@ -75,6 +81,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             Some(Command::Search(search_args)) => search(&search_args, &store, &catalog).await,
             Some(Command::Show(args)) => show::run(&args, &store, &catalog).await,
             Some(Command::Export(args)) => export::run(&args, &store, &catalog).await,
+            Some(Command::Control(args)) => control::run(&args, &store),
         };
         catalog.close().await;
         done

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::base::Timestamp;
 use crate::daemon::announce::Announcer;
 use crate::daemon::state::{EngineSnapshot, State, locked};
+use crate::daemon::steering::Asks;
 use crate::directory::Directory;
 use crate::engine::event::EndReason;
 use crate::engine::{Engine, EngineSettings};
@@ -27,6 +28,8 @@ pub struct Session {
     next_telling: Instant,
     /// Secrets of TLS sessions, as the key log gets them.
     secrets: Option<Receiver<Vec<LoggedSecret>>>,
+    /// What is asked of calls in progress.
+    asks: Option<Asks>,
 }
 
 impl Session {
@@ -35,6 +38,7 @@ impl Session {
         recorder: Recorder,
         state: Arc<State>,
         secrets: Option<Receiver<Vec<LoggedSecret>>>,
+        asks: Option<Asks>,
     ) -> std::io::Result<Session> {
         let directory = state.directory.load_full();
         Ok(Session {
@@ -44,6 +48,7 @@ impl Session {
             directory,
             next_telling: Instant::now(),
             secrets,
+            asks,
         })
     }
 
@@ -72,9 +77,18 @@ impl Session {
         for secrets in self.secrets.iter().flat_map(Receiver::try_iter) {
             self.engine.add_tls_secrets(secrets, &mut self.sink);
         }
+        self.steer();
         if now >= self.next_telling {
             self.next_telling = now + TELL_EVERY;
             self.tell();
+        }
+    }
+
+    /// Does what was asked meanwhile. From the moment it was asked on, unless packets of after it have been seen.
+    fn steer(&mut self) {
+        while let Some(ask) = self.asks.as_ref().and_then(|asks| asks.try_recv().ok()) {
+            let outcome = self.engine.control(&ask.request, ask.at, &mut self.sink);
+            ask.answer(outcome);
         }
     }
 

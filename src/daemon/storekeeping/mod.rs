@@ -91,9 +91,13 @@ pub fn survey(root: &Path) -> Survey {
         match kind {
             Kind::Audio => of_name.audio = true,
             Kind::Sidecar => of_name.sidecar = true,
-            Kind::AudioPart | Kind::SidecarPart | Kind::RawPart => of_name.part = true,
-            // It belongs to a recording that has its other files.
-            Kind::Raw => {}
+            Kind::AudioPart
+            | Kind::SidecarPart
+            | Kind::RawPart
+            | Kind::AudioHeld
+            | Kind::SignallingPart => of_name.part = true,
+            // They belong to a recording that has its other files.
+            Kind::Raw | Kind::Signalling => {}
         }
     }
     for (name, _) in found {

@@ -8,7 +8,7 @@ use super::stream::Stream;
 use super::timeline::Timeline;
 use crate::base::{Endpoint, Flow, PerSide, Side, Timestamp, Vantage};
 use crate::codec::{Codec, PayloadFormat};
-use crate::engine::event::{Digit, Disposition, Event, Sink, StreamReport};
+use crate::engine::event::{Disposition, Event, Sink, StreamReport};
 use crate::engine::plan::MediaPlan;
 
 /// A stream that is quiet for this long gives its track up to any other.
@@ -19,8 +19,6 @@ const SSRC_QUIET_NANOS: i64 = 100_000_000;
 pub const MAX_CONTESTED: usize = 10;
 /// Endpoints learned from packets, a call.
 const MAX_LEARNED: usize = 8;
-/// Digits kept of one call.
-const MAX_DIGITS: usize = 1024;
 /// Streams reported of one call; further ones are counted with the call's losses but not listed.
 pub const MAX_STREAMS: usize = 256;
 
@@ -37,12 +35,13 @@ pub struct MediaCall {
     pub departed: Vec<StreamReport>,
     pub learned: SmallVec<[(Vantage, Endpoint, Side); 2]>,
     pub heard: Heard,
-    pub digits: Vec<Digit>,
     pub block_timer_set: bool,
     /// Both sides agreed on keys between themselves.
     pub zrtp: bool,
     /// Packets from where no side said it would send, beside those of the side itself.
     pub suspicious_packets: u64,
+    /// The plan has pauses.
+    pub has_pauses: bool,
 }
 
 /// What kinds of packets came, to say why there is no recording.
@@ -52,6 +51,8 @@ pub struct Heard {
     pub undecodable: bool,
     pub encrypted: bool,
     pub other: bool,
+    /// Audio that lay in a pause.
+    pub paused: bool,
 }
 
 impl Heard {
@@ -60,6 +61,7 @@ impl Heard {
             Heard {
                 decodable: true, ..
             } => Disposition::Recorded,
+            Heard { paused: true, .. } => Disposition::Paused,
             Heard {
                 undecodable: true, ..
             } => Disposition::UnsupportedCodec,
@@ -164,6 +166,7 @@ impl MediaCall {
     pub fn new(plan: MediaPlan) -> Self {
         MediaCall {
             record: plan.record,
+            has_pauses: !plan.pauses.is_empty(),
             plan: Box::new(plan),
             timeline: None,
             tracks: PerSide::default(),
@@ -171,7 +174,6 @@ impl MediaCall {
             departed: Vec::new(),
             learned: SmallVec::new(),
             heard: Heard::default(),
-            digits: Vec::new(),
             block_timer_set: false,
             zrtp: false,
             suspicious_packets: 0,
@@ -265,11 +267,5 @@ impl MediaCall {
         }
         self.learned.push(place);
         Some(place)
-    }
-
-    pub fn press(&mut self, digit: Digit) {
-        if self.digits.len() < MAX_DIGITS {
-            self.digits.push(digit);
-        }
     }
 }

@@ -37,19 +37,15 @@ pub struct Waiting {
 }
 
 impl Media {
+    /// Whether what has come is to be settled before a packet of `len` bytes is taken.
+    #[inline]
+    pub fn is_full_for(&self, len: usize) -> bool {
+        self.group.len() >= GROUP || !self.payloads.has_room(len)
+    }
+
     /// Takes one RTP packet, read from `packet`. What it means is found out with the rest of its group: see [`Media::settle`].
     #[inline]
-    pub fn handle_rtp(
-        &mut self,
-        time: Timestamp,
-        flow: &Flow,
-        rtp: &RtpPacket<'_>,
-        packet: &[u8],
-        sink: &mut impl Sink,
-    ) {
-        if self.group.len() == GROUP || !self.payloads.has_room(packet.len()) {
-            self.settle(sink);
-        }
+    pub fn handle_rtp(&mut self, time: Timestamp, flow: &Flow, rtp: &RtpPacket<'_>, packet: &[u8]) {
         let key = StreamKey {
             flow: *flow,
             ssrc: rtp.ssrc,
@@ -97,7 +93,9 @@ impl Media {
         self.group.is_empty()
     }
 
-    /// Takes in every packet that has come. To be called before anything that asks for the state of media or tells of it.
+    /// Takes in the packets that have come; up to the one that pressed a key, if one did ([`Media::take_pressed`]), since that
+    /// may say what is to become of the others. To be called, until none is left, before anything that asks for the state of
+    /// media or tells of it.
     #[inline]
     pub fn settle(&mut self, sink: &mut impl Sink) {
         if !self.group.is_empty() {
@@ -107,16 +105,24 @@ impl Media {
 
     fn settle_group(&mut self, sink: &mut impl Sink) {
         let mut group = std::mem::take(&mut self.group);
+        let Some(chunk) = group.first().map(|first| first.seen.packet.chunk) else {
+            return;
+        };
         self.fetch(&mut group);
+        let mut taken = 0;
         for waiting in &group {
             // What the packets before it ask to be woken for comes before it, as it would have.
             self.fire(waiting.seen.time, sink);
             self.take(waiting, sink);
+            taken += 1;
+            if self.has_pressed() {
+                break;
+            }
         }
-        if let Some(first) = group.first() {
-            self.payloads.release(first.seen.packet.chunk);
+        group.drain(..taken);
+        if group.is_empty() {
+            self.payloads.release(chunk);
         }
-        group.clear();
         self.group = group;
     }
 

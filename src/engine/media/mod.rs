@@ -10,6 +10,7 @@ mod claim;
 mod contest;
 mod group;
 mod opening;
+mod pausing;
 mod payloads;
 mod placing;
 mod plans;
@@ -104,6 +105,8 @@ pub struct MediaCounters {
     pub srtcp_auth_failed: u64,
     /// Payloads whose packets were lost, and that a later packet repeated (RFC 2198).
     pub restored: u64,
+    /// Packets that lay in pauses, at least in part.
+    pub paused: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -140,6 +143,8 @@ pub struct Media {
     listening: bool,
     /// Taken after each deadline: never more than the blocks of one.
     samples: Vec<Sample>,
+    /// Keys that were pressed and not asked for yet.
+    pressed: Vec<(CallKey, Digit)>,
 }
 
 impl Media {
@@ -170,6 +175,23 @@ impl Media {
 
     pub fn next_timeout(&self) -> Option<Timestamp> {
         self.timers.next()
+    }
+
+    /// Whether keys were pressed since they were last taken.
+    #[inline]
+    pub fn has_pressed(&self) -> bool {
+        !self.pressed.is_empty()
+    }
+
+    /// Keys that were pressed since the last time, in their order. To be asked for after each packet and plan.
+    pub fn take_pressed(&mut self) -> Vec<(CallKey, Digit)> {
+        std::mem::take(&mut self.pressed)
+    }
+
+    /// Time zero of a call's timeline, once it has one.
+    pub fn start(&self, call: CallKey) -> Option<Timestamp> {
+        let call = self.calls.get(*self.by_key.get(&call)?)?;
+        call.timeline.as_ref().map(|timeline| timeline.start)
     }
 
     /// When media of `call` was last seen.
@@ -302,11 +324,12 @@ impl Media {
                 .digits
                 .collect(arrived.timestamp, self.payloads.bytes(arrived.stored))
             {
-                call.press(Digit {
+                let digit = Digit {
                     by: side,
                     at: arrived.time,
                     key,
-                });
+                };
+                self.pressed.push((call.plan.call, digit));
             }
         } else {
             stream.count_audio(arrived.time, arrived.timestamp, format.clock_rate_hz);
@@ -387,7 +410,6 @@ impl Media {
 
     /// Runs the timers that are due at `now`.
     pub fn handle_timeout(&mut self, now: Timestamp, sink: &mut impl Sink) {
-        self.settle(sink);
         self.fire(now, sink);
     }
 

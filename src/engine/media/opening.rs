@@ -206,8 +206,6 @@ impl Media {
         let Some(rtp) = RtpPacket::parse_sealed(packet) else {
             return false;
         };
-        // What came before it may be what tells of its stream.
-        self.settle(sink);
         let key = StreamKey {
             flow: *flow,
             ssrc: rtp.ssrc,

@@ -4,7 +4,7 @@ use super::call::MediaCall;
 use super::payloads::{Payloads, Stored};
 use super::stream::{Kept, Meaning, Stream};
 use super::timeline::Put;
-use super::{MediaCounters, REORDER_ALLOWANCE};
+use super::{MediaCounters, REORDER_ALLOWANCE, pausing};
 use crate::base::{Side, Timestamp};
 use crate::codec::Codec;
 use crate::codec::PayloadFormat;
@@ -142,13 +142,41 @@ pub fn position(
     }
 }
 
-/// Puts a payload where it belongs.
+/// Puts a payload where it belongs, but for what lies in a pause.
 #[inline]
 #[allow(
     clippy::too_many_arguments,
     reason = "parts of one object, borrowed apart"
 )]
 pub fn put(
+    stream: &mut Stream,
+    call: &mut MediaCall,
+    side: Side,
+    meaning: &Meaning,
+    position: i64,
+    arrived: &Arrived,
+    payloads: &mut Payloads,
+    sink: &mut impl Sink,
+    counters: &mut MediaCounters,
+) {
+    if call.has_pauses {
+        pausing::put_outside(
+            stream, call, side, meaning, position, arrived, payloads, sink, counters,
+        );
+    } else {
+        put_whole(
+            stream, call, side, meaning, position, arrived, payloads, sink, counters,
+        );
+    }
+}
+
+/// Puts all of a payload where it belongs.
+#[inline]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "parts of one object, borrowed apart"
+)]
+pub fn put_whole(
     stream: &mut Stream,
     call: &mut MediaCall,
     side: Side,

@@ -8,7 +8,6 @@ pub struct MediaEnd {
     pub disposition: Disposition,
     pub length_samples: u64,
     pub streams: Vec<StreamReport>,
-    pub digits: Vec<Digit>,
     /// Packets from where no side said it would send.
     pub suspicious_packets: u64,
 }
@@ -25,7 +24,6 @@ impl MediaEnd {
             disposition,
             length_samples: 0,
             streams: Vec::new(),
-            digits: Vec::new(),
             suspicious_packets: 0,
         }
     }
@@ -34,7 +32,6 @@ impl MediaEnd {
 impl Media {
     /// Takes a plan: a new call, or a change of one. Streams that were waiting for it are placed.
     pub fn handle_plan(&mut self, plan: MediaPlan, sink: &mut impl Sink) {
-        self.settle(sink);
         let slot = match self.by_key.get(&plan.call) {
             Some(&slot) => {
                 self.withdraw(slot);
@@ -43,7 +40,11 @@ impl Media {
                     .get_mut(slot)
                     .expect("the key table names calls that are there");
                 call.record = plan.record;
+                let paused_otherwise = call.plan.pauses != plan.pauses;
                 *call.plan = plan;
+                if paused_otherwise {
+                    call.cut_pauses(&self.payloads);
+                }
                 for id in call.streams.clone() {
                     if let Some(stream) = self.streams.get_mut(id) {
                         stream.mean(None);
@@ -119,7 +120,6 @@ impl Media {
         answered: bool,
         sink: &mut impl Sink,
     ) -> Option<MediaEnd> {
-        self.settle(sink);
         let slot = self.by_key.remove(&key)?;
         self.withdraw(slot);
         self.timers.cancel(MediaTimer::BlockDue(key));
@@ -168,7 +168,6 @@ impl Media {
             disposition,
             length_samples,
             streams,
-            digits: call.digits,
             suspicious_packets: call.suspicious_packets,
         })
     }

@@ -109,6 +109,8 @@ pub struct Stream {
     secrecy: Option<Box<Secrecy>>,
     /// Of a stream that repeats itself (RFC 2198).
     pub heard: Option<Box<HeardTimestamps>>,
+    /// Packets that lay in pauses, at least in part.
+    pub paused: u64,
 }
 
 impl Stream {
@@ -138,6 +140,7 @@ impl Stream {
             protected: None,
             secrecy: None,
             heard: None,
+            paused: 0,
         }
     }
 
@@ -294,6 +297,7 @@ impl Stream {
             srtp: self.secrecy.as_ref().and_then(|secrecy| secrecy.suite),
             hidden: self.secrecy.as_ref().and_then(|secrecy| secrecy.hidden),
             auth_failed: self.secrecy.as_ref().map_or(0, |s| s.auth_failed),
+            paused: self.paused,
         }
     }
 }

@@ -6,7 +6,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::payloads::{Payloads, Stored};
 use crate::base::{PerSide, Side, Timestamp};
-use crate::codec::PayloadFormat;
+use crate::codec::{Codec, PayloadFormat};
 use crate::engine::event::{BLOCK, Block, Piece, RawHeader};
 use crate::rtp::samples_between;
 
@@ -172,6 +172,42 @@ impl Timeline {
             headers: PerSide::default(),
             chunks: smallvec![Arc::new(payload.to_vec())],
             formats: self.formats.clone(),
+        }
+    }
+
+    /// Notes that the timeline goes on to `end`, though nothing is put there.
+    pub fn reach(&mut self, end: i64) {
+        self.end = self.end.max(end);
+    }
+
+    /// Shortens each piece of the open blocks to the bytes that `kept` allows it; those without any go, and their headers.
+    pub fn trim(&mut self, payloads: &Payloads, mut kept: impl FnMut(i64, &[u8], Codec) -> u16) {
+        let formats = self.formats.clone();
+        for block in &mut self.open {
+            for side in Side::BOTH {
+                let mut raw_kept = Vec::new();
+                let chunks = &block.chunks;
+                block.sides[side].retain_mut(|piece| {
+                    let format = formats.get(usize::from(piece.format));
+                    let stored = Stored {
+                        chunk: chunks[usize::from(piece.chunk)],
+                        offset: piece.offset,
+                        len: piece.len,
+                    };
+                    let payload = payloads.bytes(stored);
+                    piece.len = format.map_or(0, |format| {
+                        kept(piece.position, payload, format.codec).min(piece.len)
+                    });
+                    if format.is_some_and(|format| format.codec.is_kept_raw()) {
+                        raw_kept.push(piece.len > 0);
+                    }
+                    piece.len > 0
+                });
+                if let Some(headers) = &mut block.headers {
+                    let mut raw_kept = raw_kept.into_iter();
+                    headers[side].retain(|_| raw_kept.next().unwrap_or(true));
+                }
+            }
         }
     }
 

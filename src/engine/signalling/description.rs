@@ -255,6 +255,7 @@ impl Descriptions {
             record,
             since,
             wideband,
+            pauses: Vec::new(),
         }
     }
 

@@ -109,7 +109,7 @@ impl Signalling {
             .into_iter()
             .flatten()
             .collect();
-        let claim = self.ask(key, side, &named, envelope);
+        let claim = self.ask_directory(key, side, &named, envelope);
         if self.take_over(key, side, &named, by_name, claim, envelope.time) {
             self.own(key);
             self.refresh(key);
@@ -118,7 +118,7 @@ impl Signalling {
     }
 
     /// Whose extension a side is now, by the directory that the call began with.
-    fn ask(
+    fn ask_directory(
         &self,
         key: CallKey,
         side: Side,

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::control::Heard;
 use super::description::{Description, Descriptions};
 use super::forks::OtherAnswer;
 use super::identity::Identity;
+use super::keeping::KeptSignalling;
 use super::protection::keep_keys;
-use crate::base::{Flow, PerSide, Side, Timestamp, Vantage};
+use crate::base::{Flow, PerSide, Side, TenantId, Timestamp, Vantage};
 use crate::directory::Directory;
+use crate::engine::control::pauses;
 use crate::engine::event::{CallInfo, Digit, HoldSpan};
 use crate::engine::plan::{CallKey, MediaPlan};
 
@@ -89,6 +92,13 @@ pub struct Leg {
     pub suspicious_requests: u64,
     /// From where and to where its first INVITE went.
     pub route: Flow,
+    /// 0 to 99, for policies that record a share of calls.
+    pub share: u8,
+    /// Tenants whose plan limits their recordings, and which have one of this call.
+    pub counted: SmallVec<[TenantId; 2]>,
+    /// Where a tenant listens to keys and headers.
+    pub(super) heard: Option<Box<Heard>>,
+    pub(super) signalling: KeptSignalling,
 }
 
 impl Leg {
@@ -131,6 +141,10 @@ impl Leg {
             identities: PerSide::default(),
             suspicious_requests: 0,
             route,
+            share: 0,
+            counted: SmallVec::new(),
+            heard: None,
+            signalling: KeptSignalling::default(),
         }
     }
 
@@ -293,6 +307,7 @@ impl Leg {
         let mut plan = self
             .descriptions
             .plan(self.key, &self.vantages, self.since, self.record());
+        plan.pauses = pauses(&self.info.control);
         if let Some(before) = &self.plan {
             keep_formats(&mut plan, before);
             keep_keys(&mut plan, before);
@@ -314,6 +329,7 @@ impl Leg {
         self.digits = Vec::new();
         self.other_answers = SmallVec::new();
         self.identities = PerSide::default();
+        self.heard = None;
         self.directory = Arc::new(Directory::empty());
     }
 }

@@ -3,11 +3,13 @@
 //! A leg is found by its Call-ID and tags at its vantage, and followed from INVITE to BYE whatever is lost, repeated or out
 //! of order on the way. Nothing here sees RTP; orders to the media half are values.
 
+mod control;
 mod conversation;
 mod deadlines;
 mod description;
 mod forks;
 mod identity;
+mod keeping;
 mod leg;
 mod opening;
 mod parties;
@@ -26,15 +28,18 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+pub use self::control::KeySource;
 use self::description::Description;
 use self::leg::{Leg, State};
 pub use self::parties::{Sensor, with_facts};
 use self::refusal::Refused;
-use super::event::{CallInfo, Digit, EndReason, HoldSpan};
+use super::event::{
+    CallInfo, Digit, Disposition, EndReason, HoldSpan, Ownership, SignallingMessage,
+};
 use super::interactions::{InteractionSettings, Interactions};
 use super::plan::{CallKey, Keyless, MediaPlan};
 use super::timer::Timers;
-use crate::base::{Flow, InteractionId, PerSide, Side, Timestamp, WireMap, time_ordered};
+use crate::base::{Flow, InteractionId, PerSide, Side, TenantId, Timestamp, WireMap, time_ordered};
 use crate::directory::Directory;
 use crate::sip::{Message, Method, StartLine};
 
@@ -101,6 +106,8 @@ pub enum Order {
     /// News of a call.
     Tell(CallKey, Arc<CallInfo>),
     Plan(Box<MediaPlan>),
+    /// A message that is to be kept.
+    Keep(CallKey, Box<SignallingMessage>),
     End(Box<SignallingEnd>),
 }
 
@@ -113,10 +120,10 @@ pub struct SignallingEnd {
     pub reason: EndReason,
     pub status: Option<u16>,
     pub holds: Vec<HoldSpan>,
-    /// Keys told by signalling.
     pub digits: Vec<Digit>,
     /// Requests with tags that are not the call's.
     pub suspicious_requests: u64,
+    pub signalling_omitted: u64,
 }
 
 pub type Orders = SmallVec<[Order; 4]>;
@@ -148,6 +155,7 @@ pub struct Signalling {
     timers: Timers<LegTimer>,
     counters: SignallingCounters,
     interactions: Interactions,
+    steering: control::Steering,
 }
 
 /// The parts of a message that say which dialog it belongs to.
@@ -222,6 +230,7 @@ impl Signalling {
             next_key: 1,
             timers: Timers::default(),
             counters: SignallingCounters::default(),
+            steering: control::Steering::default(),
         }
     }
 
@@ -353,9 +362,13 @@ impl Signalling {
             holds: std::mem::take(&mut leg.holds),
             digits: std::mem::take(&mut leg.digits),
             suspicious_requests: leg.suspicious_requests,
+            signalling_omitted: leg.signalling.omitted,
         })));
         leg.bury();
+        let last_at = leg.last_at;
         self.interactions.close(key);
+        self.count_recording(key);
+        self.steering.steered.remove(&key);
         self.open -= 1;
         for timer in [
             LegTimer::Linger,
@@ -367,7 +380,7 @@ impl Signalling {
             self.timers.cancel(timer(key));
         }
         self.timers
-            .set(LegTimer::Forget(key), ended_at.max(leg.last_at) + FORGET);
+            .set(LegTimer::Forget(key), ended_at.max(last_at) + FORGET);
         self.over.push_back(key);
         while self.over.len() > self.limits.calls {
             if let Some(oldest) = self.over.pop_front() {

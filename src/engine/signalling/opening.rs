@@ -22,6 +22,7 @@ impl Signalling {
             .or_default()
             .push(key);
         self.legs.insert(key, leg);
+        self.count_recording(key);
         self.open += 1;
         self.list_participants(key);
         self.note_identity(key, requester, envelope.message);
@@ -55,7 +56,8 @@ impl Signalling {
         );
         parties::name_parties(&mut parties, &attribution);
         let seed = self.seed(envelope);
-        let owners = parties::owners(&self.directory, &self.sensor, &attribution, share(&seed));
+        let share = control::share(envelope);
+        let owners = parties::owners(&self.directory, &self.sensor, &attribution, share);
         let mut tags = PerSide::default();
         tags[requester] = envelope.from_tag.to_owned();
         tags[requester.other()] = if from_start {
@@ -79,8 +81,9 @@ impl Signalling {
             seed,
             links: Vec::new(),
             participants: Vec::new(),
+            control: Vec::new(),
         };
-        Leg::new(
+        let mut leg = Leg::new(
             key,
             envelope.call_id,
             tags,
@@ -88,7 +91,9 @@ impl Signalling {
             info,
             self.directory.clone(),
             envelope.request_flow(),
-        )
+        );
+        leg.share = share;
+        leg
     }
 
     /// 32 bytes that are the same whenever the same INVITE is read at the same place and time, and for no other.
@@ -114,12 +119,6 @@ impl Signalling {
         hasher.update(&envelope.time.as_nanos().to_le_bytes());
         *hasher.finalize().as_bytes()
     }
-}
-
-/// 0 to 99, evenly.
-pub(super) fn share(seed: &[u8; 32]) -> u8 {
-    let number = u64::from_le_bytes(seed[24..].try_into().expect("32 less 24 bytes are 8"));
-    (number % 100) as u8
 }
 
 fn first_ten(seed: &[u8; 32]) -> [u8; 10] {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
-use crate::base::{Flow, InteractionId, PerSide, SYSTEM_TENANT, Side, Vantage};
+use crate::base::{Flow, PerSide, SYSTEM_TENANT, Side, Vantage};
 use crate::directory::{
     Attribution, CallFacts, Candidate, CandidateSource, Directory, Legs, Policy,
 };
@@ -233,33 +233,35 @@ pub fn owners(
     share: u8,
 ) -> SmallVec<[Ownership; 2]> {
     if attribution.owners.is_empty() {
-        let refusal = (!sensor.keep_unattributed).then_some(Disposition::Unattributed);
         let sides = PerSide {
             caller: false,
             callee: false,
         };
-        return smallvec![ownership(directory, SYSTEM_TENANT, sides, refusal)];
+        let mut owner = ownership(directory, SYSTEM_TENANT, sides);
+        owner.refusal = (!sensor.keep_unattributed).then_some(Disposition::Unattributed);
+        return smallvec![owner];
     }
     attribution
         .owners
         .iter()
         .map(|owner| {
-            let policy = directory
-                .tenant(owner.tenant)
-                .map(|tenant| tenant.recording.policy);
-            let refusal = match policy.unwrap_or(Policy::All) {
-                Policy::All => None,
-                Policy::None => Some(Disposition::PolicyNone),
-                Policy::OnDemand => Some(Disposition::PolicyOnDemand),
-                Policy::Sample { percent } => {
-                    (share >= percent).then_some(Disposition::PolicySample)
-                }
-            };
             let sides = PerSide {
                 caller: owner.sides.has(Side::Caller),
                 callee: owner.sides.has(Side::Callee),
             };
-            ownership(directory, owner.tenant, sides, refusal)
+            let mut of_call = ownership(directory, owner.tenant, sides);
+            let decision = attribution.decision(owner, of_call.recording.policy);
+            match decision.policy {
+                Policy::All => {}
+                Policy::None => of_call.refusal = Some(Disposition::PolicyNone),
+                Policy::OnDemand => of_call.pending = Some(Disposition::PolicyOnDemand),
+                Policy::Sample { percent } if share >= percent => {
+                    of_call.refusal = Some(Disposition::PolicySample);
+                }
+                Policy::Sample { .. } => {}
+            }
+            of_call.decision = Some(decision);
+            of_call
         })
         .collect()
 }
@@ -268,22 +270,14 @@ fn ownership(
     directory: &Directory,
     tenant: crate::base::TenantId,
     sides: PerSide<bool>,
-    refusal: Option<Disposition>,
 ) -> Ownership {
-    let tenant_name = directory
-        .tenant(tenant)
-        .map_or_else(|| "System".into(), |tenant| tenant.name.clone());
-    let one_leg = directory
-        .tenant(tenant)
-        .is_some_and(|tenant| tenant.recording.legs == Legs::One);
+    let Some(settings) = directory.tenant(tenant) else {
+        return Ownership::new(tenant, "System".into(), sides);
+    };
     Ownership {
-        tenant,
-        tenant_name,
-        sides,
-        refusal,
-        // Interactions give it its name.
-        interaction: InteractionId(uuid::Uuid::nil()),
-        until: None,
-        one_leg,
+        recording: settings.recording,
+        control: settings.control.clone(),
+        one_leg: settings.recording.legs == Legs::One,
+        ..Ownership::new(tenant, settings.name.clone(), sides)
     }
 }

@@ -1,7 +1,6 @@
 //! Calls that found no room: each is counted, and told of as far as a flood allows.
 
 use super::*;
-use crate::engine::event::Disposition;
 
 /// Refused calls told of in one second of capture time: a person wants to find a call, not a flood.
 const TOLD_A_SECOND: u32 = 100;
@@ -62,6 +61,7 @@ impl Signalling {
             holds: Vec::new(),
             digits: Vec::new(),
             suspicious_requests: 0,
+            signalling_omitted: 0,
         })));
     }
 }

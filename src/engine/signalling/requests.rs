@@ -23,6 +23,8 @@ impl Signalling {
             return;
         };
         self.touch(key, envelope);
+        self.keep_message(key, envelope, orders);
+        self.heed(key, side, envelope.message, envelope.time, None, orders);
         match envelope.method {
             Method::Bye if self.goes_on_with_another(key) => {}
             Method::Bye => self.handle_bye(key, side, envelope),
@@ -37,7 +39,7 @@ impl Signalling {
                 self.handle_offer(key, side, envelope);
                 self.follow_identity(key, side, envelope, orders);
             }
-            Method::Info => self.handle_info(key, side, envelope),
+            Method::Info => self.handle_info(key, side, envelope, orders),
             Method::Refer => {
                 self.handle_refer(key, side, envelope);
                 self.tell(key, orders);
@@ -91,6 +93,8 @@ impl Signalling {
             return match found {
                 Some((key, side)) => {
                     self.touch(key, envelope);
+                    self.keep_message(key, envelope, orders);
+                    self.heed(key, side, envelope.message, envelope.time, None, orders);
                     self.handle_offer(key, side, envelope);
                     self.follow_identity(key, side, envelope, orders);
                     self.replan(key, orders);
@@ -144,12 +148,31 @@ impl Signalling {
         leg.descriptions.agreed.caller = description;
         leg.invite = keep_invite(envelope);
         self.tell(key, orders);
+        self.keep_message(key, envelope, orders);
+        self.heed(
+            key,
+            Side::Caller,
+            envelope.message,
+            envelope.time,
+            None,
+            orders,
+        );
+        self.share_control(key, orders);
         self.replan(key, orders);
     }
 
     /// The same call again: retransmitted, at the next hop, with credentials, or seen after its answer.
     fn repeat_invite(&mut self, key: CallKey, envelope: &Envelope<'_, '_>, orders: &mut Orders) {
         self.touch(key, envelope);
+        self.keep_message(key, envelope, orders);
+        self.heed(
+            key,
+            Side::Caller,
+            envelope.message,
+            envelope.time,
+            None,
+            orders,
+        );
         let description = self.description(envelope);
         let Some(leg) = self.legs.get_mut(&key) else {
             return;
@@ -182,7 +205,13 @@ impl Signalling {
         }
         if met_by_answer {
             // Its answer named the parties; the INVITE knows them better.
-            self.attribute_again(key, envelope.message, &envelope.request_flow(), None);
+            self.attribute_again(
+                key,
+                envelope.message,
+                &envelope.request_flow(),
+                None,
+                orders,
+            );
             self.list_participants(key);
             self.note_identity(key, Side::Caller, envelope.message);
             self.tell(key, orders);
@@ -196,7 +225,13 @@ impl Signalling {
             leg.info.attribution.verdict == Verdict::Nobody && !leg.is_answered()
         });
         if nobodys {
-            self.attribute_again(key, envelope.message, &envelope.request_flow(), None);
+            self.attribute_again(
+                key,
+                envelope.message,
+                &envelope.request_flow(),
+                None,
+                orders,
+            );
             self.list_participants(key);
             self.tell(key, orders);
         }
@@ -217,6 +252,8 @@ impl Signalling {
             .set(LegTimer::Idle(key), time + self.limits.idle);
         self.handle_offer(key, Side::Caller, envelope);
         self.tell(key, orders);
+        self.keep_message(key, envelope, orders);
+        self.heed(key, Side::Caller, envelope.message, time, None, orders);
         self.replan(key, orders);
     }
 

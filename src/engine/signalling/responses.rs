@@ -1,7 +1,7 @@
 //! Answers: provisional, final, and those whose request was not seen.
 
-use super::opening::share;
 use super::*;
+use crate::engine::control;
 use crate::sip;
 
 impl Signalling {
@@ -21,9 +21,11 @@ impl Signalling {
         };
         self.touch(key, envelope);
         self.note_session(key, envelope.message);
+        self.keep_message(key, envelope, orders);
         let Some(leg) = self.legs.get(&key).filter(|leg| leg.is_open()) else {
             return;
         };
+
         let first = envelope.method == Method::Invite && side == Side::Caller && !leg.is_answered();
         match (status, envelope.method) {
             (100, _) => {}
@@ -42,6 +44,10 @@ impl Signalling {
                 }
             }
             _ => {}
+        }
+        if status < 300 {
+            let sender = side.other();
+            self.heed(key, sender, envelope.message, envelope.time, None, orders);
         }
         self.replan(key, orders);
     }
@@ -86,7 +92,7 @@ impl Signalling {
         let info = Arc::make_mut(&mut leg.info);
         info.answered_at = Some(envelope.time);
         info.parties.callee.tag = parties::capped(envelope.to_tag);
-        self.attribute_answer(key, envelope);
+        self.attribute_answer(key, envelope, orders);
         self.list_participants(key);
         self.note_identity(key, Side::Callee, envelope.message);
         self.timers.cancel(LegTimer::Setup(key));
@@ -97,7 +103,7 @@ impl Signalling {
     }
 
     /// Matches the call once more, with what its answer says of who answered.
-    fn attribute_answer(&mut self, key: CallKey, envelope: &Envelope<'_, '_>) {
+    fn attribute_answer(&mut self, key: CallKey, envelope: &Envelope<'_, '_>, orders: &mut Orders) {
         let Some(bytes) = self.legs.get_mut(&key).and_then(|leg| leg.invite.take()) else {
             return;
         };
@@ -107,6 +113,7 @@ impl Signalling {
                 &invite,
                 &envelope.request_flow(),
                 Some(envelope.message),
+                orders,
             );
         }
     }
@@ -118,22 +125,33 @@ impl Signalling {
         invite: &Message<'_>,
         flow: &Flow,
         answer: Option<&Message<'_>>,
+        orders: &mut Orders,
     ) {
         let Some(leg) = self.legs.get_mut(&key) else {
             return;
         };
+        let owned: SmallVec<[TenantId; 2]> = leg.info.owners.iter().map(|o| o.tenant).collect();
         let attribution = parties::attribute(&leg.directory, &self.sensor, flow, invite, answer);
         let info = Arc::make_mut(&mut leg.info);
         parties::name_parties(&mut info.parties, &attribution);
-        info.owners = parties::owners(
-            &leg.directory,
-            &self.sensor,
-            &attribution,
-            share(&info.seed),
-        );
+        info.owners = parties::owners(&leg.directory, &self.sensor, &attribution, leg.share);
+        control::apply(&info.control, &mut info.owners);
         info.attribution = Arc::new(attribution);
+        let newcomers: SmallVec<[TenantId; 2]> = info
+            .owners
+            .iter()
+            .map(|owner| owner.tenant)
+            .filter(|tenant| !owned.contains(tenant))
+            .collect();
+        let invited_at = info.invite_at;
         self.own(key);
         self.refresh(key);
+        self.count_recording(key);
+        // What the INVITE asked of those whose call nobody knew it to be.
+        if !newcomers.is_empty() {
+            let to = Some(newcomers.as_slice());
+            self.heed(key, Side::Caller, invite, invited_at, to, orders);
+        }
     }
 
     fn handle_refusal(

@@ -4,24 +4,31 @@ use super::*;
 use crate::engine::event::{Digit, Transfer};
 use crate::sip::Replaces;
 
-/// Keys and transfers kept of one call.
+/// Transfers kept of one call.
 const MAX_NOTES: usize = 256;
 
 impl Signalling {
     /// A key sent in the body of an INFO (`application/dtmf-relay`, `application/dtmf`), once however often it is repeated.
-    pub(super) fn handle_info(&mut self, key: CallKey, by: Side, envelope: &Envelope<'_, '_>) {
+    pub(super) fn handle_info(
+        &mut self,
+        key: CallKey,
+        by: Side,
+        envelope: &Envelope<'_, '_>,
+        orders: &mut Orders,
+    ) {
         let Some(pressed) = info_key(envelope.message) else {
             return;
         };
         let Some(leg) = self.legs.get_mut(&key).filter(|leg| leg.is_open()) else {
             return;
         };
-        if leg.settle(by, envelope.number) && leg.digits.len() < MAX_NOTES {
-            leg.digits.push(Digit {
+        if leg.settle(by, envelope.number) {
+            let digit = Digit {
                 by,
                 at: envelope.time,
                 key: pressed,
-            });
+            };
+            self.press(key, digit, KeySource::Signalling, orders);
         }
     }
 

@@ -314,6 +314,7 @@ fn every_call_is_told_of_before_it_ends() {
             Event::Call { .. } => "call",
             Event::Recording { .. } => "recording",
             Event::Block { .. } => "block",
+            Event::Signalling { .. } => "signalling",
             Event::Ended(_) => "ended",
         })
         .collect();

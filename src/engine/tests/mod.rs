@@ -1,6 +1,7 @@
 //! The engine in a scripted world: what signalling and media do to each other.
 
 mod calls;
+mod control;
 mod conversations;
 mod flows;
 mod identities;

@@ -204,6 +204,7 @@ pub fn directory(tenants: &[(u8, &str, &[&str])]) -> Arc<Directory> {
                 aliases: Vec::new(),
                 user: Some(format!("user{extension}").into()),
                 place: place(line),
+                policy: None,
             });
         }
         definition

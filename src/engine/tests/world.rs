@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::base::{Side, Timestamp};
 use crate::directory::Directory;
+use crate::engine::control::{ControlOutcome, ControlRequest};
 use crate::engine::event::{Block, CallEnd, EndReason, Event};
 use crate::engine::media::MediaCounters;
 use crate::engine::signalling::Signalling;
@@ -102,6 +103,13 @@ impl World {
         if self.one_by_one {
             self.wait(0);
         }
+    }
+
+    /// Somebody asks something about recordings, now.
+    pub fn control(&mut self, request: &ControlRequest) -> ControlOutcome {
+        let events = &mut self.events;
+        self.engine
+            .control(request, self.now, &mut |event| events.push(event))
     }
 
     /// Fires what is due by now.

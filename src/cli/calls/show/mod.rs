@@ -355,6 +355,7 @@ fn print_segments(sidecar: &Sidecar) {
         from,
         to,
         cause,
+        ..
     } in &sidecar.segments
     {
         let cause = serde_json::to_value(cause).unwrap_or_default();

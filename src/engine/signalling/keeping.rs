@@ -1,0 +1,61 @@
+//! Messages of a dialog that are to be kept beside its recording.
+
+use super::*;
+
+/// Messages kept of one call; further ones are counted.
+const MAX_MESSAGES: u32 = 1000;
+/// Bytes of them.
+const MAX_BYTES: usize = 512 << 10;
+
+/// What is kept of a call so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct KeptSignalling {
+    messages: u32,
+    bytes: usize,
+    pub omitted: u64,
+}
+
+impl KeptSignalling {
+    /// Whether a message of `len` bytes still fits.
+    fn admit(&mut self, len: usize) -> bool {
+        if self.messages == MAX_MESSAGES || self.bytes + len > MAX_BYTES {
+            self.omitted += 1;
+            return false;
+        }
+        self.messages += 1;
+        self.bytes += len;
+        true
+    }
+}
+
+impl Signalling {
+    /// Hands on a message of a call whose tenant keeps them. Until the answer has told whose call it is, any tenant's that does.
+    pub(super) fn keep_message(
+        &mut self,
+        key: CallKey,
+        envelope: &Envelope<'_, '_>,
+        orders: &mut Orders,
+    ) {
+        let Some(leg) = self.legs.get_mut(&key).filter(|leg| leg.is_open()) else {
+            return;
+        };
+        if !leg.keeps_signalling() || !leg.signalling.admit(envelope.bytes.len()) {
+            return;
+        }
+        let message = SignallingMessage {
+            at: envelope.time,
+            flow: *envelope.flow,
+            bytes: envelope.bytes.into(),
+        };
+        orders.push(Order::Keep(key, Box::new(message)));
+    }
+}
+
+impl Leg {
+    fn keeps_signalling(&self) -> bool {
+        self.directory.keeps_signalling()
+            && (!self.is_answered()
+                || (self.info.owners.iter())
+                    .any(|owner| owner.recording.signalling && owner.refusal.is_none()))
+    }
+}
