@@ -35,12 +35,20 @@ pub enum Disposition {
     KeptRaw,
     /// Another leg of the conversation was kept.
     OtherLeg,
+    /// Shorter than the tenant wants.
+    TooShort,
+    /// Somebody asked that it be not recorded.
+    DoNotRecord,
+    /// As many calls were being recorded as the tenant's plan allows.
+    PlanLimit,
+    /// All that could have been recorded lay in pauses.
+    Paused,
     /// A code that this version does not know.
     Other(String),
 }
 
 /// All that this version knows, in the order help texts show them.
-static KNOWN: [Disposition; 14] = [
+static KNOWN: [Disposition; 18] = [
     Disposition::Recorded,
     Disposition::NoMedia,
     Disposition::NotAnswered,
@@ -55,6 +63,10 @@ static KNOWN: [Disposition; 14] = [
     Disposition::Overload,
     Disposition::KeptRaw,
     Disposition::OtherLeg,
+    Disposition::TooShort,
+    Disposition::DoNotRecord,
+    Disposition::PlanLimit,
+    Disposition::Paused,
 ];
 
 impl Disposition {
@@ -80,6 +92,10 @@ impl Disposition {
             Disposition::Overload => "overload",
             Disposition::KeptRaw => "kept_raw",
             Disposition::OtherLeg => "other_leg",
+            Disposition::TooShort => "too_short",
+            Disposition::DoNotRecord => "do_not_record",
+            Disposition::PlanLimit => "plan_limit",
+            Disposition::Paused => "paused",
             Disposition::Other(code) => code,
         }
     }

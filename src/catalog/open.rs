@@ -20,13 +20,14 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
 
 /// The tables, oldest first: version, name, text.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "calls", include_str!("sqlite/0001_calls.sql")),
     (
         3,
         "interactions",
         include_str!("sqlite/0003_interactions.sql"),
     ),
+    (4, "control", include_str!("sqlite/0004_control.sql")),
 ];
 
 /// What was recorded. Cheap to clone; all clones share the connections.
@@ -425,7 +426,7 @@ mod tests {
                 error,
                 Error::Newer {
                     found: 9,
-                    known: 3,
+                    known: 4,
                     ..
                 }
             ),

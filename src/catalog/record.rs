@@ -39,6 +39,8 @@ pub struct CallRecord {
     pub length_ms: u64,
     pub packets_lost: u64,
     pub packets_expected: u64,
+    /// Of the recording: what lies in pauses.
+    pub paused_ms: u64,
     pub file: Option<FileRecord>,
     /// Whose call it is and for what reasons, for people. `Null` for none.
     pub attribution: Value,

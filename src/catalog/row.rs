@@ -16,7 +16,7 @@ pub(super) const CALL_AND_TENANT: &str = "c.*, t.name AS tenant_name";
 pub(super) const CALL_COLUMNS: &str = "tenant_id, id, interaction_id, sip_call_id, sensor, vantage, started_at, answered_at, \
     ended_at, end_reason, disposition, caller_number, caller_normalised, caller_display, callee_number, \
     callee_normalised, callee_display, codec, length_ms, packets_lost, packets_expected, file_path, size_bytes, \
-    file_format, sample_rate_hz, blake3, attribution, links";
+    file_format, sample_rate_hz, blake3, attribution, links, paused_ms";
 
 /// Every column but those of the key.
 pub(super) const REPLACE_CALL: &str = " ON CONFLICT (tenant_id, id) DO UPDATE SET \
@@ -29,7 +29,8 @@ pub(super) const REPLACE_CALL: &str = " ON CONFLICT (tenant_id, id) DO UPDATE SE
     codec = excluded.codec, length_ms = excluded.length_ms, packets_lost = excluded.packets_lost, \
     packets_expected = excluded.packets_expected, file_path = excluded.file_path, \
     size_bytes = excluded.size_bytes, file_format = excluded.file_format, \
-    sample_rate_hz = excluded.sample_rate_hz, blake3 = excluded.blake3, attribution = excluded.attribution, links = excluded.links";
+    sample_rate_hz = excluded.sample_rate_hz, blake3 = excluded.blake3, attribution = excluded.attribution, \
+    links = excluded.links, paused_ms = excluded.paused_ms";
 
 /// In the order of [`CALL_COLUMNS`].
 pub(super) fn bind_call(
@@ -65,7 +66,8 @@ pub(super) fn bind_call(
         .push_bind(file.map(|file| file.sample_rate_hz));
     row.push_bind(file.and_then(|file| file.blake3).map(Vec::from))
         .push_bind(attribution(call));
-    row.push_bind(links(call));
+    row.push_bind(links(call))
+        .push_bind(count_to_store(call.paused_ms));
 }
 
 /// Links of one call that are stored.
@@ -148,6 +150,7 @@ pub(super) fn call_of(
         length_ms: count(row.try_get("length_ms")?),
         packets_lost: count(row.try_get("packets_lost")?),
         packets_expected: count(row.try_get("packets_expected")?),
+        paused_ms: count(row.try_get("paused_ms")?),
         file: file_of(row)?,
         attribution: json_of(row, "attribution")?,
         participants,

@@ -61,6 +61,7 @@ pub fn call(tenant_number: u128, number: u64) -> CallRecord {
         length_ms: 60_000,
         packets_lost: 3,
         packets_expected: 6_000,
+        paused_ms: 1_500,
         file: Some(FileRecord {
             path: format!("{}/2023/11/14/{id}.wav", tenant(tenant_number)),
             size_bytes: 1_920_044,

@@ -219,6 +219,7 @@ fn row_of(
         length_ms: 0,
         packets_lost: end.streams.iter().map(|stream| stream.lost).sum(),
         packets_expected: end.streams.iter().map(|stream| stream.expected).sum(),
+        paused_ms: 0,
         file: None,
         attribution: attribution_record(info, of.tenant).reasons,
         participants: conversation::participants(info, of.tenant, Some(end))
@@ -327,6 +328,7 @@ pub fn row_of_sidecar(sidecar: &Sidecar, path: &str) -> CallRecord {
         length_ms: sidecar.samples * 1000 / u64::from(sidecar.sample_rate_hz.max(1)),
         packets_lost: sidecar.streams.iter().map(|stream| stream.lost).sum(),
         packets_expected: sidecar.streams.iter().map(|stream| stream.expected).sum(),
+        paused_ms: sidecar.paused_ms,
         file: Some(FileRecord {
             path: path.to_owned(),
             size_bytes: sidecar.size_bytes,

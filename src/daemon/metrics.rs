@@ -286,6 +286,11 @@ const COUNTERS: &[(&str, &str, Of)] = &[
         "Keys in SDP for a suite that is not supported.",
         |of| of.signalling.crypto_unsupported,
     ),
+    (
+        "rtp_paused_packets",
+        "RTP packets that lay in pauses, at least in part, and were not recorded.",
+        |of| of.media.paused,
+    ),
 ];
 
 const GAUGES: &[(&str, &str, Of)] = &[

@@ -516,3 +516,6 @@ fn a_call_that_passes_to_another_tenant_is_silent_from_then_on() {
     let expected = Side::BOTH.map(|side| (side, 400, 26 * 160, Cause::NotOwned));
     assert_eq!(withheld, expected);
 }
+
+#[path = "control_tests.rs"]
+mod control;

@@ -2,6 +2,7 @@
 //! lost interfaces.
 
 mod house;
+mod steering;
 
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;

@@ -99,7 +99,7 @@ async fn write(
 
 type Column = (&'static str, fn(&CallLine) -> String);
 
-const COLUMNS: [Column; 25] = [
+const COLUMNS: [Column; 26] = [
     ("id", |call| call.id.to_string()),
     ("tenant_id", |call| call.tenant_id.to_string()),
     ("tenant", |call| call.tenant.clone()),
@@ -147,6 +147,7 @@ const COLUMNS: [Column; 25] = [
             .map_or_else(String::new, |id| id.to_string())
     }),
     ("sensor", |call| call.sensor.clone()),
+    ("paused_s", |call| format!("{:.3}", call.paused_s)),
 ];
 
 fn csv_line(cells: impl Iterator<Item = String>) -> String {

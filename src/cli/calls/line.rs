@@ -35,6 +35,8 @@ pub struct CallLine {
     pub packets_lost: u64,
     pub packets_expected: u64,
     pub file: Option<FileLine>,
+    /// Seconds of the recording that lie in pauses.
+    pub paused_s: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -91,6 +93,7 @@ impl CallLine {
                 format: file.format.clone(),
                 sample_rate_hz: file.sample_rate_hz,
             }),
+            paused_s: call.paused_ms as f64 / 1000.0,
         }
     }
 

@@ -3,6 +3,7 @@
 mod control;
 mod export;
 mod filters;
+mod ladder;
 mod line;
 mod show;
 

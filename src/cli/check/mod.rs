@@ -12,7 +12,7 @@ use super::output::{self, Table, counted, print_json};
 use super::{Exit, config_path};
 use crate::base::TenantId;
 use crate::config::{self, Diagnostic, Loaded};
-use crate::directory::{Directory, Policy, RecordingPolicy, Tenant};
+use crate::directory::{Directory, RecordingPolicy, Tenant};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -199,12 +199,7 @@ fn print(report: &Report<'_>, loaded: &Loaded) {
 
 /// As it is written in a tenant's file.
 pub(super) fn policy_text(policy: RecordingPolicy) -> String {
-    let mut text = match policy.policy {
-        Policy::All => "all".to_owned(),
-        Policy::None => "none".to_owned(),
-        Policy::OnDemand => "on-demand".to_owned(),
-        Policy::Sample { percent } => format!("sample {percent} %"),
-    };
+    let mut text = policy.policy.text();
     if policy.minimum_seconds > 0 {
         text += &format!(", from {} s", policy.minimum_seconds);
     }

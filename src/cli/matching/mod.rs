@@ -130,15 +130,23 @@ fn recordings(attribution: &Attribution, loaded: &Loaded) -> Vec<RecordingLine> 
             .tenant(owner.tenant)
             .map(|tenant| tenant.recording);
         let policy = policy.unwrap_or_default();
+        let decision = attribution.decision(owner, policy.policy);
         RecordingLine {
             tenant_id: owner.tenant,
             tenant: name(owner.tenant),
-            recorded: match policy.policy {
+            recorded: match decision.policy {
                 Policy::All => Some(true),
-                Policy::None | Policy::OnDemand => Some(false),
-                Policy::Sample { .. } => None,
+                Policy::None => Some(false),
+                // On demand it is as somebody asks.
+                Policy::OnDemand | Policy::Sample { .. } => None,
             },
-            reason: format!("the tenant's policy is {}", policy_text(policy)),
+            reason: match &decision.extension {
+                Some((side, extension)) => format!(
+                    "the policy of extension {extension}, the {side}'s, is {}",
+                    decision.policy.text()
+                ),
+                None => format!("the tenant's policy is {}", policy_text(policy)),
+            },
         }
     };
     attribution.owners.iter().map(line).collect()

@@ -11,12 +11,15 @@ use uuid::Uuid;
 use super::super::output::{self, Table, harmless, print_json};
 use super::super::reasons;
 use super::super::{Exit, selection::Store};
+use super::ladder::{self, Ladder};
 use super::line::CallLine;
 use crate::access::Scope;
 use crate::base::TenantId;
 use crate::catalog::{CallQuery, CallRecord, Catalog};
 use crate::directory::Attribution;
-use crate::storage::{Kind, Layout, RecordingName, SegmentRecord, Sidecar, StreamRecord};
+use crate::storage::{
+    ControlRecord, Kind, Layout, RecordingName, SegmentRecord, Sidecar, StreamRecord,
+};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -26,6 +29,12 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Print the messages of the call as a ladder, with its media and pauses
+    #[arg(long)]
+    ladder: bool,
+    /// Draw the ladder with ASCII only
+    #[arg(long, requires = "ladder")]
+    ascii: bool,
 }
 
 /// A call with what lies beside its recording.
@@ -80,6 +89,9 @@ pub async fn run(args: &Args, store: &Store, catalog: &Catalog) -> anyhow::Resul
         all.push(shown(call, legs, &store.root));
     }
     let shown = all;
+    if args.ladder {
+        return show_ladder(args, &shown, store);
+    }
     if args.json {
         match shown.as_slice() {
             [only] => print_json(only)?,
@@ -146,6 +158,34 @@ fn leg_line(call: &CallRecord, other: &CallRecord) -> LegLine {
     }
 }
 
+/// The messages of a recorded call. Of a call without a recording none are kept.
+fn show_ladder(args: &Args, shown: &[Shown], store: &Store) -> anyhow::Result<Exit> {
+    let Some((call, sidecar)) = shown
+        .iter()
+        .find_map(|one| Some((&one.call, one.sidecar.as_ref()?)))
+    else {
+        eprintln!(
+            "callreel: there is no recording of {}, and nothing beside it",
+            args.id
+        );
+        return Ok(Exit::Found);
+    };
+    let name = call
+        .file
+        .as_ref()
+        .and_then(|file| file.path.strip_prefix(&store.root).ok())
+        .and_then(RecordingName::parse);
+    let capture = name
+        .map(|(name, _)| Layout::new(&store.root).path(&name, Kind::Signalling))
+        .filter(|path| path.is_file());
+    if args.json {
+        print_json(&Ladder::of(sidecar, capture.as_deref())?)?;
+    } else {
+        ladder::print(sidecar, capture.as_deref(), args.ascii)?;
+    }
+    Ok(Exit::Success)
+}
+
 fn shown(call: &CallRecord, legs: Vec<LegLine>, root: &Path) -> Shown {
     let (sidecar, sidecar_error) = match sidecar(call, root) {
         Some(Ok(sidecar)) => (Some(sidecar), None),
@@ -194,10 +234,18 @@ fn print(shown: &Shown, names: &reasons::Names<'_>) {
         print_encryption(&sidecar.streams);
         print_segments(sidecar);
         print_digits(sidecar);
+        print_control(&sidecar.control);
     }
     if let Some(error) = &shown.sidecar_error {
         output::print(&format!("\nsidecar: {}\n", harmless(error)));
     }
+    if shown.sidecar.is_none()
+        && let Some(control) = shown.attribution.get("control")
+        && let Ok(control) = serde_json::from_value::<Vec<ControlRecord>>(control.clone())
+    {
+        print_control(&control);
+    }
+    print_policy(&shown.attribution);
     if let Ok(attribution) = serde_json::from_value::<Attribution>(shown.attribution.clone()) {
         output::print("\nattribution\n");
         reasons::print(&attribution, names);
@@ -218,6 +266,7 @@ fn print_facts(call: &CallLine) {
         ("disposition", call.disposition.clone()),
         ("length", format!("{:.3} s", call.length_s)),
         ("codec", call.codec.clone()),
+        ("paused", format!("{:.3} s", call.paused_s)),
         (
             "loss",
             format!("{} of {} packets", call.packets_lost, call.packets_expected),
@@ -370,6 +419,37 @@ fn print_segments(sidecar: &Sidecar) {
     table.print();
     if sidecar.segments_omitted > 0 {
         output::print(&format!("and {} more\n", sidecar.segments_omitted));
+    }
+}
+
+/// What was asked about the recording.
+fn print_control(control: &[ControlRecord]) {
+    if control.is_empty() {
+        return;
+    }
+    output::print("\n");
+    let mut table = Table::new(&["ASKED", "AT", "BY", "SIDE", "WHO", "WHY"]);
+    for asked in control {
+        table.row(vec![
+            asked.action.clone(),
+            asked.at.clone(),
+            asked.by.clone(),
+            asked
+                .side
+                .map_or_else(|| "-".into(), |side| side.to_string()),
+            asked.who.clone(),
+            asked.why.clone(),
+        ]);
+    }
+    table.print();
+}
+
+/// Which policy decided.
+fn print_policy(attribution: &Value) {
+    let text = |key: &str| attribution.get("policy")?.get(key)?.as_str();
+    if let (Some(policy), Some(of)) = (text("policy"), text("of")) {
+        let line = format!("\npolicy: {policy}, that of the {of}\n");
+        output::print(&line.replace("that of the extension", "that of extension"));
     }
 }
 
