@@ -73,6 +73,8 @@ pub fn wire(data: &[u8]) {
 pub fn sip_message(data: &[u8]) {
     let looks = sip::looks_like_sip(data);
     let decoded = sip::decode_head(data);
+    let clean = sip::redact(&decoded, true);
+    assert_eq!(sip::redact(&clean, true), clean, "it was not clean");
     let Ok(message) = Message::parse(&decoded) else {
         return;
     };

@@ -134,3 +134,77 @@ pub(super) fn policy(text: &str) -> Result<Policy, String> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Error, Loaded, load};
+    use super::*;
+
+    fn read(plan: &str, tenant: &str) -> Result<Loaded, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: String| std::fs::write(folder.path().join(name), text);
+        std::fs::create_dir(folder.path().join("tenants")).unwrap();
+        write("callreel.toml", format!("[plans.basic]\n{plan}")).unwrap();
+        let head = "[tenant]\nid = \"00000000-0000-4000-8000-000000000001\"\nname = \"Acme\"\n\
+                    plan = \"basic\"\n\n[[match]]\nnetworks = [\"10.0.0.0/8\"]\n";
+        write("tenants/acme.toml", format!("{head}{tenant}")).unwrap();
+        load(&folder.path().join("callreel.toml"))
+    }
+
+    fn error(tenant: &str) -> String {
+        read("", tenant).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_steers_recordings_reaches_the_directory() {
+        let loaded = read(
+            "concurrent_recordings = 3\n",
+            "[recording]\ndigits = \"keep\"\nsignalling = true\nrecordpref = true\ncontrol_from = \"any\"\n\
+             [recording.header]\nname = \"X-Rec\"\nstop = \"off\"\n[recording.keys]\npause = \"*1a\"\n\
+             [[extension]]\nnumber = \"1001\"\npolicy = \"25%\"\n",
+        )
+        .unwrap();
+        let tenant = loaded.directory.tenants().nth(1).unwrap();
+        assert_eq!(tenant.recording.concurrent, Some(3));
+        assert_eq!(tenant.recording.digits, Digits::Keep);
+        assert!(tenant.recording.signalling && loaded.directory.keeps_signalling());
+        let control = tenant.control.as_deref().unwrap();
+        assert_eq!(control.action_of("OFF"), Some(ControlAction::Stop));
+        assert_eq!(control.action_of("pause"), Some(ControlAction::Pause));
+        assert_eq!(control.keys, [(ControlAction::Pause, "*1A".into())]);
+        assert!(control.recordpref && control.hears(false));
+    }
+
+    #[test]
+    fn without_these_keys_nothing_is_a_wish() {
+        let loaded = read("", "[[extension]]\nnumber = \"1001\"\n").unwrap();
+        let tenant = loaded.directory.tenants().nth(1).unwrap();
+        assert_eq!(tenant.control, None);
+        assert_eq!(tenant.recording, RecordingPolicy::default());
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, message) in [
+            ("[recording]\ndigit = \"keep\"\n", "did you mean `digits`"),
+            ("[recording.header]\nname = \"X Rec\"\n", "no name of a header"),
+            ("[recording.header]\npause = \"stop\"\n", "`name` is missing"),
+            (
+                "[recording.header]\nname = \"X\"\npause = \"Resume\"\n",
+                "stands for another action",
+            ),
+            ("[recording.keys]\npause = \"*x\"\n", "keys of a telephone"),
+            (
+                "[recording.keys]\npause = \"1\"\nresume = \"*1\"\n",
+                "presses both",
+            ),
+            (
+                "[[extension]]\nnumber = \"1\"\npolicy = \"some\"\n",
+                "is no policy",
+            ),
+        ] {
+            let error = error(text);
+            assert!(error.contains(message), "{error}");
+        }
+    }
+}
