@@ -1,13 +1,13 @@
 //! HTTP: what programs and operators ask a running daemon.
 //!
 //! In: a [`Service`] that answers, and the address to listen on. Out: `/health` for those who must know whether recording
-//! works, `/metrics` for Prometheus. Nothing here waits for a packet or a disk.
+//! works, `/metrics` for Prometheus, `/status` for who sits at this machine. Nothing here waits for a packet or a disk.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
@@ -18,6 +18,8 @@ pub trait Service: Send + Sync + 'static {
     fn health(&self) -> Health;
     /// In Prometheus' text format, version 0.0.4.
     fn metrics(&self) -> String;
+    /// How the daemon is, in numbers. Nothing about tenants or people.
+    fn status(&self) -> serde_json::Value;
 }
 
 /// Whether calls are being recorded as configured.
@@ -71,7 +73,8 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
     let listener = tokio::net::TcpListener::from_std(listener).map_err(Error::Serve)?;
-    axum::serve(listener, routes(service))
+    let routes = routes(service).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, routes)
         .with_graceful_shutdown(stop)
         .await
         .map_err(Error::Serve)
@@ -81,6 +84,7 @@ fn routes(service: Arc<dyn Service>) -> Router {
     Router::new()
         .route("/health", get(health))
         .route("/metrics", get(metrics))
+        .route("/status", get(status))
         .with_state(service)
 }
 
@@ -108,6 +112,17 @@ async fn metrics(State(service): State<Arc<dyn Service>>) -> Response {
     ([(header::CONTENT_TYPE, kind)], service.metrics()).into_response()
 }
 
+/// For who is on this machine: it says how large the installation is, and what is wrong with it.
+async fn status(
+    State(service): State<Arc<dyn Service>>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+) -> Response {
+    match client.ip().to_canonical().is_loopback() {
+        true => Json(service.status()).into_response(),
+        false => StatusCode::FORBIDDEN.into_response(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
@@ -124,6 +139,10 @@ mod tests {
 
         fn metrics(&self) -> String {
             "callreel_packets_total 7\n".into()
+        }
+
+        fn status(&self) -> serde_json::Value {
+            serde_json::json!({ "status": "ok" })
         }
     }
 
@@ -176,6 +195,13 @@ mod tests {
         assert!(answer.contains("content-type: text/plain; version=0.0.4"));
         assert!(answer.ends_with("callreel_packets_total 7\n"));
         assert!(ask(Health::default(), "/").starts_with("HTTP/1.1 404 "));
+    }
+
+    #[test]
+    fn the_status_is_json() {
+        let answer = ask(Health::default(), "/status");
+        assert!(answer.contains("content-type: application/json"));
+        assert!(answer.ends_with("{\"status\":\"ok\"}"), "{answer}");
     }
 
     #[test]

@@ -46,8 +46,8 @@ pub use open::Catalog;
 pub use query::{CallQuery, MAX_PAGE, NumberFilter, Page};
 pub use rebuild::{Rebuild, Rebuilt};
 pub use record::{
-    CallRecord, FileRecord, FileRow, InteractionRow, LinkRecord, ParticipantRecord, PartyRecord,
-    TenantRow,
+    CallQuality, CallRecord, FileRecord, FileRow, InteractionRow, LinkRecord, ParticipantRecord,
+    PartyRecord, TenantRow,
 };
 
 #[cfg(test)]

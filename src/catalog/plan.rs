@@ -320,6 +320,10 @@ impl Plan {
             sql.push(format_args!(" AND {calls}.length_ms >= "))
                 .push_bind(least);
         }
+        if let Some(below) = query.mos_below {
+            sql.push(format_args!(" AND {calls}.mos < "))
+                .push_bind(below);
+        }
     }
 
     /// The condition that this column is the number, or starts with the prefix. A range, not LIKE: it has no wildcards,
@@ -373,6 +377,7 @@ mod tests {
             any::<bool>(),
             0..2u64,
             1..6u32,
+            weighted(0.2, Just(4.0)),
         );
         (of(0..13u128), time(), time(), number, name(), name(), rest).prop_map(
             |(owner, from, to, number, user, extension, rest)| CallQuery {
@@ -389,6 +394,7 @@ mod tests {
                 disposition: rest.1,
                 recorded_only: rest.2,
                 min_length_ms: rest.3,
+                mos_below: rest.5,
                 limit: rest.4,
                 after: None,
             },

@@ -14,7 +14,7 @@ pub const MAX_PAGE: u32 = 1000;
 /// Which calls, and from where on. The default is the newest 50 of all that the scope covers.
 ///
 /// A call is in the answer when every filter holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CallQuery {
     /// Of this tenant only. One outside the scope has no calls.
     pub tenant: Option<TenantId>,
@@ -34,6 +34,8 @@ pub struct CallQuery {
     pub recorded_only: bool,
     /// Only calls at least this long.
     pub min_length_ms: u64,
+    /// Only calls with a mean opinion score, and one below this.
+    pub mos_below: Option<f64>,
     /// Calls on the page: 1 to [`MAX_PAGE`]; what lies outside is taken as the nearest of these.
     pub limit: u32,
     /// Where the page before ended: its [`Page::next`].
@@ -53,6 +55,7 @@ impl Default for CallQuery {
             disposition: None,
             recorded_only: false,
             min_length_ms: 0,
+            mos_below: None,
             limit: 50,
             after: None,
         }

@@ -48,6 +48,24 @@ pub struct CallRecord {
     pub participants: Vec<ParticipantRecord>,
     /// The tenant's other calls that this one was found to belong to.
     pub links: Vec<LinkRecord>,
+    pub quality: CallQuality,
+}
+
+/// How a call was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub struct CallQuality {
+    /// Mean opinion score of the side that is heard worse, 1 to 4.5; `None` where there is nothing to rate.
+    pub mos: Option<f64>,
+    /// Mean jitter of the side that has more.
+    pub jitter_ms: Option<f64>,
+    /// Between the ends and back.
+    pub round_trip_ms: Option<f64>,
+    /// Of [`CallRecord::packets_lost`]: those that the receivers do not lack.
+    pub mirror_lost: u64,
+    /// Too late to be played.
+    pub packets_discarded: u64,
+    /// The side that was not heard while the other was.
+    pub unheard: Option<Side>,
 }
 
 /// A side of a call as signalling named it.

@@ -6,7 +6,9 @@ use sqlx::{Row, Sqlite};
 use uuid::Uuid;
 
 use super::text::{self, fit};
-use super::{CallRecord, Disposition, FileRecord, LinkRecord, ParticipantRecord, PartyRecord};
+use super::{
+    CallQuality, CallRecord, Disposition, FileRecord, LinkRecord, ParticipantRecord, PartyRecord,
+};
 use crate::base::{InteractionId, PerSide, Side, TenantId, Timestamp};
 
 /// The columns of a call, for [`call_of`]: `c` is the call, `t` its tenant.
@@ -16,7 +18,8 @@ pub(super) const CALL_AND_TENANT: &str = "c.*, t.name AS tenant_name";
 pub(super) const CALL_COLUMNS: &str = "tenant_id, id, interaction_id, sip_call_id, sensor, vantage, started_at, answered_at, \
     ended_at, end_reason, disposition, caller_number, caller_normalised, caller_display, callee_number, \
     callee_normalised, callee_display, codec, length_ms, packets_lost, packets_expected, file_path, size_bytes, \
-    file_format, sample_rate_hz, blake3, attribution, links, paused_ms";
+    file_format, sample_rate_hz, blake3, attribution, links, paused_ms, mos, jitter_ms, round_trip_ms, mirror_lost, \
+    packets_discarded, unheard";
 
 /// Every column but those of the key.
 pub(super) const REPLACE_CALL: &str = " ON CONFLICT (tenant_id, id) DO UPDATE SET \
@@ -30,7 +33,9 @@ pub(super) const REPLACE_CALL: &str = " ON CONFLICT (tenant_id, id) DO UPDATE SE
     packets_expected = excluded.packets_expected, file_path = excluded.file_path, \
     size_bytes = excluded.size_bytes, file_format = excluded.file_format, \
     sample_rate_hz = excluded.sample_rate_hz, blake3 = excluded.blake3, attribution = excluded.attribution, \
-    links = excluded.links, paused_ms = excluded.paused_ms";
+    links = excluded.links, paused_ms = excluded.paused_ms, \
+    mos = excluded.mos, jitter_ms = excluded.jitter_ms, round_trip_ms = excluded.round_trip_ms, \
+    mirror_lost = excluded.mirror_lost, packets_discarded = excluded.packets_discarded, unheard = excluded.unheard";
 
 /// In the order of [`CALL_COLUMNS`].
 pub(super) fn bind_call(
@@ -68,6 +73,13 @@ pub(super) fn bind_call(
         .push_bind(attribution(call));
     row.push_bind(links(call))
         .push_bind(count_to_store(call.paused_ms));
+    let quality = &call.quality;
+    row.push_bind(quality.mos.map(|mos| mos.clamp(1.0, 5.0)))
+        .push_bind(quality.jitter_ms.filter(|ms| *ms >= 0.0))
+        .push_bind(quality.round_trip_ms.filter(|ms| *ms >= 0.0))
+        .push_bind(count_to_store(quality.mirror_lost))
+        .push_bind(count_to_store(quality.packets_discarded))
+        .push_bind(quality.unheard.map(|side| side.to_string()));
 }
 
 /// Links of one call that are stored.
@@ -155,6 +167,22 @@ pub(super) fn call_of(
         attribution: json_of(row, "attribution")?,
         participants,
         links: serde_json::from_value(json_of(row, "links")?).unwrap_or_default(),
+        quality: quality_of(row)?,
+    })
+}
+
+fn quality_of(row: &SqliteRow) -> sqlx::Result<CallQuality> {
+    let unheard: Option<&str> = row.try_get("unheard")?;
+    Ok(CallQuality {
+        mos: row.try_get("mos")?,
+        jitter_ms: row.try_get("jitter_ms")?,
+        round_trip_ms: row.try_get("round_trip_ms")?,
+        mirror_lost: count(row.try_get("mirror_lost")?),
+        packets_discarded: count(row.try_get("packets_discarded")?),
+        unheard: unheard.map(|side| match side {
+            "caller" => Side::Caller,
+            _ => Side::Callee,
+        }),
     })
 }
 

@@ -94,6 +94,14 @@ pub fn call(tenant_number: u128, number: u64) -> CallRecord {
             call_id: format!("leg of {number}"),
             reason: "audio".into(),
         }],
+        quality: CallQuality {
+            mos: Some(3.95),
+            jitter_ms: Some(2.125),
+            round_trip_ms: Some(41.5),
+            mirror_lost: 2,
+            packets_discarded: 1,
+            unheard: Some(Side::Callee),
+        },
     }
 }
 
@@ -181,6 +189,10 @@ fn assemble((number, (facts, numbers, participants, interaction)): (u64, Parts))
         disposition,
         length_ms,
         participants,
+        quality: CallQuality {
+            mos: [None, Some(3.5), Some(4.0)][length_ms as usize % 3],
+            ..plain.quality
+        },
         ..plain
     }
 }
@@ -215,4 +227,7 @@ pub fn holds(query: &CallQuery, call: &CallRecord) -> bool {
             .is_none_or(|wanted| call.disposition == *wanted)
         && (!query.recorded_only || call.file.is_some())
         && call.length_ms >= query.min_length_ms
+        && query
+            .mos_below
+            .is_none_or(|below| call.quality.mos.is_some_and(|mos| mos < below))
 }

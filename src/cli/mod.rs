@@ -12,6 +12,7 @@ mod replay;
 mod run;
 mod selection;
 mod simulate;
+mod status;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,6 +48,8 @@ enum Command {
     Catalog(catalog::Args),
     /// Make calls with known audio, for trials and benchmarks.
     Simulate(simulate::Args),
+    /// Ask the running daemon how it is.
+    Status(status::Args),
     /// Print completions for a shell.
     Completions(completions::Args),
     /// Print the manual page.
@@ -69,6 +72,8 @@ pub enum Exit {
     Damaged,
     /// Of a program that was to be started, and was not.
     Status(u8),
+    /// No daemon answers.
+    Unreachable,
 }
 
 impl From<Exit> for ExitCode {
@@ -79,6 +84,7 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 2,
             Exit::Damaged => 3,
             Exit::Status(status) => status,
+            Exit::Unreachable => 4,
         })
     }
 }
@@ -102,6 +108,7 @@ impl Cli {
             Command::Calls(args) => calls::run(args),
             Command::Catalog(args) => catalog::run(args),
             Command::Simulate(args) => simulate::run(&args),
+            Command::Status(args) => status::run(&args),
             Command::Completions(args) => completions::run(&args),
             Command::Man => completions::man(),
             Command::DecoderSandbox(args) => Ok(decoder_sandbox::run(&args)),

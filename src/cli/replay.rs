@@ -19,8 +19,10 @@ use crate::daemon::pipeline;
 use crate::directory::Directory;
 use crate::engine::Engine;
 use crate::engine::event::{Disposition, EndReason};
-use crate::recorder::{CallOutcome, Recorder, RecorderCounters, WhenFull, conversation};
-use crate::storage::{Layout, LinkRecord, StorageLock, sync_all};
+use crate::recorder::{
+    CallOutcome, Recorder, RecorderCounters, WhenFull, call_quality, conversation,
+};
+use crate::storage::{Layout, LinkRecord, QualityRecord, StorageLock, sync_all};
 use crate::wire::TunnelPorts;
 use crate::wire::tls::LoggedSecret;
 
@@ -304,6 +306,7 @@ struct CallLine {
     file: Option<PathBuf>,
     interaction_id: String,
     links: Vec<LinkRecord>,
+    quality: QualityRecord,
 }
 
 fn call_lines(outcome: &CallOutcome, layout: &Layout) -> Vec<CallLine> {
@@ -314,6 +317,8 @@ fn call_lines(outcome: &CallOutcome, layout: &Layout) -> Vec<CallLine> {
             .into_iter()
             .filter(|&side| owner.is_some_and(|owner| owner.sides[side]));
         let sidecar = of.recording.as_ref().map(|(sidecar, _)| sidecar);
+        let heard = sidecar.and_then(|sidecar| sidecar.quality.clone());
+        let heard = heard.unwrap_or_else(|| call_quality(end, None));
         CallLine {
             call_id: info.call_id.clone(),
             time: outcome.start.unwrap_or(info.invite_at).to_string(),
@@ -332,8 +337,8 @@ fn call_lines(outcome: &CallOutcome, layout: &Layout) -> Vec<CallLine> {
                 .collect(),
             codec: cataloguing::codecs(&end.streams),
             length_s: sidecar.map_or(0.0, |s| s.samples as f64 / f64::from(s.sample_rate_hz)),
-            packets_lost: end.streams.iter().map(|stream| stream.lost).sum(),
-            packets_expected: end.streams.iter().map(|stream| stream.expected).sum(),
+            packets_lost: heard.lost,
+            packets_expected: heard.expected,
             disposition: of.disposition.code(),
             end_reason: end.reason.code(),
             status: end.status,
@@ -345,6 +350,7 @@ fn call_lines(outcome: &CallOutcome, layout: &Layout) -> Vec<CallLine> {
                 .map_or(info.interaction, |owner| owner.interaction)
                 .to_string(),
             links: conversation::links(info, of.tenant),
+            quality: heard,
         }
     };
     outcome.recordings.iter().map(line).collect()

@@ -9,6 +9,7 @@ mod duration;
 mod format;
 mod g711;
 mod g726;
+mod impairment;
 mod l16;
 mod opus;
 mod redundancy;
@@ -27,6 +28,7 @@ pub use g711::{
     ALAW_SILENCE, ALAW_TO_LINEAR, ULAW_SILENCE, ULAW_TO_LINEAR, linear_to_alaw, linear_to_ulaw,
 };
 pub use g726::{G726, Packing};
+pub use impairment::{Band, Impairment};
 pub use opus::Opus;
 pub use redundancy::{RedundantBlock, redundant_blocks};
 pub use resample::{INPUT_RATES_HZ, Resampler};

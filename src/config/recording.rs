@@ -187,8 +187,14 @@ mod tests {
     fn mistakes_are_named() {
         for (text, message) in [
             ("[recording]\ndigit = \"keep\"\n", "did you mean `digits`"),
-            ("[recording.header]\nname = \"X Rec\"\n", "no name of a header"),
-            ("[recording.header]\npause = \"stop\"\n", "`name` is missing"),
+            (
+                "[recording.header]\nname = \"X Rec\"\n",
+                "no name of a header",
+            ),
+            (
+                "[recording.header]\npause = \"stop\"\n",
+                "`name` is missing",
+            ),
             (
                 "[recording.header]\nname = \"X\"\npause = \"Resume\"\n",
                 "stands for another action",

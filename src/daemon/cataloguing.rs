@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use crate::base::{PerSide, SYSTEM_TENANT, Side, Timestamp};
 use crate::catalog::{
-    CallRecord, Catalog, Disposition, FileRecord, LinkRecord, ParticipantRecord, PartyRecord,
+    CallQuality, CallRecord, Catalog, Disposition, FileRecord, LinkRecord, ParticipantRecord,
+    PartyRecord,
 };
 use crate::engine::event::{CallInfo, StreamReport};
 use crate::recorder::{
-    CallOutcome, RecordingOutcome, attribution_record, conversation, vantage_text,
+    CallOutcome, RecordingOutcome, attribution_record, call_quality, conversation, vantage_text,
 };
-use crate::storage::{SampleFormat, Sidecar};
+use crate::storage::{QualityRecord, SampleFormat, Sidecar};
 
 /// Rows written together.
 const BATCH: usize = 1000;
@@ -201,6 +202,7 @@ fn row_of(
     let owner = info.owners.iter().find(|owner| owner.tenant == of.tenant);
     let start = outcome.start.unwrap_or(info.invite_at);
     let own = PerSide::of(|side| owner.is_some_and(|owner| owner.sides[side]));
+    let heard = call_quality(end, None);
     CallRecord {
         id: info.recording_id(of.tenant, start).0,
         tenant: of.tenant,
@@ -217,8 +219,8 @@ fn row_of(
         parties: PerSide::of(|side| party(info, side, own[side] || of.tenant == SYSTEM_TENANT)),
         codec: codecs(&end.streams),
         length_ms: 0,
-        packets_lost: end.streams.iter().map(|stream| stream.lost).sum(),
-        packets_expected: end.streams.iter().map(|stream| stream.expected).sum(),
+        packets_lost: heard.lost,
+        packets_expected: heard.expected,
         paused_ms: 0,
         file: None,
         attribution: attribution_record(info, of.tenant).reasons,
@@ -235,6 +237,7 @@ fn row_of(
                 reason: "kept_instead".to_owned(),
             }))
             .collect(),
+        quality: quality(&heard),
     }
 }
 
@@ -304,6 +307,8 @@ pub fn row_of_sidecar(sidecar: &Sidecar, path: &str) -> CallRecord {
         .collect();
     codecs.sort_unstable();
     codecs.dedup();
+    let heard = sidecar.quality.clone();
+    let heard = heard.unwrap_or_else(|| counts_of(sidecar));
     CallRecord {
         id: sidecar.recording_id.0,
         tenant: sidecar.tenant_id,
@@ -326,8 +331,8 @@ pub fn row_of_sidecar(sidecar: &Sidecar, path: &str) -> CallRecord {
         },
         codec: codecs.join(" "),
         length_ms: sidecar.samples * 1000 / u64::from(sidecar.sample_rate_hz.max(1)),
-        packets_lost: sidecar.streams.iter().map(|stream| stream.lost).sum(),
-        packets_expected: sidecar.streams.iter().map(|stream| stream.expected).sum(),
+        packets_lost: heard.lost,
+        packets_expected: heard.expected,
         paused_ms: sidecar.paused_ms,
         file: Some(FileRecord {
             path: path.to_owned(),
@@ -339,6 +344,27 @@ pub fn row_of_sidecar(sidecar: &Sidecar, path: &str) -> CallRecord {
         attribution: sidecar.attribution.reasons.clone(),
         participants,
         links: sidecar.links.iter().map(link_row).collect(),
+        quality: quality(&heard),
+    }
+}
+
+fn quality(heard: &QualityRecord) -> CallQuality {
+    CallQuality {
+        mos: heard.mos,
+        jitter_ms: heard.jitter_ms,
+        round_trip_ms: heard.round_trip_ms,
+        mirror_lost: heard.mirror_lost,
+        packets_discarded: heard.discarded,
+        unheard: heard.unheard,
+    }
+}
+
+/// Counts of a call whose sidecar says nothing of quality: an earlier version wrote it.
+fn counts_of(sidecar: &Sidecar) -> QualityRecord {
+    QualityRecord {
+        lost: sidecar.streams.iter().map(|stream| stream.lost).sum(),
+        expected: sidecar.streams.iter().map(|stream| stream.expected).sum(),
+        ..QualityRecord::default()
     }
 }
 

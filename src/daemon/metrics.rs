@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::losses::by_place;
 use super::state::{EngineSnapshot, State, locked};
+use super::status::named_vantages;
 use crate::engine::streams::StreamCounters;
+use crate::engine::vantages::VantageCounts;
 use crate::recorder::RawCounters;
 
 /// All metrics. No label holds anything that came over the wire.
@@ -22,6 +24,8 @@ pub fn text(state: &State) -> String {
     interfaces(&mut page, state);
     drops(&mut page, state);
     calls(&mut page, state);
+    quality(&mut page, state);
+    vantages(&mut page, state);
     recorder(&mut page, state);
     raw(&mut page, &state.recorder.raw);
     storage(&mut page, state);
@@ -61,6 +65,11 @@ impl Page {
 
 impl Family<'_> {
     fn value(&mut self, labels: &[(&str, &str)], value: u64) {
+        self.part("", labels, value);
+    }
+
+    /// A part of a histogram, whose name goes on with `suffix`.
+    fn part(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
         let labels: Vec<String> = labels
             .iter()
             .map(|(label, text)| format!("{label}=\"{}\"", escaped(text)))
@@ -69,7 +78,7 @@ impl Family<'_> {
             true => String::new(),
             false => format!("{{{}}}", labels.join(",")),
         };
-        let _ = writeln!(self.page, "{}{labels} {value}", self.name);
+        let _ = writeln!(self.page, "{}{suffix}{labels} {value}", self.name);
     }
 }
 
@@ -291,6 +300,26 @@ const COUNTERS: &[(&str, &str, Of)] = &[
         "RTP packets that lay in pauses, at least in part, and were not recorded.",
         |of| of.media.paused,
     ),
+    (
+        "rtp_streams_without_call",
+        "RTP streams that belonged to no call.",
+        |of| of.media.streams_unclaimed,
+    ),
+    (
+        "rtcp_bound",
+        "RTCP packets that spoke of a stream that was seen.",
+        |of| of.media.rtcp_bound,
+    ),
+    (
+        "rtcp_unbound",
+        "RTCP packets that spoke of none, or had numbers that were not its.",
+        |of| of.media.rtcp_unbound,
+    ),
+    (
+        "rtcp_damaged",
+        "RTCP packets with lengths that lie.",
+        |of| of.media.rtcp_damaged,
+    ),
 ];
 
 const GAUGES: &[(&str, &str, Of)] = &[
@@ -346,6 +375,89 @@ fn calls(page: &mut Page, state: &State) {
     let mut family = page.family("callreel_calls_total", "counter", help);
     for (disposition, calls) in state.calls.all() {
         family.value(&[("disposition", disposition)], calls);
+    }
+}
+
+fn quality(page: &mut Page, state: &State) {
+    let sums = state.quality.read();
+    let help = "RTP packets of calls that are over that the sensor lacks, by where they were lost; the mirror's at least.";
+    let mut family = page.family("callreel_rtp_lost_total", "counter", help);
+    family.value(&[("where", "network")], sums.network_lost);
+    family.value(&[("where", "mirror")], sums.mirror_lost);
+    let counters = [
+        (
+            "callreel_rtp_expected_total",
+            "RTP packets that were sent in calls that are over.",
+            sums.rtp_expected,
+        ),
+        (
+            "callreel_rtp_discarded_total",
+            "RTP packets that came too late for a jitter buffer of 60 ms.",
+            sums.discarded,
+        ),
+        (
+            "callreel_calls_one_way_total",
+            "Answered calls in which one side was not heard though it might have been.",
+            sums.one_way_calls,
+        ),
+        (
+            "callreel_calls_without_rtp_total",
+            "Answered calls of which no RTP was seen.",
+            sums.calls_without_rtp,
+        ),
+    ];
+    for (name, help, value) in counters {
+        page.counter(name, help, value);
+    }
+    let (buckets, sum) = state.quality.scores();
+    let help = "Mean opinion scores of calls that are over, of the side that was heard worse.";
+    let mut family = page.family("callreel_call_mos", "histogram", help);
+    for (end, calls) in &buckets {
+        family.part("_bucket", &[("le", &end.to_string())], calls);
+    }
+    let calls = buckets.last().map_or(0, |(_, calls)| *calls);
+    family.part("_bucket", &[("le", "+Inf")], calls);
+    family.part("_sum", &[], sum);
+    family.part("_count", &[], calls);
+}
+
+/// One label for each vantage, of which there is a cap; of shares the two numbers that they are made of.
+fn vantages(page: &mut Page, state: &State) {
+    type Of = fn(&VantageCounts) -> u64;
+    let vantages = named_vantages(state);
+    let families: [(&str, &str, Of); 5] = [
+        (
+            "calls",
+            "Calls that are over and were more than an attempt.",
+            |of| of.calls,
+        ),
+        (
+            "calls_one_direction",
+            "Those of which one side alone was seen, in signalling and in media.",
+            |of| of.calls_one_direction,
+        ),
+        (
+            "rtp_packets",
+            "RTP packets of calls that are over, without duplicates.",
+            |of| of.rtp_packets,
+        ),
+        (
+            "rtp_duplicates",
+            "RTP packets of them that were seen twice.",
+            |of| of.rtp_duplicates,
+        ),
+        (
+            "streams_without_call",
+            "RTP streams that belonged to no call.",
+            |of| of.streams_unclaimed,
+        ),
+    ];
+    for (name, help, value) in families {
+        let name = format!("callreel_vantage_{name}_total");
+        let mut family = page.family(&name, "counter", help);
+        for (vantage, counts) in &vantages {
+            family.value(&[("vantage", vantage)], value(counts));
+        }
     }
 }
 
@@ -537,6 +649,10 @@ mod tests {
         let text = text(&a_state());
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let name = line.split(['{', ' ']).next().unwrap();
+            if let Some((name, _)) = name.split_once("_mos_") {
+                assert!(text.contains(&format!("# TYPE {name}_mos histogram\n")));
+                continue;
+            }
             let kind = if name.ends_with("_total") {
                 "counter"
             } else {

@@ -20,6 +20,7 @@ use super::log;
 use super::losses::Losses;
 use super::pipeline;
 use super::probing;
+use super::quality::QualitySums;
 use super::reload::{Asked, Reload};
 use super::state::{CallCounts, Front, Heartbeat, ReloadState, State, StorageState, seconds_now};
 use super::steering::{Asks, Steering};
@@ -178,7 +179,9 @@ impl Running {
         probing::tell(&settings.decoders);
         let (layout, low) = (of_recorder.layout.clone(), of_recorder.storage_low.clone());
         let calls = Arc::new(CallCounts::default());
-        let recorder = start_recorder(settings, of_recorder, &names, &cataloguer, &calls)?;
+        let quality = Arc::new(QualitySums::default());
+        let counts = (calls.clone(), quality.clone());
+        let recorder = start_recorder(settings, of_recorder, &names, &cataloguer, counts)?;
         let state = Arc::new(State {
             started_at: seconds_now(),
             interfaces: sources.iter().map(|source| source.state.clone()).collect(),
@@ -186,6 +189,7 @@ impl Running {
             engine: Default::default(),
             heartbeat: Heartbeat::default(),
             calls,
+            quality,
             recorder: recorder.counters(),
             recovered,
             storage: StorageState::new(settings.storage.min_free_mib, low),
@@ -268,10 +272,10 @@ fn start_recorder(
     of_recorder: recorder::Settings,
     interfaces: &[Arc<str>],
     cataloguer: &Cataloguer,
-    calls: &Arc<CallCounts>,
+    (calls, quality): (Arc<CallCounts>, Arc<QualitySums>),
 ) -> anyhow::Result<Recorder> {
     let (sensor, names) = (pipeline::sensor_name(settings), interfaces.to_vec());
-    let (record, calls) = (cataloguer.sender(), calls.clone());
+    let record = cataloguer.sender();
     let told = move |outcome: CallOutcome| {
         if outcome.recordings.is_empty() && !outcome.revised {
             calls.add(Disposition::Unattributed);
@@ -280,6 +284,7 @@ fn start_recorder(
         for of in outcome.recordings.iter().filter(|_| !outcome.revised) {
             calls.add(of.disposition);
         }
+        quality.add(&outcome);
         tell_end(&outcome);
         record(cataloguing::rows_of(&outcome, &sensor, &names));
     };

@@ -10,6 +10,8 @@ use arc_swap::ArcSwap;
 
 use super::cataloguing::CatalogState;
 use super::keylog::KeyLogState;
+use super::quality::QualitySums;
+use super::status::Status;
 use crate::api::{Health, Service};
 use crate::capture::{HepStats, SharedKernelStats};
 use crate::directory::Directory;
@@ -18,6 +20,7 @@ use crate::engine::event::Disposition;
 use crate::engine::media::MediaCounters;
 use crate::engine::signalling::SignallingCounters;
 use crate::engine::streams::StreamCounters;
+use crate::engine::vantages::Vantages;
 use crate::recorder::RecorderCounters;
 use crate::wire::WireCounters;
 
@@ -31,6 +34,7 @@ pub struct State {
     pub engine: Mutex<EngineSnapshot>,
     pub heartbeat: Heartbeat,
     pub calls: Arc<CallCounts>,
+    pub quality: Arc<QualitySums>,
     pub recorder: Arc<RecorderCounters>,
     /// Recordings of an earlier run that this one finished.
     pub recovered: u64,
@@ -56,6 +60,7 @@ pub struct EngineSnapshot {
     /// RTP packets kept for signalling that has not come.
     pub kept_packets: u64,
     pub streams: StreamCounters,
+    pub vantages: Vantages,
 }
 
 /// How one interface is.
@@ -233,6 +238,14 @@ impl Service for Front {
             .get()
             .map_or_else(String::new, |state| super::metrics::text(state))
     }
+
+    fn status(&self) -> serde_json::Value {
+        let status = self.0.get().map(|state| super::status::status(state));
+        // A status has only string keys.
+        status.map_or_else(Status::starting, |status| {
+            serde_json::to_value(status).unwrap_or_default()
+        })
+    }
 }
 
 /// Seconds since 1970.
@@ -266,6 +279,7 @@ pub mod tests {
             engine: Mutex::default(),
             heartbeat: Heartbeat::default(),
             calls: Arc::new(calls),
+            quality: Arc::default(),
             recorder: Arc::default(),
             recovered: 0,
             storage: StorageState::new(1024, Arc::default()),

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::control::ControlNote;
 use super::plan::{CallKey, Keyless};
+use super::quality::StreamQuality;
 use crate::base::{
     Endpoint, Flow, InteractionId, PerSide, RecordingId, Side, TenantId, Timestamp, Vantage,
     time_ordered,
@@ -400,6 +401,8 @@ pub struct CallEnd {
     pub suspicious: Suspicious,
     /// Messages of the dialog that were to be kept and were too many.
     pub signalling_omitted: u64,
+    /// Whether each side was ever free to send audio, as both have said; `false` where that was not heard.
+    pub may_send: PerSide<bool>,
 }
 
 /// Things that somebody else sent into a call, counted.
@@ -542,7 +545,7 @@ pub struct StreamReport {
     /// to another one of the same side.
     pub not_placed: u64,
     pub restarts: u32,
-    /// RFC 3550 appendix A.8.
+    /// RFC 3550 appendix A.8, after the last packet.
     pub jitter: Duration,
     /// Shift that the sender's clock needed over the stream's life, in samples of the recording.
     pub drift_samples: i64,
@@ -554,6 +557,7 @@ pub struct StreamReport {
     pub auth_failed: u64,
     /// Packets that lay in pauses, at least in part.
     pub paused: u64,
+    pub quality: StreamQuality,
 }
 
 /// Encrypted media that could not be opened.

@@ -9,11 +9,13 @@ pub mod event;
 pub mod interactions;
 pub mod media;
 pub mod plan;
+pub mod quality;
 pub mod signalling;
 pub mod streams;
 #[cfg(test)]
 mod tests;
 mod timer;
+pub mod vantages;
 
 use std::sync::Arc;
 
@@ -26,6 +28,7 @@ use self::signalling::{
     SignallingLimits,
 };
 use self::streams::{SipStreams, StreamCounters, StreamLimits, StreamMessage};
+use self::vantages::Vantages;
 use crate::base::{Flow, Timestamp};
 use crate::directory::Directory;
 use crate::rtp::{self, RtpPacket, is_rtcp};
@@ -234,6 +237,11 @@ impl Engine {
         self.core.media.counters()
     }
 
+    /// What was seen at each vantage.
+    pub fn vantages(&self) -> &Vantages {
+        &self.core.media.vantages
+    }
+
     /// Calls that are not over.
     pub fn open_calls(&self) -> usize {
         self.core.signalling.open_calls()
@@ -386,7 +394,7 @@ impl Core {
     fn handle_rtcp(&mut self, datagram: &Datagram<'_>) {
         self.counters.rtcp_packets += 1;
         let mut opened = Vec::new();
-        let _plain = match self
+        let plain = match self
             .media
             .open_rtcp(&datagram.flow, datagram.payload, &mut opened)
         {
@@ -394,6 +402,7 @@ impl Core {
             Rtcp::Opened => &opened,
             Rtcp::Failed | Rtcp::Hidden => return,
         };
+        self.media.handle_rtcp(datagram.time, &datagram.flow, plain);
     }
 
     fn handle_sip(&mut self, time: Timestamp, flow: &Flow, bytes: &[u8], sink: &mut impl Sink) {
@@ -450,6 +459,8 @@ impl Core {
         let answered = end.info.answered_at.is_some();
         let media = self.media.end_call(end.call, pad_to, answered, sink);
         let media = media.unwrap_or_else(|| media::MediaEnd::nothing(answered));
+        let vantages = &mut self.media.vantages;
+        vantages.note_call(end.info.vantage, &media.streams, end.heard);
         let mut digits = end.digits;
         digits.sort_by_key(|digit| digit.at);
         sink.event(Event::Ended(Box::new(CallEnd {
@@ -469,6 +480,7 @@ impl Core {
                 media_packets: media.suspicious_packets,
             },
             signalling_omitted: end.signalling_omitted,
+            may_send: media.may_send,
         })));
     }
 

@@ -45,6 +45,10 @@ pub struct SidePlan {
     pub protection: Protection,
     /// `a=fmtp` of the payload types that are kept raw: whoever decodes them later needs it.
     pub fmtp: Fmtp,
+    /// Where it receives RTCP, and the RTP that belongs to it: only where that is neither the same port nor the one after.
+    pub rtcp: SmallVec<[(Endpoint, Endpoint); 1]>,
+    /// Both sides have spoken, and this one is free to send audio.
+    pub may_send: bool,
 }
 
 /// How what one side sends is protected. Each side's own description keys what it sends (RFC 4568 section 6.1).

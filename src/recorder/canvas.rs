@@ -229,6 +229,26 @@ impl Canvas {
         }
     }
 
+    /// Shows `listener` the first `frames` samples of a side as linear ones, `len` at a time.
+    pub fn listen(&self, side: Side, frames: usize, len: usize, mut listener: impl FnMut(&[i16])) {
+        let frames = frames.min(self.frames());
+        match &self.sides[side] {
+            Channel::Linear(samples) => samples[..frames].chunks(len).for_each(listener),
+            Channel::Companded(bytes) => {
+                let table = match self.format {
+                    SampleFormat::Alaw => &ALAW_TO_LINEAR,
+                    _ => &ULAW_TO_LINEAR,
+                };
+                let mut linear = Vec::with_capacity(len);
+                for bytes in bytes[..frames].chunks(len) {
+                    linear.clear();
+                    linear.extend(bytes.iter().map(|&byte| table[usize::from(byte)]));
+                    listener(&linear);
+                }
+            }
+        }
+    }
+
     /// Moves the start on by `frames`, keeping what was drawn beyond.
     pub fn advance(&mut self, frames: usize) {
         self.start += frames as i64;

@@ -12,8 +12,10 @@ mod decoding;
 mod easel;
 mod encrypted;
 mod legs;
+mod level;
 mod outputs;
 mod pauses;
+mod quality;
 mod raw;
 #[cfg(test)]
 mod raw_tests;
@@ -36,6 +38,7 @@ use std::time::Duration;
 pub use self::afterwards::Afterwards;
 use self::afterwards::Exits;
 pub use self::commit::{CallOutcome, RecordingOutcome};
+pub use self::quality::call_quality;
 pub use self::record::{attribution as attribution_record, vantage_text};
 pub use self::recovery::{Recovered, recover};
 use crate::base::WireMap;

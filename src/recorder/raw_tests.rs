@@ -13,6 +13,7 @@ use super::{Settings, recover};
 use crate::base::{Endpoint, SYSTEM_TENANT, Side, TenantId};
 use crate::codec::PayloadFormat;
 use crate::engine::event::{Block, Disposition, Event, Piece, RawHeader};
+use crate::engine::quality::tests::stream;
 use crate::storage::{Cause, RawReader, RawScale, RawState, Sidecar};
 
 fn header(number: u32, payload_type: u8) -> RawHeader {
@@ -306,28 +307,7 @@ fn an_unnamed_payload_type_beside_speech_makes_no_raw_call() {
     let Some(Event::Ended(mut ended)) = all.pop() else {
         panic!("it ends");
     };
-    ended.streams.push(crate::engine::event::StreamReport {
-        side: Side::Caller,
-        flow: Default::default(),
-        ssrc: 1,
-        codec: crate::codec::Codec::Pcmu,
-        first_at: START,
-        last_at: START,
-        packets: 10,
-        bytes: 1600,
-        expected: 10,
-        lost: 0,
-        duplicates: 0,
-        late: 0,
-        not_placed: 0,
-        restarts: 0,
-        jitter: Default::default(),
-        drift_samples: 0,
-        srtp: None,
-        auth_failed: 0,
-        hidden: None,
-        paused: 0,
-    });
+    ended.streams.push(stream(Side::Caller, 0, 200, 0));
     all.push(Event::Ended(ended));
     let outcome = record(&settings(folder.path()), all);
     assert_eq!(outcome.recordings[0].disposition, Disposition::Recorded);

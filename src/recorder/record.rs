@@ -99,6 +99,8 @@ pub fn sidecar(
             .and_then(|owner| owner.pending)
             .map(|reason| reason.code().to_owned()),
         signalling: None,
+        quality: None,
+        levels: PerSide::default(),
     }
 }
 
@@ -205,6 +207,7 @@ fn stream_record(stream: &StreamReport, sample_rate_hz: u32) -> StreamRecord {
         encrypted: stream.hidden.map(|hidden| hidden.why.code().to_owned()),
         auth_failed: stream.auth_failed,
         paused: stream.paused,
+        quality: Some(super::quality::stream_quality(stream)),
     }
 }
 

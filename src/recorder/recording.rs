@@ -8,6 +8,8 @@ use smallvec::SmallVec;
 
 use super::canvas::{Canvas, Rest, silence};
 use super::easel::Easel;
+use super::level::{Level, frame_len};
+use super::quality::{Levels, call_quality};
 use super::raw::Raw;
 use super::record::{self, Facts};
 use super::segments::{Span, Spans};
@@ -43,6 +45,9 @@ pub struct Recording {
     failing: bool,
     /// Where something of the call is kept raw.
     pub(super) raw: Option<Box<Raw>>,
+    levels: Levels,
+    /// Blocks came since [`Recording::rest`] was last asked for.
+    is_busy: bool,
 }
 
 /// One tenant's file; none while the storage refuses it.
@@ -98,6 +103,8 @@ impl Recording {
             outages: Spans::default(),
             failing: false,
             raw: None,
+            levels: Levels::default(),
+            is_busy: true,
         }
     }
 
@@ -131,6 +138,7 @@ impl Recording {
         settings: &Settings,
         easel: &mut Easel,
     ) -> Trouble {
+        self.is_busy = true;
         self.gather_raw(&block);
         for side in Side::BOTH {
             let pieces = &mut block.sides[side];
@@ -197,6 +205,7 @@ impl Recording {
         for side in Side::BOTH {
             self.draw_side(side, block, easel, &mut early);
         }
+        self.listen(block, frames, easel);
         let canvas = easel.canvas.as_mut().expect("it was begun above");
         if canvas.is_blank() && early.is_empty() && format.sample_format == SampleFormat::Pcm16 {
             canvas.advance(frames);
@@ -209,6 +218,29 @@ impl Recording {
             self.write_samples(side, position, &samples, format, easel)?;
         }
         wrote
+    }
+
+    /// Measures how loud the sides are of which the block has anything.
+    fn listen(&mut self, block: &Block, frames: usize, easel: &Easel) {
+        let len = frame_len(self.sample_rate_hz).max(1);
+        for side in Side::BOTH {
+            if let Some(canvas) = &easel.canvas
+                && !block.sides[side].is_empty()
+            {
+                let level: &mut Level = self.levels[side].get_or_insert_default();
+                canvas.listen(side, frames, len, |frame| level.take(frame));
+            }
+        }
+    }
+
+    /// Gives memory back where no block came since this was last called: a call on hold.
+    pub fn rest(&mut self) {
+        if std::mem::take(&mut self.is_busy) {
+            return;
+        }
+        for side in Side::BOTH {
+            self.tracks[side].rest();
+        }
     }
 
     /// Makes the canvas begin at `begin`: what it still holds from before is written first.
@@ -503,6 +535,12 @@ impl Recording {
             sidecar.packets_dropped = self.packets_dropped + self.losses().total();
             sidecar.raw = self.raw_record(&part);
             add_signalling(&mut part, &mut sidecar, info, messages, end);
+            sidecar.quality = Some(call_quality(end, Some(&self.levels)));
+            let seconds = end.length_samples as f64 / f64::from(self.sample_rate_hz);
+            sidecar.levels = PerSide::of(|side| {
+                let level = self.levels[side].as_ref();
+                level.map(|level| level.record(seconds))
+            });
             done.finished.push(Finished {
                 tenant: output.tenant,
                 part,

@@ -71,6 +71,11 @@ impl Spans {
         taken
     }
 
+    /// Gives memory back that no span needs.
+    pub fn rest(&mut self) {
+        self.spans.shrink_to_fit();
+    }
+
     pub fn omitted(&self) -> u64 {
         self.omitted
     }

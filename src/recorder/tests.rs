@@ -135,6 +135,7 @@ pub(super) fn end(info: &Arc<CallInfo>, packets: u64) -> Box<CallEnd> {
         dropped_before: 0,
         suspicious: Suspicious::default(),
         signalling_omitted: 0,
+        may_send: PerSide::default(),
     })
 }
 

@@ -75,6 +75,8 @@ struct Last {
     codec: Codec,
     /// What it said last was that its sender is silent.
     is_noise: bool,
+    /// How long it is.
+    samples: i64,
 }
 
 /// A decoder with its stream and format.
@@ -144,19 +146,21 @@ impl Track {
         rate_hz: u32,
         may_restore: bool,
     ) -> Option<(i64, i64)> {
+        let samples = format.codec.samples_at(rate_hz, payload);
         let gap = piece.position - self.covered;
         let mut seam = None;
         self.restoring = 0;
         if gap > 0 {
-            let cause = self.cause_of_gap(piece);
-            if self.last.is_some() && gap <= SEAM && cause != Cause::Loss {
+            let lost = self.lost_before(piece, samples, gap);
+            if self.last.is_some() && gap <= SEAM && lost == 0 {
                 seam = Some((self.covered, piece.position));
             } else {
-                if cause == Cause::Loss && may_restore {
+                if lost > 0 && may_restore {
                     self.restoring = self.restorable(piece, format, payload, rate_hz, gap);
                 }
-                let restored = format.codec.to_rate(self.restoring, rate_hz);
-                self.silent(piece.position - restored, cause);
+                let heard_from = piece.position - format.codec.to_rate(self.restoring, rate_hz);
+                self.silent((self.covered + lost).min(heard_from), Cause::Loss);
+                self.silent(heard_from, self.cause_of_silence());
                 self.silent(piece.position, Cause::Concealed);
             }
         }
@@ -178,6 +182,7 @@ impl Track {
             number,
             codec: format.codec,
             is_noise,
+            samples,
         });
         let from = self.covered.max(piece.position);
         self.covered = from.max(piece.position + heard);
@@ -203,17 +208,27 @@ impl Track {
         }
     }
 
-    fn cause_of_gap(&self, piece: &Piece) -> Cause {
-        match self.last {
-            Some(last)
-                if last.stream == piece.stream
-                    && piece.number.wrapping_sub(last.number).wrapping_sub(1) < 1 << 31
-                    && piece.number.wrapping_sub(last.number) > 1 =>
-            {
-                Cause::Loss
-            }
-            _ => self.cause_of_silence(),
+    /// Samples of the gap before a piece that lost packets filled: as many as the numbers say were lost, each as long as the
+    /// packet before or after. What is left of the gap was not sent. Where the length is not known it is all loss.
+    fn lost_before(&self, piece: &Piece, samples: i64, gap: i64) -> i64 {
+        let Some(last) = self.last.filter(|last| last.stream == piece.stream) else {
+            return 0;
+        };
+        let lost = piece.number.wrapping_sub(last.number).wrapping_sub(1);
+        // Numbers that go back are no loss.
+        if lost == 0 || lost >= 1 << 31 {
+            return 0;
         }
+        let usual = if last.samples > 0 {
+            last.samples
+        } else {
+            samples
+        };
+        let filled = match usual {
+            0 => gap,
+            usual => i64::from(lost) * usual,
+        };
+        if gap - filled > SEAM { filled } else { gap }
     }
 
     /// Why nothing follows the last packet.
@@ -272,6 +287,12 @@ impl Track {
             cause,
         });
         self.covered = self.covered.max(to);
+    }
+
+    /// Gives memory back while nothing comes.
+    pub fn rest(&mut self) {
+        self.samples = Vec::new();
+        self.spans.rest();
     }
 
     /// The cause of silence after the last packet.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use super::afterwards::Exits;
@@ -27,7 +27,13 @@ pub struct Worker {
     calls: WireMap<CallKey, Call>,
     complaints: Complaints,
     easel: Easel,
+    /// Blocks until calls are looked at that have become quiet.
+    until_rest: usize,
 }
+
+/// So many blocks, or such a time without any, lie between two looks at the calls of a thread.
+const REST_EVERY: usize = 4096;
+const QUIET: Duration = Duration::from_secs(2);
 
 #[derive(Default)]
 struct Call {
@@ -45,12 +51,21 @@ impl Worker {
             calls: WireMap::default(),
             complaints: Complaints::default(),
             easel: Easel::default(),
+            until_rest: REST_EVERY,
         }
     }
 
     /// Works until the queue is closed.
     pub fn run(mut self, events: &Receiver<Event>) {
-        while let Ok(event) = events.recv() {
+        loop {
+            let event = match events.recv_timeout(QUIET) {
+                Ok(event) => event,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.rest();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             self.take(event);
             self.take_waiting(events);
             // The next events gather meanwhile: to be woken for each of them would cost the capture thread a system call each.
@@ -103,8 +118,21 @@ impl Worker {
         call.info = Some(info);
     }
 
+    /// Has calls of which nothing comes give their memory back.
+    fn rest(&mut self) {
+        self.until_rest = REST_EVERY.max(8 * self.calls.len());
+        let recordings = self.calls.values_mut();
+        for recording in recordings.filter_map(|call| call.recording.as_mut()) {
+            recording.rest();
+        }
+    }
+
     fn block(&mut self, key: CallKey, block: Block) {
         RecorderCounters::add(&self.counters.blocks, 1);
+        self.until_rest -= 1;
+        if self.until_rest == 0 {
+            self.rest();
+        }
         let Some(call) = self.calls.get_mut(&key) else {
             return;
         };

@@ -1,5 +1,7 @@
 //! Order, loss and duplicates of one stream, from its sequence numbers (RFC 3550 appendix A.1 and A.3).
 
+use super::bursts::{BurstMetrics, LossLog};
+
 /// Packets behind the newest that can still be told from duplicates: ten seconds at 20 ms.
 const WINDOW: u64 = 512;
 /// A step forward larger than this is a new start of the numbering, not loss (RFC 3550 appendix A.1, MAX_DROPOUT).
@@ -20,7 +22,7 @@ pub enum Arrival {
     Restarted { number: u64 },
 }
 
-/// Follows the 16-bit sequence numbers of one stream. 104 bytes, no allocation.
+/// Follows the 16-bit sequence numbers of one stream. 112 bytes; what is lost or late is remembered beside it.
 #[derive(Clone, Debug)]
 pub struct SequenceTracker {
     /// Extended number of the newest packet. Starts a wrap above zero, so that what came just before the first packet
@@ -35,6 +37,17 @@ pub struct SequenceTracker {
     /// A number far from the order, and waiting for its successor to confirm a restart.
     restart_at: Option<u16>,
     started: bool,
+    /// `None` as long as nothing was missing.
+    losses: Option<Box<LossLog>>,
+}
+
+/// What came of the numbers up to one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpTo {
+    /// It is larger than any that was seen.
+    pub is_ahead: bool,
+    /// Sent and not seen, up to it and with it.
+    pub missing: u64,
 }
 
 impl Default for SequenceTracker {
@@ -47,6 +60,7 @@ impl Default for SequenceTracker {
             expected_before: 0,
             restart_at: None,
             started: false,
+            losses: None,
         }
     }
 }
@@ -78,6 +92,8 @@ impl SequenceTracker {
             return Arrival::Duplicate;
         }
         if ahead <= MAX_DROPOUT {
+            let losses = self.losses.get_or_insert_default();
+            losses.lose(self.newest + 1, self.newest + u64::from(ahead) - 1);
             self.skip_to(self.newest + u64::from(ahead));
             return Arrival::InOrder {
                 number: self.newest,
@@ -90,6 +106,9 @@ impl SequenceTracker {
         if self.restart_at == Some(sequence) {
             let number = (self.newest | 0xffff) + 1 + u64::from(sequence);
             self.expected_before += self.newest - self.first + 1;
+            if let Some(losses) = &mut self.losses {
+                losses.restart();
+            }
             self.start_at(number);
             return Arrival::Restarted { number };
         }
@@ -105,6 +124,9 @@ impl SequenceTracker {
         self.seen[word] |= bit;
         self.received += 1;
         self.first = self.first.min(number);
+        if let Some(losses) = &mut self.losses {
+            losses.find(number);
+        }
         Arrival::Late { number }
     }
 
@@ -160,6 +182,41 @@ impl SequenceTracker {
     pub fn lost(&self) -> u64 {
         self.expected().saturating_sub(self.received)
     }
+
+    /// A packet that has arrived was too late to be played.
+    #[cold]
+    pub fn discard(&mut self, number: u64) {
+        self.losses.get_or_insert_default().discard(number);
+    }
+
+    /// How losses and discards lie in time.
+    pub fn bursts(&self) -> BurstMetrics {
+        let expected = self.expected();
+        self.losses.as_ref().map_or_else(
+            || BurstMetrics::without_loss(expected),
+            |losses| losses.metrics(expected),
+        )
+    }
+
+    /// What is missing up to the number, near the newest, whose low 16 bits are `sequence`. `None` when it is too far from
+    /// the newest to tell, or from before the first.
+    pub fn up_to(&self, sequence: u16) -> Option<UpTo> {
+        let ahead = i64::from(sequence.wrapping_sub(self.newest as u16) as i16);
+        if !self.started || ahead > i64::from(MAX_DROPOUT) || ahead <= -(WINDOW as i64) {
+            return None;
+        }
+        let number = self.newest.checked_add_signed(ahead)?;
+        let expected = self.expected_before + (number + 1).checked_sub(self.first)?;
+        let after = (number + 1..=self.newest).filter(|&later| {
+            let (word, bit) = place(later);
+            self.seen[word] & bit != 0
+        });
+        let received = self.received - after.count() as u64;
+        Some(UpTo {
+            is_ahead: ahead > 0,
+            missing: expected.saturating_sub(received),
+        })
+    }
 }
 
 #[inline]
@@ -210,6 +267,23 @@ mod tests {
             }
         );
         assert_eq!((tracker.expected(), tracker.received()), (102, 102));
+    }
+
+    #[test]
+    fn what_is_missing_up_to_a_number_is_told_from_both_sides_of_the_newest() {
+        let mut tracker = SequenceTracker::default();
+        assert_eq!(tracker.up_to(7), None);
+        for n in (65_500u32..65_700).filter(|n| !(65_530..65_540).contains(n) && n % 50 != 0) {
+            tracker.arrive(n as u16);
+        }
+        let missing = |n: u32| tracker.up_to(n as u16).map(|up_to| up_to.missing);
+        assert_eq!(missing(65_499), None);
+        assert_eq!((missing(65_501), missing(65_529)), (Some(0), Some(0)));
+        assert_eq!((missing(65_534), missing(65_599)), (Some(5), Some(11)));
+        assert_eq!((missing(65_699), missing(65_709)), (Some(13), Some(23)));
+        assert_eq!(missing(65_699 - 512), None);
+        assert_eq!(tracker.lost(), 13);
+        assert_eq!(tracker.bursts().bursts, 1);
     }
 
     proptest! {

@@ -18,6 +18,7 @@ mod error;
 mod layout;
 mod lock;
 mod partition;
+mod quality;
 mod raw;
 mod sidecar;
 mod wav;
@@ -26,6 +27,7 @@ pub use error::Error;
 pub use layout::{Kind, Layout, RecordingName};
 pub use lock::StorageLock;
 pub use partition::{PartFile, commit, sync_all};
+pub use quality::{LevelRecord, QualityRecord, RtcpRecord, StreamQualityRecord, VoipRecord};
 pub use raw::{RAW_HEADER_LEN, RawPacket, RawReader, RawScale, raw_header};
 pub use sidecar::{
     AttributionRecord, Cause, ControlRecord, DigitRecord, LinkRecord, ParticipantRecord,

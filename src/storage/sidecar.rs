@@ -4,8 +4,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::quality::{LevelRecord, QualityRecord, StreamQualityRecord};
 use super::{Error, SampleFormat};
-use crate::base::{InteractionId, RecordingId, Side, TenantId, Timestamp};
+use crate::base::{InteractionId, PerSide, RecordingId, Side, TenantId, Timestamp};
 
 /// Version of the format; larger versions may add fields, and never change what a field means.
 pub const SIDECAR_VERSION: u32 = 1;
@@ -89,6 +90,12 @@ pub struct Sidecar {
     pub pending: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signalling: Option<SignallingRecord>,
+    /// How well it was heard; `None` while the call lasts, and where an earlier version wrote the sidecar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<QualityRecord>,
+    /// How loud each side was; `None` for one of which there is no audio.
+    #[serde(default)]
+    pub levels: PerSide<Option<LevelRecord>>,
 }
 
 /// The packets whose audio could not be decoded when they came. In the file, the time of a packet is that of its place on the
@@ -287,6 +294,8 @@ pub struct StreamRecord {
     /// Packets that lay in pauses, at least in part.
     #[serde(default)]
     pub paused: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<StreamQualityRecord>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -388,6 +397,8 @@ impl Sidecar {
             digits_masked: false,
             pending: None,
             signalling: None,
+            quality: None,
+            levels: PerSide::default(),
         }
     }
 

@@ -99,7 +99,7 @@ async fn write(
 
 type Column = (&'static str, fn(&CallLine) -> String);
 
-const COLUMNS: [Column; 26] = [
+const COLUMNS: [Column; 31] = [
     ("id", |call| call.id.to_string()),
     ("tenant_id", |call| call.tenant_id.to_string()),
     ("tenant", |call| call.tenant.clone()),
@@ -148,7 +148,19 @@ const COLUMNS: [Column; 26] = [
     }),
     ("sensor", |call| call.sensor.clone()),
     ("paused_s", |call| format!("{:.3}", call.paused_s)),
+    ("mos", |call| number(call.mos)),
+    ("jitter_ms", |call| number(call.jitter_ms)),
+    ("round_trip_ms", |call| number(call.round_trip_ms)),
+    ("mirror_lost", |call| call.mirror_lost.to_string()),
+    ("unheard", |call| {
+        call.unheard
+            .map_or_else(String::new, |side| side.to_string())
+    }),
 ];
+
+fn number(number: Option<f64>) -> String {
+    number.map_or_else(String::new, |number| number.to_string())
+}
 
 fn csv_line(cells: impl Iterator<Item = String>) -> String {
     let cells: Vec<String> = cells.map(|cell| csv_cell(&cell)).collect();

@@ -44,6 +44,9 @@ pub struct Filters {
     /// Only recordings at least this long: seconds, or 90s, 5m, 1h
     #[arg(long, value_name = "LENGTH", value_parser = length)]
     min_length: Option<Duration>,
+    /// Only calls that were heard worse than this mean opinion score, 1 to 4.5
+    #[arg(long, value_name = "SCORE", value_parser = score)]
+    mos_below: Option<f64>,
 }
 
 impl Filters {
@@ -76,6 +79,7 @@ impl Filters {
             disposition,
             recorded_only: self.recorded,
             min_length_ms: self.min_length.map_or(0, millis),
+            mos_below: self.mos_below,
             ..CallQuery::default()
         })
     }
@@ -180,6 +184,13 @@ fn length(text: &str) -> anyhow::Result<Duration> {
     seconds()
         .or_else(|| span(text))
         .context("expected seconds, or a length such as 90s, 5m, 1h")
+}
+
+fn score(text: &str) -> anyhow::Result<f64> {
+    let score: Option<f64> = text.parse().ok();
+    score
+        .filter(|score| (1.0..=5.0).contains(score))
+        .context("expected a mean opinion score from 1 to 5, such as 3.6")
 }
 
 /// `90s`, `5m`, `24h`, `7d`, `2w`.

@@ -37,6 +37,16 @@ pub struct CallLine {
     pub file: Option<FileLine>,
     /// Seconds of the recording that lie in pauses.
     pub paused_s: f64,
+    /// Mean opinion score of the side that is heard worse, 1 to 4.5.
+    pub mos: Option<f64>,
+    pub jitter_ms: Option<f64>,
+    pub round_trip_ms: Option<f64>,
+    /// Of the packets lost: those that the receivers do not lack.
+    pub mirror_lost: u64,
+    /// Too late to be played.
+    pub packets_discarded: u64,
+    /// The side that was not heard while the other was.
+    pub unheard: Option<Side>,
 }
 
 #[derive(Debug, Serialize)]
@@ -94,7 +104,18 @@ impl CallLine {
                 sample_rate_hz: file.sample_rate_hz,
             }),
             paused_s: call.paused_ms as f64 / 1000.0,
+            mos: call.quality.mos,
+            jitter_ms: call.quality.jitter_ms,
+            round_trip_ms: call.quality.round_trip_ms,
+            mirror_lost: call.quality.mirror_lost,
+            packets_discarded: call.quality.packets_discarded,
+            unheard: call.quality.unheard,
         }
+    }
+
+    pub fn mos_text(&self) -> String {
+        self.mos
+            .map_or_else(|| "-".into(), |mos| format!("{mos:.2}"))
     }
 
     pub fn day_and_time(&self) -> String {

@@ -172,6 +172,7 @@ fn print(calls: &[CallLine], more: bool) {
         "CODEC",
         "LENGTH",
         "LOSS",
+        "MOS",
         "DISPOSITION",
     ]);
     for call in calls {
@@ -185,6 +186,7 @@ fn print(calls: &[CallLine], more: bool) {
             call.codec.clone(),
             format!("{:.2} s", call.length_s),
             call.loss_text(),
+            call.mos_text(),
             call.disposition.clone(),
         ]);
     }

@@ -103,6 +103,7 @@ impl Session {
             open_streams: engine.open_streams() as u64,
             kept_packets: engine.unclaimed_packets(),
             streams: *engine.stream_counters(),
+            vantages: engine.vantages().clone(),
         };
     }
 

@@ -65,7 +65,8 @@ impl Endpoints {
         }
     }
 
-    fn at(&self, vantage: Vantage, endpoint: Endpoint) -> &[Receiver] {
+    /// Who receives at an endpoint.
+    pub fn at(&self, vantage: Vantage, endpoint: Endpoint) -> &[Receiver] {
         self.receivers
             .get(&(vantage, endpoint))
             .map_or(&[], |receivers| receivers)

@@ -42,6 +42,8 @@ pub struct MediaCall {
     pub suspicious_packets: u64,
     /// The plan has pauses.
     pub has_pauses: bool,
+    /// Whether any plan so far let a side send.
+    pub may_send: PerSide<bool>,
 }
 
 /// What kinds of packets came, to say why there is no recording.
@@ -165,6 +167,7 @@ pub fn is_heard(stream: &Stream, time: Timestamp) -> bool {
 impl MediaCall {
     pub fn new(plan: MediaPlan) -> Self {
         MediaCall {
+            may_send: PerSide::of(|side| plan.sides[side].may_send),
             record: plan.record,
             has_pauses: !plan.pauses.is_empty(),
             plan: Box::new(plan),
@@ -233,6 +236,21 @@ impl MediaCall {
         } else {
             8000
         }
+    }
+
+    pub fn note_directions(&mut self, plan: &MediaPlan) {
+        for side in Side::BOTH {
+            self.may_send[side] |= plan.sides[side].may_send;
+        }
+    }
+
+    /// Places of RTCP that the plan names, each with the RTP that belongs to it.
+    pub fn rtcp_places(&self) -> impl Iterator<Item = ((Vantage, Endpoint), Endpoint)> {
+        let named = self.plan.sides.iter().flat_map(|(_, plan)| &plan.rtcp);
+        named.flat_map(|&(rtcp, rtp)| {
+            let vantages = self.plan.vantages.iter();
+            vantages.map(move |&vantage| ((vantage, rtcp), rtp))
+        })
     }
 
     /// Places that the plan names, with the side that receives there.

@@ -6,6 +6,8 @@ use super::*;
 
 /// Streams remembered at one endpoint, the latest: only these are looked at when a plan names the endpoint.
 const MAX_TOUCHING: usize = 256;
+/// What looks like RTP and comes less often is something else.
+const FEWEST_OF_A_STREAM: u64 = 10;
 
 impl Media {
     /// Enters a new stream and looks for its call; `None` when the table is full.
@@ -308,6 +310,10 @@ impl Media {
         let waiting = stream.protected.as_ref().map_or(0, |p| p.waiting_bytes());
         self.kept_bytes -= stream.kept_bytes + waiting;
         self.counters.unclaimed += stream.kept.len() as u64;
+        if stream.owner == Owner::Nobody && stream.sequence.received() >= FEWEST_OF_A_STREAM {
+            self.counters.streams_unclaimed += 1;
+            self.vantages.note_unclaimed(&(&stream).into());
+        }
         let hash = self.hasher.hash_one(stream.key);
         if let Ok(entry) = self.index.find_entry(hash, |other| *other == id) {
             entry.remove();

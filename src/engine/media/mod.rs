@@ -16,6 +16,7 @@ mod placing;
 mod plans;
 mod protected;
 mod redundant;
+mod rtcp;
 mod slots;
 mod stream;
 mod timeline;
@@ -35,12 +36,14 @@ pub use self::opening::Rtcp;
 use self::payloads::Payloads;
 use self::placing::{Arrived, change_meaning, place_kept, position, put};
 pub use self::plans::MediaEnd;
+pub use self::rtcp::UnclaimedStream;
 use self::slots::Slots;
 use self::stream::{Meaning, Owner, Stream, StreamKey};
 use super::event::{Digit, Disposition, Event, Sink, StreamReport};
 use super::interactions::Sample;
 use super::plan::{CallKey, MediaPlan};
 use super::timer::Timers;
+use super::vantages::Vantages;
 use crate::base::{Endpoint, Flow, Side, Timestamp, Vantage, WireMap};
 use crate::codec::Codec;
 use crate::rtp::{Arrival, RtpPacket};
@@ -107,6 +110,14 @@ pub struct MediaCounters {
     pub restored: u64,
     /// Packets that lay in pauses, at least in part.
     pub paused: u64,
+    /// Streams that no call claimed: RTP without SIP.
+    pub streams_unclaimed: u64,
+    /// RTCP packets that say something of a stream that was seen.
+    pub rtcp_bound: u64,
+    /// Those that do not: of other streams, or with numbers that are not theirs.
+    pub rtcp_unbound: u64,
+    /// Those with lengths that lie.
+    pub rtcp_damaged: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -145,6 +156,9 @@ pub struct Media {
     samples: Vec<Sample>,
     /// Keys that were pressed and not asked for yet.
     pressed: Vec<(CallKey, Digit)>,
+    /// RTP endpoints by their RTCP endpoints, where SDP names these. Entries live and die with their calls.
+    rtcp_places: WireMap<(Vantage, Endpoint), Endpoint>,
+    pub(super) vantages: Vantages,
 }
 
 impl Media {
@@ -332,7 +346,7 @@ impl Media {
                 self.pressed.push((call.plan.call, digit));
             }
         } else {
-            stream.count_audio(arrived.time, arrived.timestamp, format.clock_rate_hz);
+            stream.count_audio(arrived.time, arrived.timestamp, arrived.number);
         }
         if !call.record {
             return;

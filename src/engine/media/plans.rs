@@ -1,6 +1,8 @@
 //! Calls as plans tell them: where their media is expected, and what is said of it in the end.
 
 use super::*;
+use crate::base::PerSide;
+use crate::engine::quality;
 
 /// What media says of a call that is over.
 #[derive(Debug)]
@@ -10,6 +12,8 @@ pub struct MediaEnd {
     pub streams: Vec<StreamReport>,
     /// Packets from where no side said it would send.
     pub suspicious_packets: u64,
+    /// As [`super::super::event::CallEnd::may_send`].
+    pub may_send: PerSide<bool>,
 }
 
 impl MediaEnd {
@@ -25,6 +29,7 @@ impl MediaEnd {
             length_samples: 0,
             streams: Vec::new(),
             suspicious_packets: 0,
+            may_send: PerSide::default(),
         }
     }
 }
@@ -41,6 +46,7 @@ impl Media {
                     .expect("the key table names calls that are there");
                 call.record = plan.record;
                 let paused_otherwise = call.plan.pauses != plan.pauses;
+                call.note_directions(&plan);
                 *call.plan = plan;
                 if paused_otherwise {
                     call.cut_pauses(&self.payloads);
@@ -94,6 +100,9 @@ impl Media {
                 },
             );
         }
+        for (rtcp, rtp) in call.rtcp_places() {
+            self.rtcp_places.insert(rtcp, rtp);
+        }
         places
     }
 
@@ -107,6 +116,9 @@ impl Media {
             .chain(call.learned.iter().copied())
         {
             self.endpoints.remove(vantage, endpoint, slot);
+        }
+        for (rtcp, _) in call.rtcp_places() {
+            self.rtcp_places.remove(&rtcp);
         }
     }
 
@@ -162,6 +174,7 @@ impl Media {
             let padded = pad_to.map_or(0, |to| timeline.position_at(to));
             length_samples = timeline.end().max(padded).max(0) as u64;
         }
+        quality::conclude(&mut streams);
         let disposition = call.heard.disposition(answered);
         self.arm_sweep();
         Some(MediaEnd {
@@ -169,6 +182,7 @@ impl Media {
             length_samples,
             streams,
             suspicious_packets: call.suspicious_packets,
+            may_send: call.may_send,
         })
     }
 }

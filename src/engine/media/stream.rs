@@ -1,7 +1,6 @@
 //! One RTP stream: what is counted of it, and whose it is.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use super::protected::Protected;
 use super::redundant::HeardTimestamps;
@@ -9,7 +8,8 @@ use crate::base::{Flow, Side, Timestamp};
 use crate::codec::{Codec, PayloadFormat};
 use crate::engine::event::{Hidden, StreamReport};
 use crate::engine::plan::Keyless;
-use crate::rtp::{DigitCollector, SequenceTracker, StreamClock, Suite};
+use crate::engine::quality::{Reported, StreamQuality};
+use crate::rtp::{DigitCollector, Jitter, SequenceTracker, StreamClock, Suite};
 
 /// What tells a stream from every other (ARCHITECTURE.md, "Words"). Directions may share an SSRC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -111,6 +111,8 @@ pub struct Stream {
     pub heard: Option<Box<HeardTimestamps>>,
     /// Packets that lay in pauses, at least in part.
     pub paused: u64,
+    /// What RTCP says of it; `None` while nothing was said.
+    reported: Option<Box<Reported>>,
 }
 
 impl Stream {
@@ -141,6 +143,7 @@ impl Stream {
             secrecy: None,
             heard: None,
             paused: 0,
+            reported: None,
         }
     }
 
@@ -157,7 +160,7 @@ impl Stream {
             ^ clock
             ^ u64::from(format)
             ^ self.kept.len() as u64
-            ^ self.jitter.sixteenths as u64
+            ^ self.jitter.touch()
     }
 
     /// Forgets what was counted of packets that turn out to have been encrypted: nothing proves that they were the stream's.
@@ -211,8 +214,15 @@ impl Stream {
 
     /// Counts a packet of audio that is no duplicate.
     #[inline]
-    pub fn count_audio(&mut self, time: Timestamp, timestamp: u32, clock_rate_hz: u32) {
-        self.jitter.update(time, timestamp, clock_rate_hz);
+    pub fn count_audio(&mut self, time: Timestamp, timestamp: u32, number: u64) {
+        if self.jitter.update(time, timestamp) {
+            self.sequence.discard(number);
+        }
+    }
+
+    /// What RTCP says of it, to be added to, and what the sensor has of it.
+    pub fn reported(&mut self) -> (&mut Reported, &SequenceTracker) {
+        (self.reported.get_or_insert_default(), &self.sequence)
     }
 
     /// Counts one packet for the codec of its present meaning.
@@ -225,6 +235,11 @@ impl Stream {
     pub fn mean(&mut self, meaning: Option<Meaning>) {
         self.codecs = self.codec_counts();
         self.run = 0;
+        if let Some(meaning) = meaning
+            && meaning.format.codec != Codec::TelephoneEvent
+        {
+            self.jitter.set_rate(meaning.format.clock_rate_hz);
+        }
         self.meaning = meaning;
     }
 
@@ -290,14 +305,28 @@ impl Stream {
             late: self.late,
             not_placed: self.not_placed + self.kept.len() as u64,
             restarts: self.restarts,
-            jitter: self
-                .jitter
-                .value(self.clock.as_ref().map_or(8000, StreamClock::clock_rate_hz)),
+            jitter: self.jitter.last(),
             drift_samples: self.clock.as_ref().map_or(0, StreamClock::drift_samples),
             srtp: self.secrecy.as_ref().and_then(|secrecy| secrecy.suite),
             hidden: self.secrecy.as_ref().and_then(|secrecy| secrecy.hidden),
             auth_failed: self.secrecy.as_ref().map_or(0, |s| s.auth_failed),
             paused: self.paused,
+            quality: self.quality(),
+        }
+    }
+
+    /// What is known before the call is over.
+    fn quality(&self) -> StreamQuality {
+        let reports = |reported: &Reported| Box::new(reported.reports(&self.sequence));
+        StreamQuality {
+            jitter_mean: self.jitter.mean(),
+            jitter_largest: self.jitter.largest(),
+            packet_duration: self.jitter.packet_duration(),
+            clock_rate_hz: self.jitter.rate_hz(),
+            bursts: self.sequence.bursts(),
+            reports: self.reported.as_deref().map(reports),
+            rating: None,
+            counted: true,
         }
     }
 }
@@ -305,31 +334,4 @@ impl Stream {
 /// Memory that a kept packet takes, its bookkeeping included.
 fn kept_cost(len: usize) -> usize {
     len + size_of::<Kept>()
-}
-
-/// Interarrival jitter, RFC 3550 appendix A.8, in 1/16 ticks of the RTP clock.
-#[derive(Clone, Copy, Debug, Default)]
-struct Jitter {
-    transit: Option<i64>,
-    sixteenths: i64,
-}
-
-impl Jitter {
-    #[inline]
-    fn update(&mut self, time: Timestamp, timestamp: u32, clock_rate_hz: u32) {
-        let arrival = crate::rtp::samples_between(Timestamp::default(), time, clock_rate_hz);
-        let transit = i64::from((arrival as u32).wrapping_sub(timestamp) as i32);
-        if let Some(before) = self.transit.replace(transit) {
-            let change = i64::from(transit.wrapping_sub(before) as i32).abs();
-            // A jump of the timestamp is no jitter.
-            if change < i64::from(clock_rate_hz) {
-                self.sixteenths += change - ((self.sixteenths + 8) >> 4);
-            }
-        }
-    }
-
-    fn value(self, clock_rate_hz: u32) -> Duration {
-        let ticks = (self.sixteenths.max(0) >> 4) as u64;
-        Duration::from_nanos(ticks.saturating_mul(1_000_000_000) / u64::from(clock_rate_hz.max(1)))
-    }
 }

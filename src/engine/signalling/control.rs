@@ -130,30 +130,21 @@ impl Signalling {
 
     /// Does what is asked to a call and to all that belong to its interaction.
     fn ask(&mut self, key: CallKey, wish: &Wish, at: Timestamp, orders: &mut Orders) -> u32 {
-        let Some(interaction) = self.legs.get(&key).map(|leg| leg.info.interaction) else {
-            return 0;
-        };
         if !self.note(key, wish, at, orders) {
             return 0;
         }
-        let others = self.open_calls_of(interaction);
-        let others = others.into_iter().filter(|other| *other != key);
+        let others = self.reached(key, wish.tenant).into_iter();
         1 + others
-            .filter(|other| self.note(*other, wish, at, orders))
+            .filter(|other| *other != key && self.note(*other, wish, at, orders))
             .count() as u32
     }
 
-    /// Open calls of an interaction, in the order of their beginnings. As many are looked at as there are calls: only for a wish
-    /// that changes something.
-    fn open_calls_of(&self, interaction: InteractionId) -> Vec<CallKey> {
-        let mut keys: Vec<CallKey> = self
-            .legs
-            .values()
-            .filter(|leg| leg.is_open() && leg.info.interaction == interaction)
-            .map(|leg| leg.key)
-            .collect();
-        keys.sort_unstable();
-        keys
+    /// Open calls of a call's interaction, in the order of their beginnings: of those that are the tenant's, where one asks.
+    fn reached(&self, key: CallKey, tenant: Option<TenantId>) -> Vec<CallKey> {
+        match tenant {
+            Some(tenant) => self.calls_of_tenant(key, tenant),
+            None => self.calls_of_interaction(key),
+        }
     }
 
     /// Notes a wish with one call, and tells what follows from it; `false` where it changes nothing.
@@ -182,7 +173,16 @@ impl Signalling {
             .filter_map(|other| self.legs.get(other))
             .find(|leg| leg.info.interaction == interaction)
             .map(|leg| leg.info.control.clone());
-        for note in notes.into_iter().flatten() {
+        let owns = |tenant: TenantId| {
+            let leg = self.legs.get(&key);
+            leg.is_some_and(|leg| leg.info.owners.iter().any(|owner| owner.tenant == tenant))
+        };
+        let notes: Vec<_> = notes
+            .into_iter()
+            .flatten()
+            .filter(|note| note.tenant.is_none_or(owns))
+            .collect();
+        for note in notes {
             let wish = Wish {
                 action: note.action,
                 by: note.by,
@@ -218,18 +218,17 @@ impl Signalling {
             who: request.who.clone(),
             why: request.why.clone(),
         };
-        let mut interactions: Vec<InteractionId> = meant
+        let first = meant.first().and_then(|key| self.legs.get(key));
+        outcome.interaction = first.map(|leg| leg.info.interaction);
+        let mut calls: Vec<CallKey> = meant
             .iter()
-            .filter_map(|key| Some(self.legs.get(key)?.info.interaction))
+            .flat_map(|key| self.reached(*key, request.tenant))
             .collect();
-        interactions.dedup();
-        for interaction in interactions {
-            let calls = self.open_calls_of(interaction);
-            outcome.interaction = Some(interaction);
-            outcome.calls += calls.len() as u32;
-            for key in calls {
-                outcome.changed += u32::from(self.note(key, &wish, at, orders));
-            }
+        calls.sort_unstable();
+        calls.dedup();
+        outcome.calls = calls.len() as u32;
+        for key in calls {
+            outcome.changed += u32::from(self.note(key, &wish, at, orders));
         }
         outcome
     }
@@ -243,6 +242,11 @@ impl Signalling {
         let is_meant = |leg: &&Leg| {
             let has_id = |id: uuid::Uuid| {
                 leg.info.interaction.0 == id
+                    || leg
+                        .info
+                        .owners
+                        .iter()
+                        .any(|owner| owner.interaction.0 == id)
                     || start(leg.key).is_some_and(|start| {
                         let mut owners = leg.info.owners.iter();
                         owners.any(|owner| leg.info.recording_id(owner.tenant, start).0 == id)

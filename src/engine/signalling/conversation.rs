@@ -148,6 +148,7 @@ impl Signalling {
         for key in self.interactions.take_changed() {
             if self.refresh(key) {
                 self.tell(key, orders);
+                self.share_control(key, orders);
             }
         }
     }

@@ -30,6 +30,8 @@ pub struct Description {
     pub fmtp: Fmtp,
     /// Further places that ICE may choose to receive at (RFC 8839).
     pub candidates: SmallVec<[Endpoint; 1]>,
+    /// Where it receives RTCP, if that is neither RTP's port nor the one after.
+    pub rtcp: Option<Endpoint>,
 }
 
 /// Whether media is encrypted.
@@ -92,12 +94,27 @@ impl Description {
                 .map(|candidate| Endpoint::new(candidate.address, candidate.port))
                 .filter(|candidate| !candidate.is_unspecified())
                 .collect(),
+            rtcp: media.rtcp_endpoint().filter(|rtcp| {
+                let usual = |rtp: Endpoint| {
+                    *rtcp == rtp
+                        || rtp.port.checked_add(1).map(|port| rtp.with_port(port)) == Some(*rtcp)
+                };
+                !endpoint.is_some_and(usual) && !rtcp.is_unspecified()
+            }),
         }
     }
 
     /// Whether the other side may answer as it likes: it is asked to send and to receive.
     pub fn leaves_choice(&self) -> bool {
         !self.silent_address && self.direction == Direction::SendRecv
+    }
+
+    fn sends(&self) -> bool {
+        self.endpoint.is_some() && self.direction.sends()
+    }
+
+    fn receives(&self) -> bool {
+        self.endpoint.is_some() && self.direction.receives()
     }
 
     /// Whether the side that says this keeps the other waiting.
@@ -210,6 +227,7 @@ impl Descriptions {
         let sides = PerSide::of(|side| {
             let mut plan = SidePlan {
                 protection: self.protection(side),
+                may_send: self.may_send(side),
                 ..SidePlan::default()
             };
             let pending = self
@@ -227,6 +245,11 @@ impl Descriptions {
                     if !plan.endpoints.contains(&endpoint) && plan.endpoints.len() < MAX_ENDPOINTS {
                         plan.endpoints.push(endpoint);
                     }
+                }
+                if let (Some(rtcp), Some(rtp)) = (description.rtcp, description.endpoint)
+                    && !plan.rtcp.contains(&(rtcp, rtp))
+                {
+                    plan.rtcp.push((rtcp, rtp));
                 }
                 for (payload_type, text) in &description.fmtp {
                     if plan.fmtp.len() < MAX_FMTPS
@@ -257,6 +280,12 @@ impl Descriptions {
             wideband,
             pauses: Vec::new(),
         }
+    }
+
+    fn may_send(&self, side: Side) -> bool {
+        let (own, other) = (&self.agreed[side], &self.agreed[side.other()]);
+        let sends = own.as_ref().is_some_and(Description::sends);
+        sends && other.as_ref().is_some_and(Description::receives)
     }
 
     fn wideband(&self) -> bool {

@@ -16,6 +16,7 @@ use crate::directory::Directory;
 use crate::engine::control::pauses;
 use crate::engine::event::{CallInfo, Digit, HoldSpan};
 use crate::engine::plan::{CallKey, MediaPlan};
+use crate::engine::vantages::Heard as Seen;
 
 /// INVITE transactions remembered of one leg: retries with credentials, hops of proxies, forks.
 const MAX_TRANSACTIONS: usize = 64;
@@ -99,6 +100,8 @@ pub struct Leg {
     /// Where a tenant listens to keys and headers.
     pub(super) heard: Option<Box<Heard>>,
     pub(super) signalling: KeptSignalling,
+    /// Whose messages were seen.
+    pub seen: Seen,
 }
 
 impl Leg {
@@ -145,6 +148,7 @@ impl Leg {
             counted: SmallVec::new(),
             heard: None,
             signalling: KeptSignalling::default(),
+            seen: Seen::default(),
         }
     }
 

@@ -39,6 +39,7 @@ use super::event::{
 use super::interactions::{InteractionSettings, Interactions};
 use super::plan::{CallKey, Keyless, MediaPlan};
 use super::timer::Timers;
+use super::vantages::Heard;
 use crate::base::{Flow, InteractionId, PerSide, Side, TenantId, Timestamp, WireMap, time_ordered};
 use crate::directory::Directory;
 use crate::sip::{Message, Method, StartLine};
@@ -124,6 +125,7 @@ pub struct SignallingEnd {
     /// Requests with tags that are not the call's.
     pub suspicious_requests: u64,
     pub signalling_omitted: u64,
+    pub heard: Heard,
 }
 
 pub type Orders = SmallVec<[Order; 4]>;
@@ -363,6 +365,7 @@ impl Signalling {
             digits: std::mem::take(&mut leg.digits),
             suspicious_requests: leg.suspicious_requests,
             signalling_omitted: leg.signalling.omitted,
+            heard: leg.seen,
         })));
         leg.bury();
         let last_at = leg.last_at;

@@ -62,6 +62,7 @@ impl Signalling {
             digits: Vec::new(),
             suspicious_requests: 0,
             signalling_omitted: 0,
+            heard: Default::default(),
         })));
     }
 }

@@ -334,7 +334,23 @@ impl Signalling {
             leg.last_at = leg.last_at.max(envelope.time);
             if leg.is_open() {
                 leg.add_vantage(envelope.flow.vantage);
+                // In From is who asked, in the request as in its answer.
+                let asked = if envelope.from_tag == leg.tags.caller {
+                    Side::Caller
+                } else {
+                    Side::Callee
+                };
+                let is_request = envelope.is_request();
+                let sender = if is_request { asked } else { asked.other() };
+                let follows = is_request && follows_an_answer(envelope.method);
+                leg.seen.note(sender, follows);
             }
         }
     }
+}
+
+/// Whether a request is only sent to who has answered one before.
+fn follows_an_answer(method: Method) -> bool {
+    use Method::{Ack, Bye, Prack, Update};
+    matches!(method, Ack | Bye | Prack | Update)
 }

@@ -1,0 +1,88 @@
+//! How calls were heard, counted over all that are over.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::status::QualityCounts;
+use crate::engine::event::Disposition;
+use crate::recorder::{CallOutcome, call_quality};
+
+/// Below it some users are dissatisfied: ITU-T G.107 Annex B, R below 70.
+pub const BAD_MOS: f64 = 3.6;
+/// Upper ends of the buckets of scores: the categories of G.107 Annex B.
+pub const MOS_BUCKETS: [f64; 6] = [2.58, 3.10, 3.60, 4.03, 4.34, 5.0];
+
+/// Sums over calls that are over. Monotonic.
+#[derive(Debug, Default)]
+pub struct QualitySums {
+    network_lost: AtomicU64,
+    mirror_lost: AtomicU64,
+    discarded: AtomicU64,
+    expected: AtomicU64,
+    bad: AtomicU64,
+    one_way: AtomicU64,
+    without_rtp: AtomicU64,
+    /// Calls by score: in each bucket those that are not in the one before.
+    by_mos: [AtomicU64; MOS_BUCKETS.len()],
+    /// Of scores, in hundredths.
+    mos_sum: AtomicU64,
+}
+
+fn add(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
+
+fn count(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+impl QualitySums {
+    /// Takes a call that is over; one of two tenants counts once.
+    pub fn add(&self, outcome: &CallOutcome) {
+        let recorded = outcome
+            .recordings
+            .iter()
+            .find_map(|of| of.recording.as_ref());
+        let quality = recorded.and_then(|(sidecar, _)| sidecar.quality.clone());
+        let quality = quality.unwrap_or_else(|| call_quality(&outcome.end, None));
+        add(
+            &self.network_lost,
+            quality.lost.saturating_sub(quality.mirror_lost),
+        );
+        add(&self.mirror_lost, quality.mirror_lost);
+        add(&self.discarded, quality.discarded);
+        add(&self.expected, quality.expected);
+        add(&self.one_way, u64::from(quality.unheard.is_some()));
+        let without = outcome.end.disposition == Disposition::NoMedia;
+        add(&self.without_rtp, u64::from(without));
+        let Some(mos) = quality.mos else { return };
+        add(&self.bad, u64::from(mos < BAD_MOS));
+        add(&self.mos_sum, (mos.max(0.0) * 100.0).round() as u64);
+        let bucket = MOS_BUCKETS.iter().position(|&end| mos <= end);
+        add(&self.by_mos[bucket.unwrap_or(MOS_BUCKETS.len() - 1)], 1);
+    }
+
+    /// What of the status is counted here.
+    pub fn read(&self) -> QualityCounts {
+        QualityCounts {
+            network_lost: count(&self.network_lost),
+            mirror_lost: count(&self.mirror_lost),
+            discarded: count(&self.discarded),
+            rtp_expected: count(&self.expected),
+            rated_calls: self.by_mos.iter().map(count).sum(),
+            bad_calls: count(&self.bad),
+            one_way_calls: count(&self.one_way),
+            calls_without_rtp: count(&self.without_rtp),
+            ..QualityCounts::default()
+        }
+    }
+
+    /// Calls with a score up to each end of [`MOS_BUCKETS`], as Prometheus counts them, and the sum of all scores.
+    pub fn scores(&self) -> (Vec<(f64, u64)>, f64) {
+        let mut sum = 0;
+        let buckets = MOS_BUCKETS.iter().zip(&self.by_mos).map(|(&end, calls)| {
+            sum += count(calls);
+            (end, sum)
+        });
+        (buckets.collect(), count(&self.mos_sum) as f64 / 100.0)
+    }
+}
