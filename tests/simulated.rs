@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use callreel::base::{PerSide, Side, Timestamp};
+use callreel::rtp::Suite;
 use callreel::simulate::{
     Codec, Disposition, Features, HoldKind, Network, Scenario, TruthCall, TruthSide, Voice,
 };
@@ -821,5 +822,73 @@ proptest! {
     #[test]
     fn any_rough_world_is_recorded_soundly(seed in any::<u64>(), calls in 1u32..6) {
         World::record(&Scenario { talk: Duration::from_secs(5), ..Scenario::rough(seed, calls) }).assert_sound();
+    }
+}
+
+/// What each call sounds like, by its Call-ID.
+fn sounds(world: &World) -> std::collections::BTreeMap<&str, PerSide<Vec<i16>>> {
+    let of = |recording: &'_ world::Recording| recording.samples();
+    world
+        .recordings
+        .iter()
+        .map(|recording| (recording.sidecar.call_id.as_str(), of(recording)))
+        .collect()
+}
+
+#[test]
+fn srtp_of_every_suite_is_exact() {
+    for suite in Suite::ALL {
+        let scenario = Scenario {
+            srtp: Some(suite),
+            calls: 2,
+            first_sequence: Some(65_500),
+            ..short(Features {
+                rtcp: 100,
+                dtmf: 100,
+                ..Features::default()
+            })
+        };
+        let world = World::record(&scenario);
+        world.assert_exact();
+        for recording in &world.recordings {
+            for stream in &recording.sidecar.streams {
+                assert_eq!(stream.srtp.as_deref(), Some(suite.name()));
+                assert_eq!((stream.auth_failed, &stream.encrypted), (0, &None));
+            }
+            assert!(!recording.sidecar.digits.is_empty());
+        }
+    }
+}
+
+#[test]
+fn what_befalls_plain_media_befalls_srtp_alike() {
+    for (seed, suite) in [
+        (3, Suite::AesCm128HmacSha1_32),
+        (4, Suite::AeadAes128Gcm),
+        (5, Suite::Aes256CmHmacSha1_80),
+    ] {
+        let plain = Scenario {
+            first_sequence: Some(65_450),
+            talk: Duration::from_secs(4),
+            ..Scenario::rough(seed, 12)
+        };
+        let sealed = Scenario {
+            srtp: Some(suite),
+            ..plain.clone()
+        };
+        let (plain, sealed) = (World::record(&plain), World::record(&sealed));
+        assert_eq!(plain.recordings.len(), sealed.recordings.len());
+        let (plain_sounds, sealed_sounds) = (sounds(&plain), sounds(&sealed));
+        for (call_id, sound) in &plain_sounds {
+            assert!(sealed_sounds[call_id] == *sound, "{suite}: {call_id}");
+        }
+        for (a, b) in plain.recordings.iter().zip(&sealed.recordings) {
+            let counts = |sidecar: &Sidecar| -> Vec<_> {
+                // Of packets that came before their call, copies are not kept.
+                let count = |s: &callreel::storage::StreamRecord| (s.packets, s.lost);
+                sidecar.streams.iter().map(count).collect()
+            };
+            assert_eq!(counts(&a.sidecar), counts(&b.sidecar), "{suite}");
+        }
     }
 }

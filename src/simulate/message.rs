@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::Codec;
 use super::plan::{CallPlan, Party};
 use super::script::{Message, MessageKind, Sdp};
+use super::secrecy;
 use crate::base::{Endpoint, Side};
 
 /// Payload types of telephone-event and of comfort noise at 16 kHz.
@@ -110,12 +111,12 @@ fn write_via(out: &mut String, plan: &CallPlan, from: &Party, message: &Message)
 
 fn sdp_body(plan: &CallPlan, of: Side, sdp: &Sdp) -> String {
     let mut out = String::with_capacity(400);
-    let _ = write_sdp(&mut out, plan, &plan.parties[of], sdp);
+    let _ = write_sdp(&mut out, plan, of, sdp);
     out
 }
 
-fn write_sdp(out: &mut String, plan: &CallPlan, party: &Party, sdp: &Sdp) -> fmt::Result {
-    let media = party.described_media;
+fn write_sdp(out: &mut String, plan: &CallPlan, of: Side, sdp: &Sdp) -> fmt::Result {
+    let media = plan.parties[of].described_media;
     let ip = media.ip();
     let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
     let session = plan.seed as u32;
@@ -129,7 +130,8 @@ fn write_sdp(out: &mut String, plan: &CallPlan, party: &Party, sdp: &Sdp) -> fmt
         (true, IpAddr::V6(_)) => out.push_str("c=IN IP6 ::\r\n"),
         (false, _) => write!(out, "c=IN {family} {ip}\r\n")?,
     }
-    write!(out, "t=0 0\r\nm=audio {} RTP/AVP", media.port)?;
+    let profile = if plan.srtp.is_some() { "SAVP" } else { "AVP" };
+    write!(out, "t=0 0\r\nm=audio {} RTP/{profile}", media.port)?;
     let formats = formats(plan, sdp);
     formats
         .iter()
@@ -149,6 +151,10 @@ fn write_sdp(out: &mut String, plan: &CallPlan, party: &Party, sdp: &Sdp) -> fmt
     )?;
     if plan.traits.rtcp && plan.traits.rtcp_mux {
         out.push_str("a=rtcp-mux\r\n");
+    }
+    if let Some(suite) = plan.srtp {
+        let key = secrecy::key_text(suite, plan.seed, of);
+        write!(out, "a=crypto:1 {suite} inline:{key}\r\n")?;
     }
     write!(out, "a={}\r\n", sdp.direction)
 }

@@ -33,6 +33,7 @@ mod random;
 mod scenario;
 mod score;
 mod script;
+mod secrecy;
 mod signalling;
 mod simulation;
 mod sink;

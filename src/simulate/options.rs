@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::sink::{FrameSink, InterfaceSink, PcapSink};
 use super::{Codec, Error, Features, HoldKind, Network, Scenario, Truth, generate_with};
 use crate::base::PerSide;
+use crate::rtp::Suite;
 
 /// Write or send telephone calls with known audio.
 ///
@@ -134,6 +135,9 @@ pub struct SimulateOptions {
     /// VLAN tags of a frame, with --vlan (1 or 2)
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     pub vlan_depth: u8,
+    /// Encrypt the media with this suite, such as AES_CM_128_HMAC_SHA1_80 or AEAD_AES_256_GCM; the keys are in the SDP
+    #[arg(long, value_name = "SUITE", value_parser = suite)]
+    pub srtp: Option<Suite>,
 }
 
 macro_rules! feature_options {
@@ -213,6 +217,13 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|_| "expected seconds, 0 or more".to_owned())
 }
 
+fn suite(name: &str) -> Result<Suite, String> {
+    Suite::named(name).map_err(|error| {
+        let names = Suite::ALL.map(Suite::name).join(", ");
+        format!("{error}; there are {names}")
+    })
+}
+
 impl SimulateOptions {
     /// The calls that were asked for.
     pub fn scenario(&self) -> Scenario {
@@ -261,6 +272,7 @@ impl SimulateOptions {
             vlan_depth: self.vlan_depth,
             first_sequence: self.first_sequence,
             first_timestamp: self.first_timestamp,
+            srtp: self.srtp,
             ..Scenario::default()
         }
     }
@@ -360,6 +372,9 @@ mod tests {
         assert_eq!((scenario.features.hold, scenario.features.nat), (100, 30));
         assert_eq!(scenario.network.drift_ppm.caller, -50);
         assert_eq!(options.truth_path(), Some("calls.truth.json".into()));
+        let srtp = parse("simulate --srtp aead_aes_256_gcm calls.pcap").unwrap();
+        assert_eq!(srtp.scenario().srtp, Some(Suite::AeadAes256Gcm));
+        assert!(parse("simulate --srtp F8_128_HMAC_SHA1_80 calls.pcap").is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::frame::Path;
 use super::random::Random;
 use super::{Codec, Features, HoldKind, Scenario};
 use crate::base::{Endpoint, PerSide, Side, TenantId};
+use crate::rtp::Suite;
 
 pub(super) const MILLISECOND: i64 = 1_000_000;
 
@@ -36,6 +37,7 @@ pub(super) struct CallPlan {
     pub codec_change: Option<i64>,
     /// Of the BYE.
     pub end: i64,
+    pub srtp: Option<Suite>,
 }
 
 #[derive(Clone, Debug)]
@@ -177,6 +179,7 @@ impl CallPlan {
             hold: None,
             codec_change: None,
             end: 0,
+            srtp: scenario.srtp,
         };
         if traits.nat {
             plan.hide_behind_nat(&mut random);

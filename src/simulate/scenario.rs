@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Codec, Error};
 use crate::base::{PerSide, Timestamp};
+use crate::rtp::Suite;
 
 /// Everything that decides the packets: two equal scenarios give the same bytes.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +45,8 @@ pub struct Scenario {
     pub first_sequence: Option<u16>,
     /// First RTP timestamp of every stream, random if none.
     pub first_timestamp: Option<u32>,
+    /// Media is SRTP of this suite, with keys in the SDP (RFC 4568).
+    pub srtp: Option<Suite>,
 }
 
 /// What happens to media packets between sender and recorder.
@@ -161,6 +164,7 @@ impl Default for Scenario {
             vlan_depth: 1,
             first_sequence: None,
             first_timestamp: None,
+            srtp: None,
         }
     }
 }

@@ -8,6 +8,7 @@ use super::frame::UdpTemplate;
 use super::packet::{Body, Packet, write_packet};
 use super::plan::{CallPlan, MILLISECOND, nanos};
 use super::random::{Chance, Random};
+use super::secrecy::Secrecy;
 use super::truth::{LostRange, MediaSpan, SentDigit, TruthSide};
 use super::{Codec, Scenario, Voice};
 use crate::base::Side;
@@ -41,6 +42,7 @@ pub(super) struct Stream {
     pending: BinaryHeap<Reverse<Packet>>,
     made: u32,
     truth: TruthSide,
+    secrecy: Option<Secrecy>,
 }
 
 /// Why no audio is sent.
@@ -124,6 +126,9 @@ impl Stream {
             pending: BinaryHeap::new(),
             made: 0,
             truth,
+            secrecy: plan
+                .srtp
+                .and_then(|suite| Secrecy::new(suite, plan.seed, side)),
         };
         stream.use_codec(plan.codec, plan.ptime_ms);
         Some(stream)
@@ -155,7 +160,10 @@ impl Stream {
             _ => &self.rtp,
         };
         template.begin(frame);
-        write_packet(&packet, &self.voice, scratch, frame);
+        match &mut self.secrecy {
+            Some(secrecy) => secrecy.write_packet(&packet, &self.voice, scratch, frame),
+            None => write_packet(&packet, &self.voice, scratch, frame),
+        }
         template.finish(frame, packet.sequence);
     }
 

@@ -75,7 +75,10 @@ pub struct Hold {
 }
 
 impl Capture {
+    /// Reads a capture; of one with SRTP, the copy beside it that has none.
     pub fn read(path: &Path) -> Capture {
+        let plain = path.with_extension("plain");
+        let path = if plain.exists() { &plain } else { path };
         let mut files = CaptureFiles::open(&[PathBuf::from(path)]).unwrap();
         let interest = TcpInterest {
             ports: Vec::new(),

@@ -368,7 +368,7 @@ impl Media {
         arrived: Arrived,
         sink: &mut impl Sink,
     ) {
-        let (Some(stream), Some(call)) = (self.streams.get_mut(id), self.calls.get_mut(slot))
+        let (Some(mut stream), Some(call)) = (self.streams.get_mut(id), self.calls.get_mut(slot))
         else {
             return;
         };
@@ -377,7 +377,9 @@ impl Media {
             if !meaning.format.codec.is_audio() {
                 return;
             }
-            call.begin(arrived.time, meaning.format.codec, sink);
+            let start = opening::first_to_come(call, &self.streams, arrived.time);
+            call.begin(start, meaning.format.codec, sink);
+            stream = self.streams.get_mut(id).expect("it was there a moment ago");
         }
         if meaning.number.is_none() {
             // There was no list of formats when the meaning was looked up.

@@ -333,6 +333,18 @@ impl Media {
     }
 }
 
+/// The time of the first packet of a call of which one came at `time`: of the other side some may wait for their key.
+#[cold]
+pub(super) fn first_to_come(
+    call: &MediaCall,
+    streams: &Slots<Stream>,
+    time: Timestamp,
+) -> Timestamp {
+    let streams = call.streams.iter().filter_map(|&id| streams.get(id));
+    let waiting = streams.filter_map(|stream| stream.protected.as_ref()?.waits_since());
+    waiting.fold(time, Timestamp::min)
+}
+
 impl MediaCall {
     /// Why what `side` sends cannot be opened.
     pub(super) fn keyless(&self, side: Side) -> Option<Keyless> {

@@ -317,6 +317,12 @@ impl Protected {
         )
     }
 
+    /// The time of the oldest packet that waits for a key to be told. One that is of none of the keys is not waited for.
+    pub fn waits_since(&self) -> Option<Timestamp> {
+        let oldest = self.waiting.front().filter(|_| self.candidates.is_empty());
+        oldest.map(|waiting| waiting.time)
+    }
+
     pub fn waiting_bytes(&self) -> usize {
         self.waiting_bytes
     }
