@@ -7,3 +7,6 @@ cargo bench --locked --quiet --bench replay -- "$@"
 echo
 echo "== directory: load and lookup =="
 cargo bench --locked --quiet --bench directory
+echo
+echo "== SRTP: one packet opened, by suite =="
+cargo bench --locked --quiet --bench srtp

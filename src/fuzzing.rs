@@ -9,14 +9,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::base::{Timestamp, WireMap};
+use crate::base::{Secret, Timestamp, WireMap};
 use crate::capture::CaptureFiles;
 use crate::config;
 use crate::directory::Directory;
 use crate::engine::event::{EndReason, Event};
 use crate::engine::{Engine, EngineSettings};
-use crate::rtp::{DigitCollector, RtpPacket, SequenceTracker, StreamClock, TelephoneEvent};
-use crate::sip::{self, Framer, MediaKind, Message, Method, NameAddr, Sdp, StartLine, Uri};
+use crate::rtp::{
+    DigitCollector, KeyOptions, RtpPacket, SequenceTracker, SrtpKey, SrtpReceiver, StreamClock,
+    Suite, TelephoneEvent,
+};
+use crate::sip::{
+    self, CryptoLine, Framer, MediaKind, Message, Method, NameAddr, Sdp, StartLine, Uri,
+};
 use crate::wire::{LinkType, Packet, TcpInterest, Unit, Wire, WireLimits};
 
 /// What a target does with its bytes.
@@ -29,6 +34,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("sdp", sdp),
     ("framer", framer),
     ("rtp", rtp),
+    ("srtp", srtp),
     ("capture_file", capture_file),
     ("tenant_toml", tenant_toml),
     ("engine", engine),
@@ -217,6 +223,34 @@ pub fn rtp(data: &[u8]) {
             sequence.lost(),
             sequence.expected().saturating_sub(sequence.received())
         );
+    }
+}
+
+/// A line of SDP that tells a key, and packets that nobody protected with it.
+pub fn srtp(data: &[u8]) {
+    let (line, packets) = data.split_at(data.len().min(100));
+    let line = String::from_utf8_lossy(line);
+    let parsed = CryptoLine::parse(&line);
+    let told = parsed.iter().flat_map(|line| &line.keys);
+    let master = told.map(|key| key.master.bytes().to_vec()).next();
+    for suite in Suite::ALL {
+        let length = suite.key_len() + suite.salt_len();
+        let mut master = master.clone().unwrap_or_default();
+        master.resize(length, 0);
+        let Ok(key) = SrtpKey::new(suite, Secret::new(master), KeyOptions::default()) else {
+            continue;
+        };
+        let mut receiver = SrtpReceiver::new(key.clone());
+        let mut out = Vec::new();
+        for packet in packets.chunks(61) {
+            out.clear();
+            let _ = (
+                receiver.open(packet, &mut out).is_ok(),
+                receiver.search(packet, 0..4, &mut out).is_ok(),
+                key.open_rtcp(packet, &mut out).is_ok(),
+            );
+            assert!(out.len() <= packet.len(), "more came out than went in");
+        }
     }
 }
 
