@@ -9,20 +9,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::base::{Secret, Timestamp, WireMap};
+use crate::base::{Endpoint, Flow, Secret, Timestamp, Vantage, WireMap};
 use crate::capture::CaptureFiles;
 use crate::config;
 use crate::directory::Directory;
 use crate::engine::event::{EndReason, Event};
+use crate::engine::streams::{SipStreams, StreamLimits};
 use crate::engine::{Engine, EngineSettings};
 use crate::rtp::{
     DigitCollector, KeyOptions, RtpPacket, SequenceTracker, SrtpKey, SrtpReceiver, StreamClock,
     Suite, TelephoneEvent,
 };
+use crate::sip::websocket::{self, WebSocketCounters};
 use crate::sip::{
     self, CryptoLine, Framer, MediaKind, Message, Method, NameAddr, Sdp, StartLine, Uri,
 };
-use crate::wire::{LinkType, Packet, TcpInterest, Unit, Wire, WireLimits};
+use crate::wire::tls::{Line, parse_line};
+use crate::wire::{
+    LinkType, Packet, StreamBytes, StreamEvent, TcpInterest, Unit, Wire, WireLimits,
+};
 
 /// What a target does with its bytes.
 pub type Body = fn(&[u8]);
@@ -38,6 +43,8 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("capture_file", capture_file),
     ("tenant_toml", tenant_toml),
     ("engine", engine),
+    ("websocket", websocket),
+    ("streams", streams),
 ];
 
 /// Frames of any link type, one after the other.
@@ -335,6 +342,84 @@ impl Stages {
     }
 }
 
+/// One direction of a WebSocket connection in pieces of any size, with holes between some.
+pub fn websocket(data: &[u8]) {
+    const MAX_MESSAGE: usize = 4096;
+    let Some((&first, mut rest)) = data.split_first() else {
+        return;
+    };
+    let mut reader = match first & 1 {
+        0 => websocket::Reader::new(MAX_MESSAGE),
+        _ => websocket::Reader::midway(MAX_MESSAGE),
+    };
+    let (mut counters, mut messages) = (WebSocketCounters::default(), Vec::new());
+    while let Some((&size, after)) = rest.split_first() {
+        let (piece, after) = after.split_at(usize::from(size & 0x7f).min(after.len()));
+        rest = after;
+        if size & 0x80 != 0 {
+            reader.gap(&mut counters);
+        }
+        reader.push(piece, &mut counters, &mut messages);
+        assert!(reader.held_bytes() < 256 << 10, "it holds too much");
+    }
+    assert!(messages.iter().all(|message| message.len() <= MAX_MESSAGE));
+    assert!(counters.bytes_skipped <= data.len() as u64);
+}
+
+/// Connections of SIP, WebSocket and TLS: pieces of either direction on one of two ports, holes, ends, and lines of a key
+/// log. A byte for what it is, two for its length.
+pub fn streams(data: &[u8]) {
+    let limits = StreamLimits {
+        held_bytes: 256 << 10,
+        tls_sessions: 4,
+        key_wait: Duration::from_millis(500),
+    };
+    let mut streams = SipStreams::new(vec![5061], limits);
+    let (mut rest, mut messages) = (data, Vec::new());
+    let mut time = Timestamp::from_secs_nanos(1_000_000_000, 0);
+    while let Some((&[kind, high, low], after)) = rest.split_first_chunk() {
+        let length = usize::from(u16::from_be_bytes([high, low])).min(after.len());
+        let (bytes, after) = after.split_at(length);
+        rest = after;
+        time = time + Duration::from_millis(20);
+        if kind & 0x0c == 0x0c {
+            let lines = bytes.split(|&byte| byte == b'\n').map(parse_line);
+            let secrets = lines.filter_map(|line| match line {
+                Line::Secret(secret) => Some(secret),
+                Line::Other | Line::Malformed => None,
+            });
+            streams.add_secrets(secrets, &mut messages);
+            continue;
+        }
+        let server = Endpoint::v4([10, 0, 0, 2], if kind & 1 == 0 { 5060 } else { 5061 });
+        let client = Endpoint::v4([10, 0, 0, 1], 40_000);
+        let flow = Flow {
+            vantage: Vantage::default(),
+            source: client,
+            destination: server,
+        };
+        let event = match kind & 0x0c {
+            0x04 => StreamEvent::Gap,
+            0x08 => StreamEvent::End,
+            _ => StreamEvent::Data,
+        };
+        let bytes = StreamBytes {
+            time,
+            flow: if kind & 2 == 0 { flow } else { flow.reversed() },
+            bytes: if event == StreamEvent::End {
+                &[]
+            } else {
+                bytes
+            },
+            event,
+        };
+        streams.push(&bytes, &mut messages);
+        streams.expire(time, &mut messages);
+        assert!(streams.next_timeout().is_none_or(|at| at > time));
+    }
+    assert!(messages.iter().all(|message| message.time <= time));
+}
+
 fn packet(time: Timestamp, link: LinkType, data: &[u8]) -> Packet<'_> {
     Packet {
         time,
@@ -483,6 +568,84 @@ mod tests {
         bytes
     }
 
+    /// A WebSocket connection with an INVITE, then the records of a TLS connection with its key log, as [`streams`] reads
+    /// them.
+    fn connections() -> Vec<u8> {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/sipp-tls13");
+        let keys = fs::read(fixtures.join("sipp-tls13.keylog")).unwrap_or_default();
+        let mut bytes = vec![12];
+        bytes.extend(u16::try_from(keys.len()).unwrap_or(0).to_be_bytes());
+        bytes.extend(keys);
+        let mut say = |kind: u8, said: &[u8]| {
+            bytes.push(kind);
+            bytes.extend(u16::try_from(said.len()).unwrap_or(0).to_be_bytes());
+            bytes.extend(said);
+        };
+        let length = u16::try_from(INVITE.len()).unwrap_or(0).to_be_bytes();
+        say(
+            0,
+            b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: sip\r\n\r\n",
+        );
+        say(
+            2,
+            b"HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: sip\r\n\r\n",
+        );
+        say(0, &[&[0x81, 126][..], &length, INVITE].concat());
+        let capture = fs::read(fixtures.join("sipp-tls13.pcap")).unwrap_or_default();
+        let mut rest = capture.get(24..).unwrap_or_default();
+        while let Some((head, after)) = rest.split_first_chunk::<16>() {
+            let length = u32::from_le_bytes([head[8], head[9], head[10], head[11]]) as usize;
+            let (frame, after) = after.split_at(length.min(after.len()));
+            rest = after;
+            if frame.get(23) == Some(&6) {
+                let from_server = frame[34..36] == 5061_u16.to_be_bytes();
+                let payload = 34 + usize::from(frame[46] >> 4) * 4;
+                let end = 14 + usize::from(u16::from_be_bytes([frame[16], frame[17]]));
+                say(1 | u8::from(from_server) << 1, &frame[payload..end]);
+            }
+        }
+        bytes
+    }
+
+    #[test]
+    fn the_corpus_holds_connections_that_are_read() {
+        let interest = connections();
+        let (mut streams, mut messages) = (
+            SipStreams::new(vec![5061], StreamLimits::default()),
+            Vec::new(),
+        );
+        let mut rest = &interest[..];
+        while let Some((&[kind, high, low], after)) = rest.split_first_chunk() {
+            let (bytes, after) = after.split_at(usize::from(u16::from_be_bytes([high, low])));
+            rest = after;
+            let port = if kind & 1 == 0 { 5060 } else { 5061 };
+            let flow = Flow {
+                vantage: Vantage::default(),
+                source: Endpoint::v4([10, 0, 0, 1], 40_000),
+                destination: Endpoint::v4([10, 0, 0, 2], port),
+            };
+            if kind == 12 {
+                let secrets = bytes.split(|&byte| byte == b'\n').map(parse_line);
+                let secrets = secrets.filter_map(|line| match line {
+                    Line::Secret(secret) => Some(secret),
+                    _ => None,
+                });
+                streams.add_secrets(secrets, &mut messages);
+            } else if !bytes.is_empty() {
+                let flow = if kind & 2 == 0 { flow } else { flow.reversed() };
+                let (time, event) = (Timestamp::default(), StreamEvent::Data);
+                let bytes = StreamBytes {
+                    time,
+                    flow,
+                    bytes,
+                    event,
+                };
+                streams.push(&bytes, &mut messages);
+            }
+        }
+        assert!(messages.len() >= 7, "{messages:?}");
+    }
+
     fn corpus() -> Vec<Vec<u8>> {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
         let capture = fs::read(fixtures.join("sipp-cancel/sipp-cancel.pcap")).unwrap_or_default();
@@ -496,6 +659,7 @@ mod tests {
             TENANT.to_vec(),
             capture,
             call(),
+            connections(),
         ]
     }
 

@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use callreel::base::Timestamp;
 use callreel::capture::{CaptureFiles, KeyLogFile};
 use callreel::engine::streams::{SipStreams, StreamCounters, StreamLimits, StreamMessage};
 use callreel::sip::{Message, decode_head};
 use callreel::wire::tls::LoggedSecret;
-use callreel::wire::{Packet, TcpInterest, Unit, Wire, WireLimits};
+use callreel::wire::{StreamBytes, StreamEvent, TcpInterest, Unit, Wire, WireLimits};
+use proptest::prelude::*;
 
 /// Early data is not read: tshark's line of it.
 const EARLY: &str = "OPTIONS early";
@@ -72,17 +74,43 @@ fn as_tshark_reads(path: &Path) -> Vec<Told> {
 }
 
 /// What is done to a capture on its way.
+#[derive(Default)]
 struct Ways {
-    keep: fn(usize) -> bool,
+    /// The TCP segment with data of this number is lost.
+    drop: Option<usize>,
+    /// Bytes are handed on in pieces: a seed, and the largest.
+    cut: Option<(u64, usize)>,
     limits: StreamLimits,
 }
 
-impl Default for Ways {
-    fn default() -> Self {
-        Ways {
-            keep: |_| true,
-            limits: StreamLimits::default(),
+impl Ways {
+    fn pieces<'a>(&self, bytes: &'a [u8]) -> Vec<&'a [u8]> {
+        let Some((seed, largest)) = self.cut else {
+            return vec![bytes];
+        };
+        let (mut rest, mut pieces, mut state) = (bytes, Vec::new(), seed);
+        while !rest.is_empty() {
+            // Knuth's MMIX.
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let size = 1 + (state >> 33) as usize % largest;
+            let (piece, after) = rest.split_at(size.min(rest.len()));
+            pieces.push(piece);
+            rest = after;
         }
+        pieces
+    }
+}
+
+/// The payload of a TCP segment over IPv4 and Ethernet, as all of these captures have them.
+fn tcp_payload(frame: &[u8]) -> usize {
+    match frame.get(23) {
+        Some(6) => {
+            let length = usize::from(u16::from_be_bytes([frame[16], frame[17]]));
+            length - 20 - usize::from(frame[46] >> 4) * 4
+        }
+        _ => 0,
     }
 }
 
@@ -100,28 +128,45 @@ fn read(
     let mut streams = SipStreams::new(vec![5061, 8443], ways.limits);
     let mut secrets = secrets.into_iter().peekable();
     let mut files = CaptureFiles::open(&[capture.to_owned()]).unwrap();
-    let (mut messages, mut start, mut number) = (Vec::new(), None, 0);
+    let (mut messages, mut start, mut number, mut segments) = (Vec::new(), None, 0, 0);
+    let hand_on = |unit: Unit<'_>, streams: &mut SipStreams, messages: &mut Vec<StreamMessage>| {
+        let Unit::Stream(bytes) = unit else { return };
+        for (n, piece) in ways.pieces(bytes.bytes).into_iter().enumerate() {
+            let event = match n {
+                0 => bytes.event,
+                _ => StreamEvent::Data,
+            };
+            streams.push(
+                &StreamBytes {
+                    bytes: piece,
+                    event,
+                    ..bytes
+                },
+                messages,
+            );
+        }
+        if bytes.bytes.is_empty() {
+            streams.push(&bytes, messages);
+        }
+    };
     while let Some(packet) = files.next_packet().unwrap() {
-        let packet: Packet<'_> = packet;
         start.get_or_insert(packet.time);
         let due = std::iter::from_fn(|| secrets.next_if(|(at, _)| *at <= number));
         streams.add_secrets(due.map(|(_, secret)| secret), &mut messages);
         number += 1;
-        if !(ways.keep)(number) {
+        let is_segment = tcp_payload(packet.data) > 0;
+        segments += usize::from(is_segment);
+        if is_segment && ways.drop == Some(segments - 1) {
             continue;
         }
         wire.handle_packet(&packet, &mut |unit| {
-            if let Unit::Stream(bytes) = unit {
-                streams.push(&bytes, &mut messages);
-            }
+            hand_on(unit, &mut streams, &mut messages)
         });
     }
     let start = start.unwrap();
     streams.add_secrets(secrets.map(|(_, secret)| secret), &mut messages);
     wire.finish(start, &mut |unit| {
-        if let Unit::Stream(bytes) = unit {
-            streams.push(&bytes, &mut messages);
-        }
+        hand_on(unit, &mut streams, &mut messages)
     });
     let told = messages.iter().map(|message| Told::new(message, start));
     (told.collect(), *streams.counters())
@@ -171,4 +216,112 @@ fn without_secrets_every_connection_is_counted_and_nothing_is_kept() {
     let (told, counters) = read(&capture, [], &Ways::default());
     assert!(told.is_empty());
     assert_eq!((counters.tls.without_key, counters.tls.opened), (23, 0));
+}
+
+const CALLS: [&str; 5] = [
+    "sipp-tls12",
+    "sipp-tls13",
+    "sipp-ws",
+    "sipp-wss",
+    "sipp-ws-deflate",
+];
+
+/// The capture of a whole call, and its secrets.
+fn call(name: &str) -> (PathBuf, Vec<LoggedSecret>) {
+    let capture = fixture(name).join(name).with_extension("pcap");
+    let keylog = capture.with_extension("keylog");
+    let secrets = match keylog.exists() {
+        true => secrets(&keylog),
+        false => Vec::new(),
+    };
+    (capture, secrets)
+}
+
+fn whole(name: &str) -> Vec<Told> {
+    let (capture, secrets) = call(name);
+    let (told, _) = read(&capture, at_once(&secrets), &Ways::default());
+    assert!(told.len() >= 6, "{name}: {told:?}");
+    told
+}
+
+#[test]
+fn secrets_that_come_late_open_what_waited_as_of_its_own_time() {
+    let patient = Ways {
+        limits: StreamLimits {
+            key_wait: Duration::from_secs(10),
+            ..StreamLimits::default()
+        },
+        ..Ways::default()
+    };
+    for name in ["sipp-tls12", "sipp-tls13", "sipp-wss"] {
+        let (capture, secrets) = call(name);
+        let late = secrets.into_iter().zip((50..).step_by(30));
+        let late = late.map(|(secret, at)| (at, secret));
+        let (mut told, counters) = read(&capture, late, &patient);
+        told.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+        assert_same(&told, &whole(name));
+        assert_eq!((counters.tls.opened, counters.tls.without_key), (1, 0));
+    }
+}
+
+#[test]
+fn secrets_that_come_when_nobody_waits_open_what_follows() {
+    for name in ["sipp-tls12", "sipp-tls13", "sipp-wss"] {
+        let (capture, secrets) = call(name);
+        let late = secrets.into_iter().map(|secret| (150, secret));
+        let (told, counters) = read(&capture, late, &Ways::default());
+        // The BYE and its answer.
+        let expected = whole(name);
+        assert_same(&told, &expected[expected.len() - 2..]);
+        assert_eq!(
+            (counters.tls.without_key, counters.tls.resynchronised),
+            (1, 2),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_lost_segment_costs_its_own_messages_and_no_others() {
+    for name in CALLS {
+        let (capture, secrets) = call(name);
+        let expected = whole(name);
+        let mut lost_after_handshake = 0;
+        for lost in 0..60 {
+            let ways = Ways {
+                drop: Some(lost),
+                ..Ways::default()
+            };
+            let (told, counters) = read(&capture, at_once(&secrets), &ways);
+            let known = |told: &Told| expected.iter().any(|one| one.what == told.what);
+            assert!(told.iter().all(known), "{name} without {lost}: {told:?}");
+            let missing = expected.len() - told.len();
+            let closed = counters.tls.without_handshake + counters.tls.without_key;
+            // What refers back to what was lost is lost too.
+            let bound = match name {
+                "sipp-ws-deflate" => expected.len() / 2,
+                _ => 2,
+            };
+            assert!(
+                missing <= bound || closed > 0,
+                "{name} without {lost}: {told:?}"
+            );
+            lost_after_handshake += usize::from(missing > 0 && closed == 0);
+        }
+        assert!(lost_after_handshake > 0, "{name}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn it_does_not_matter_where_streams_are_cut(seed in 1u64.., largest in 1usize..400) {
+        for name in CALLS {
+            let (capture, secrets) = call(name);
+            let ways = Ways { cut: Some((seed, largest)), ..Ways::default() };
+            let (told, _) = read(&capture, at_once(&secrets), &ways);
+            assert_same(&told, &whole(name));
+        }
+    }
 }

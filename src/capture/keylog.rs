@@ -14,8 +14,8 @@ use crate::wire::tls::{Line, LoggedSecret, MAX_LINE_BYTES, parse_line};
 const CHUNK: usize = 64 << 10;
 /// At the beginning of a file its newest part is read, so much: what is older belongs to sessions that are over.
 const NEWEST: u64 = 16 << 20;
-/// So many bytes at the beginning tell whether a file is still the same.
-const PRINT: usize = 64;
+/// So many bytes at the beginning tell whether a file is still the same: a comment, a label, and the random of a session.
+const PRINT: usize = 512;
 
 /// Follows a file through being extended, truncated, replaced, removed and made again.
 #[derive(Debug)]

@@ -158,6 +158,27 @@ impl House {
         Calls(command.stderr(Stdio::null()).spawn().unwrap())
     }
 
+    /// Begins to send a capture's frames on the cable, from the other host, at the times between them. Their link addresses
+    /// are nobody's here, so that no host answers.
+    pub fn begin_replay(&self, capture: &Path) -> Calls {
+        const SEND: &str = "import socket, struct, sys, time\n\
+            data, at, begin = open(sys.argv[1], 'rb').read(), 24, time.monotonic()\n\
+            out, first = socket.socket(socket.AF_PACKET, socket.SOCK_RAW), None\n\
+            out.bind(('eth0', 0))\n\
+            while at < len(data):\n    \
+                s, us, length, _ = struct.unpack_from('<4I', data, at)\n    \
+                when = s + us / 1e6\n    \
+                first = when if first is None else first\n    \
+                time.sleep(max(0, begin + when - first - time.monotonic()))\n    \
+                out.send(bytes.fromhex('020000009901020000009902') + data[at + 28:at + 16 + length])\n    \
+                at += 16 + length\n";
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &format!("{}-callee", self.name)]);
+        command.args(["python3", "-c", SEND]).arg(capture);
+        command.process_group(0);
+        Calls(command.spawn().unwrap())
+    }
+
     /// Sidecars of finished recordings, in the order of their calls; each beside its audio.
     pub fn recordings(&self) -> Vec<Sidecar> {
         let layout = Layout::new(self.storage());

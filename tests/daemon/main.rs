@@ -3,6 +3,7 @@
 
 mod house;
 mod steering;
+mod tls;
 
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;

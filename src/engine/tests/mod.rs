@@ -5,6 +5,7 @@ mod control;
 mod conversations;
 mod flows;
 mod identities;
+mod layers;
 mod redundant;
 mod script;
 mod srtp;

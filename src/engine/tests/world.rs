@@ -1,5 +1,6 @@
 //! A scripted world: phones that say what a test wants them to, on a wire that the engine hears.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,10 @@ pub struct World {
     /// Time to live of the frames that follow, and the last byte of their source's MAC address.
     pub ttl: u8,
     pub mac: u8,
+    /// Where signalling goes over TCP: what it is wrapped in.
+    pub wrapped: Option<fn(&str) -> Vec<u8>>,
+    /// Sequence numbers of TCP connections, by direction.
+    sequences: HashMap<(At, At), u32>,
 }
 
 /// The names of one dialog.
@@ -61,6 +66,8 @@ impl World {
             one_by_one: false,
             ttl: 64,
             mac: 2,
+            wrapped: None,
+            sequences: HashMap::new(),
         }
     }
 
@@ -84,17 +91,61 @@ impl World {
         self.now = self.now + Duration::from_millis(millis);
     }
 
-    /// One UDP datagram, now.
+    /// One UDP datagram, now; or one TCP segment, where signalling is [`wrapped`](World::wrapped).
     pub fn send(&mut self, from: At, to: At, payload: &[u8]) {
-        let mut frame = frame(self.vlan, from, to, payload);
-        frame[11] = self.mac;
-        let ttl = if self.vlan == 0 { 22 } else { 26 };
-        frame[ttl] = self.ttl;
+        match (self.wrapped, std::str::from_utf8(payload)) {
+            (Some(wrap), Ok(text)) => self.send_tcp(from, to, &wrap(text)),
+            _ => {
+                let mut frame = frame(self.vlan, from, to, payload);
+                frame[11] = self.mac;
+                let ttl = if self.vlan == 0 { 22 } else { 26 };
+                frame[ttl] = self.ttl;
+                self.capture(&frame);
+            }
+        }
+    }
+
+    /// One TCP segment, now. A connection is joined at its first.
+    pub fn send_tcp(&mut self, from: At, to: At, payload: &[u8]) {
+        let sequence = self.sequences.entry((from, to)).or_insert(1000);
+        let mut segment = Vec::new();
+        etherparse::PacketBuilder::ethernet2([2; 6], [2; 6])
+            .ipv4([10, 0, 0, from.0], [10, 0, 0, to.0], 64)
+            .tcp(from.1, to.1, *sequence, 1000)
+            .write(&mut segment, payload)
+            .unwrap();
+        *sequence += payload.len() as u32;
+        self.capture(&segment);
+    }
+
+    /// A segment of the connection was not captured.
+    pub fn lose_tcp(&mut self, from: At, to: At, length: u32) {
+        *self.sequences.entry((from, to)).or_insert(1000) += length;
+    }
+
+    /// One direction of a connection is closed, and may begin anew.
+    pub fn end_tcp(&mut self, from: At, to: At) {
+        let sequence = self.sequences.remove(&(from, to)).unwrap_or(1000);
+        let mut segment = Vec::new();
+        etherparse::PacketBuilder::ethernet2([2; 6], [2; 6])
+            .ipv4([10, 0, 0, from.0], [10, 0, 0, to.0], 64)
+            .tcp(from.1, to.1, sequence, 1000)
+            .rst()
+            .write(&mut segment, &[])
+            .unwrap();
+        self.capture(&segment);
+    }
+
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    fn capture(&mut self, frame: &[u8]) {
         let packet = Packet {
             time: self.now,
             interface: 0,
             link: LinkType::Ethernet,
-            data: &frame,
+            data: frame,
             original_len: frame.len() as u32,
         };
         let events = &mut self.events;
