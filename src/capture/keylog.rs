@@ -152,7 +152,8 @@ impl Open {
             identity: identity(&metadata),
             at: skipped,
             print: Zeroizing::default(),
-            line: Zeroizing::default(),
+            // It never grows: growing would leave a copy behind.
+            line: Zeroizing::new(Vec::with_capacity(MAX_LINE_BYTES)),
             // It begins within a line.
             skipping: skipped > 0,
         })

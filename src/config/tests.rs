@@ -122,7 +122,7 @@ fn the_example_shows_the_defaults() {
         as_is
     );
     // What is commented out says the same, but for keys that have no default to show.
-    let without_default = ["name", "interfaces", "filter", "hep"];
+    let without_default = ["name", "interfaces", "filter", "hep", "tls_keylog"];
     let uncommented: Vec<&str> = text
         .lines()
         .map(|line| {
@@ -181,6 +181,19 @@ fn ports_of_tunnels_are_of_one_kind() {
         error.diagnostics()[0]
             .message
             .contains("port 4789 is there twice")
+    );
+}
+
+#[test]
+fn the_key_log_lies_beside_the_configuration() {
+    let text = "[capture]\ntls_keylog = \"keys\"\ntls_ports = [5061, 7443]\n";
+    let files = files(&[("callreel.toml", text)]);
+    let capture = files.load().unwrap().settings.capture;
+    assert_eq!(capture.tls_ports, [5061, 7443]);
+    assert!(
+        capture
+            .tls_keylog
+            .is_some_and(|path| path.is_absolute() && path.ends_with("keys"))
     );
 }
 

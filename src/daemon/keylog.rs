@@ -46,7 +46,9 @@ impl KeyLogWatch {
         let (stop, stopped) = channel();
         let (secrets, receiver) = sync_channel(BATCHES);
         let file = KeyLogFile::new(path);
-        warn_of(&file);
+        if !path.exists() {
+            tracing::warn!(path = %path.display(), "the TLS key log does not exist yet: it is waited for");
+        }
         let thread = std::thread::Builder::new().name("keylog".into());
         let thread = thread.spawn(move || follow(file, &state, &secrets, &stopped))?;
         Ok((KeyLogWatch { stop, thread }, receiver))
@@ -60,16 +62,15 @@ impl KeyLogWatch {
     }
 }
 
-fn warn_of(file: &KeyLogFile) {
-    let path = file.path().display();
-    if !file.path().exists() {
-        tracing::warn!(%path, "the TLS key log does not exist yet: it is waited for");
-    } else if file.is_readable_by_others() {
+/// Whether there was something to look at.
+fn warned_of(file: &KeyLogFile) -> bool {
+    if file.is_readable_by_others() {
         tracing::warn!(
-            %path,
+            path = %file.path().display(),
             "everyone on this machine may read the TLS key log, and with it whatever its sessions protect"
         );
     }
+    file.path().exists()
 }
 
 fn follow(
@@ -78,7 +79,9 @@ fn follow(
     secrets: &SyncSender<Vec<LoggedSecret>>,
     stopped: &Receiver<()>,
 ) {
+    let mut warned = false;
     loop {
+        warned = warned || warned_of(&file);
         let mut batch = Vec::new();
         let mut gone = false;
         let read = file.poll(&mut |secret| {

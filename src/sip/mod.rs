@@ -2,7 +2,7 @@
 //!
 //! In: bytes. One UDP payload, passed through [`decode_head`] and [`Message::parse`]; or the bytes of one direction of
 //! a TCP connection, pushed into a [`Framer`] that gives whole messages back. Out: views that borrow from those bytes.
-//! [`Message`] answers questions about a message, [`Sdp`] about the body that says where the media will be.
+//! [`websocket`] gives the messages of WebSocket connections. [`Message`] answers questions about a message, [`Sdp`] about the body that says where the media will be.
 //!
 //! Nothing here is strict. A passive listener cannot ask a sender to try again, so a header that makes no sense is
 //! missing, a line that is none is counted, and only what has no start line of SIP is refused. No input panics, no

@@ -8,6 +8,8 @@
 //! - A packet is never dropped silently: [`WireCounters`] says what became of each.
 //! - Checksums are not verified. A mirror on the capturing host sees packets before the network card has filled them in.
 //! - All tables have caps, in [`WireLimits`]. Time comes with the packets.
+//!
+//! What streams carry may be protected: [`tls`] reads it where the keys are known.
 
 mod counters;
 mod fast;

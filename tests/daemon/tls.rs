@@ -46,6 +46,7 @@ fn a_call_over_tls_is_recorded_as_its_keys_are_written() {
     );
     let log = daemon.log();
     assert!(log.contains("the TLS key log does not exist yet"), "{log}");
+    assert!(log.contains("everyone on this machine may read"), "{log}");
     let secrets = lines.lines().filter_map(|line| line.split(' ').nth(2));
     assert!(
         secrets
