@@ -8,8 +8,8 @@ use crate::wire::{StreamBytes, Way};
 
 /// By flow, both directions under one.
 ///
-/// Cap: so many bytes held by all; past it the connection idle longest is forgotten. The wire forgets those that are idle
-/// and tells so, and its cap on streams is a cap on connections.
+/// Cap: so many bytes held by all; past it what waits for a secret is dropped, longest first, then the connection idle longest
+/// is forgotten. The wire forgets those that are idle and tells so, and its cap on streams is a cap on connections.
 #[derive(Debug)]
 pub(super) struct Connections {
     max_held_bytes: usize,
@@ -163,7 +163,13 @@ impl Connections {
         }
     }
 
+    /// What waits for a secret goes first: a connection that is read holds little, and is idle for long.
     fn make_room(&mut self, work: &mut Work<'_>) {
+        while self.held > self.max_held_bytes
+            && let Some(&(_, key)) = self.deadlines.first()
+        {
+            self.act(key, work, Connection::give_up_waiting);
+        }
         while self.held > self.max_held_bytes
             && let Some((_, &key)) = self.used.first_key_value()
         {
