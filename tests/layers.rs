@@ -80,6 +80,8 @@ struct Ways {
     drop: Option<usize>,
     /// Bytes are handed on in pieces: a seed, and the largest.
     cut: Option<(u64, usize)>,
+    /// The mirror tags what a server sends with another VLAN.
+    tagged: bool,
     limits: StreamLimits,
 }
 
@@ -130,7 +132,12 @@ fn read(
     let mut files = CaptureFiles::open(&[capture.to_owned()]).unwrap();
     let (mut messages, mut start, mut number, mut segments) = (Vec::new(), None, 0, 0);
     let hand_on = |unit: Unit<'_>, streams: &mut SipStreams, messages: &mut Vec<StreamMessage>| {
-        let Unit::Stream(bytes) = unit else { return };
+        let Unit::Stream(mut bytes) = unit else {
+            return;
+        };
+        if ways.tagged && bytes.flow.source.port < 10_000 {
+            bytes.flow.vantage.vlans[0] = 20;
+        }
         for (n, piece) in ways.pieces(bytes.bytes).into_iter().enumerate() {
             let event = match n {
                 0 => bytes.event,
@@ -279,6 +286,23 @@ fn secrets_that_come_when_nobody_waits_open_what_follows() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn directions_that_the_mirror_tags_differently_are_one_connection() {
+    let tagged = Ways {
+        tagged: true,
+        ..Ways::default()
+    };
+    for name in CALLS {
+        let (capture, secrets) = call(name);
+        let (told, _) = read(&capture, at_once(&secrets), &tagged);
+        assert_same(&told, &whole(name));
+    }
+    let (capture, secrets, expected) = suites();
+    let (told, counters) = read(&capture, at_once(&secrets), &tagged);
+    assert_same(&told, &expected);
+    assert_eq!((counters.tls.connections, counters.tls.opened), (23, 23));
 }
 
 #[test]

@@ -9,8 +9,8 @@ use crate::wire::{PerWay, StreamBytes, StreamEvent, Way};
 /// Both directions of a connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    flow: Flow,
-    seen: PerWay<bool>,
+    /// As they were seen, perhaps at different vantages.
+    flows: PerWay<Option<Flow>>,
     ended: PerWay<bool>,
     tls: Option<Box<TlsConnection>>,
     talk: Talk,
@@ -24,11 +24,9 @@ pub(super) struct Work<'w> {
 }
 
 impl Connection {
-    /// `flow`: the direction that is called [`Way::There`].
-    pub(super) fn new(flow: Flow, is_tls: bool) -> Connection {
+    pub(super) fn new(is_tls: bool) -> Connection {
         Connection {
-            flow,
-            seen: PerWay::default(),
+            flows: PerWay::default(),
             ended: PerWay::default(),
             tls: is_tls.then(Box::default),
             talk: Talk::default(),
@@ -37,7 +35,7 @@ impl Connection {
 
     /// Gives how many bytes were skipped.
     pub(super) fn push(&mut self, way: Way, bytes: &StreamBytes<'_>, work: &mut Work<'_>) -> u64 {
-        self.seen[way] = true;
+        self.flows[way] = Some(bytes.flow);
         let gap = bytes.event == StreamEvent::Gap;
         if self.tls.is_none() {
             return self.say(way, bytes.time, gap, bytes.bytes, work);
@@ -66,7 +64,11 @@ impl Connection {
     pub(super) fn end(&mut self, way: Way) -> bool {
         self.ended[way] = true;
         let opposite = way.opposite();
-        self.ended[opposite] || !self.seen[opposite]
+        self.ended[opposite] || !self.has_seen(opposite)
+    }
+
+    pub(super) fn has_seen(&self, way: Way) -> bool {
+        self.flows[way].is_some()
     }
 
     pub(super) fn has_ended(&self, way: Way) -> bool {
@@ -108,9 +110,8 @@ impl Connection {
         bytes: &[u8],
         work: &mut Work<'_>,
     ) -> u64 {
-        let flow = match way {
-            Way::There => self.flow,
-            Way::Back => self.flow.reversed(),
+        let Some(flow) = self.flows[way] else {
+            return 0;
         };
         let mut whole = Vec::new();
         let counters = &mut work.counters.websocket;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::connection::{Connection, Work};
-use crate::base::{Flow, Timestamp, WireMap};
+use crate::base::{Endpoint, Flow, Timestamp, WireMap};
 use crate::wire::{StreamBytes, Way};
 
 /// By flow, both directions under one.
@@ -20,6 +20,11 @@ pub(super) struct Connections {
     held: usize,
     /// When those that wait for a secret have waited long enough.
     deadlines: BTreeSet<(Timestamp, Flow)>,
+    /// TLS connections that were begun, the last by its ends: where a mirror tags the directions differently, or taps them
+    /// on two interfaces, the other direction finds its connection here.
+    begun: WireMap<(Endpoint, Endpoint), Flow>,
+    /// Directions that did.
+    joined: WireMap<Flow, Flow>,
 }
 
 #[derive(Debug)]
@@ -28,6 +33,8 @@ struct Followed {
     used: u64,
     held: usize,
     deadline: Option<Timestamp>,
+    /// A direction seen elsewhere.
+    joined: Option<Flow>,
 }
 
 impl Connections {
@@ -39,12 +46,14 @@ impl Connections {
             uses: 0,
             held: 0,
             deadlines: BTreeSet::new(),
+            begun: WireMap::default(),
+            joined: WireMap::default(),
         }
     }
 
     /// Whether a direction belongs to a connection that is known here and has not ended.
     pub(super) fn has(&self, flow: Flow) -> bool {
-        let (key, way) = key_of(flow);
+        let (key, way) = self.key_of(flow);
         let followed = self.table.get(&key);
         followed.is_some_and(|followed| !followed.connection.has_ended(way))
     }
@@ -56,12 +65,14 @@ impl Connections {
         is_tls: bool,
         work: &mut Work<'_>,
     ) -> u64 {
-        let (key, way) = key_of(bytes.flow);
-        if !self.has(bytes.flow) {
+        let known = self.has(bytes.flow) || (is_tls && self.join(bytes.flow));
+        if !known {
             // Ended, its ports are used again.
+            let (key, _) = self.key_of(bytes.flow);
             self.remove(key, work);
-            self.insert(key, is_tls);
+            self.insert(key_of(bytes.flow).0, is_tls);
         }
+        let (key, way) = self.key_of(bytes.flow);
         let skipped = self.act(key, work, |connection, work| {
             connection.push(way, bytes, work)
         });
@@ -72,7 +83,7 @@ impl Connections {
 
     /// A direction has ended. Gives how many bytes were skipped.
     pub(super) fn end(&mut self, flow: Flow, work: &mut Work<'_>) -> u64 {
-        let (key, way) = key_of(flow);
+        let (key, way) = self.key_of(flow);
         let over = |followed: &mut Followed| followed.connection.end(way);
         match self.table.get_mut(&key).is_some_and(over) {
             true => self.remove(key, work),
@@ -129,14 +140,38 @@ impl Connections {
         skipped
     }
 
+    fn key_of(&self, flow: Flow) -> (Flow, Way) {
+        let (key, way) = key_of(flow);
+        (self.joined.get(&flow).copied().unwrap_or(key), way)
+    }
+
+    /// Makes a direction part of a connection of which only the other was seen, at another vantage.
+    fn join(&mut self, flow: Flow) -> bool {
+        let (own, way) = key_of(flow);
+        let Some(&key) = self.begun.get(&(own.source, own.destination)) else {
+            return false;
+        };
+        let may_join = |followed: &&mut Followed| key != own && !followed.connection.has_seen(way);
+        let Some(followed) = self.table.get_mut(&key).filter(may_join) else {
+            return false;
+        };
+        followed.joined = Some(flow);
+        self.joined.insert(flow, key);
+        true
+    }
+
     fn insert(&mut self, key: Flow, is_tls: bool) {
+        if is_tls {
+            self.begun.insert((key.source, key.destination), key);
+        }
         self.uses += 1;
         self.used.insert(self.uses, key);
         let followed = Followed {
-            connection: Connection::new(key, is_tls),
+            connection: Connection::new(is_tls),
             used: self.uses,
             held: 0,
             deadline: None,
+            joined: None,
         };
         self.table.insert(key, followed);
     }
@@ -147,6 +182,11 @@ impl Connections {
         if let Some(followed) = self.table.remove(&key) {
             self.used.remove(&followed.used);
             self.held -= followed.held;
+            followed.joined.map(|flow| self.joined.remove(&flow));
+            let ends = (key.source, key.destination);
+            if self.begun.get(&ends) == Some(&key) {
+                self.begun.remove(&ends);
+            }
             followed
                 .deadline
                 .map(|deadline| self.deadlines.remove(&(deadline, key)));
