@@ -4,6 +4,7 @@ mod calls;
 mod catalog;
 mod check;
 mod completions;
+mod decode;
 mod decoder_sandbox;
 mod matching;
 mod output;
@@ -46,6 +47,8 @@ enum Command {
     Calls(calls::Args),
     /// Rebuild or verify the catalog.
     Catalog(catalog::Args),
+    /// Decode what was kept raw.
+    Decode(decode::Args),
     /// Make calls with known audio, for trials and benchmarks.
     Simulate(simulate::Args),
     /// Ask the running daemon how it is.
@@ -107,6 +110,7 @@ impl Cli {
             Command::Match(args) => matching::run(args),
             Command::Calls(args) => calls::run(args),
             Command::Catalog(args) => catalog::run(args),
+            Command::Decode(args) => decode::run(args),
             Command::Simulate(args) => simulate::run(&args),
             Command::Status(args) => status::run(&args),
             Command::Completions(args) => completions::run(&args),

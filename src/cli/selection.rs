@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{DEFAULT_CONFIG, Exit, config_path, output};
 use crate::catalog::Catalog;
-use crate::config::{self, Loaded};
+use crate::config::{self, Decoders, Loaded};
 use crate::daemon::storekeeping;
 
 /// Where `callreel replay` puts recordings when nobody says.
@@ -26,6 +26,7 @@ pub struct Selection {
 pub struct Store {
     pub root: PathBuf,
     pub catalog_url: String,
+    pub decoders: Decoders,
 }
 
 impl Selection {
@@ -47,6 +48,7 @@ impl Selection {
         Ok(Store {
             root: settings.storage.root,
             catalog_url: settings.catalog.url,
+            decoders: settings.decoders,
         })
     }
 }
@@ -56,6 +58,7 @@ impl Store {
         Store {
             root: root.to_owned(),
             catalog_url: catalog_in(root),
+            decoders: Decoders::default(),
         }
     }
 

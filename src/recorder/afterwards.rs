@@ -128,13 +128,29 @@ fn work(
         let Ok(mut ready) = next else { return };
         if afterwards.stop.load(Ordering::Relaxed) {
             RawCounters::add(&settings.raw.calls_not_decoded, 1);
-        } else if let Err(error) = decode(&mut ready.done.finished, &settings.raw, afterwards) {
-            tracing::error!(%error, "what was kept raw of a call stays undecoded");
+        } else {
+            let decoded = decode(&mut ready.done.finished, &settings.raw, afterwards);
+            // Also when it was broken off: what was drawn may be behind the end.
+            let settled = ready.done.finished.iter().try_for_each(settle);
+            if let Err(error) = decoded.and(settled) {
+                tracing::error!(%error, "what was kept raw of a call stays undecoded");
+            }
         }
         if commits.send(ready).is_err() {
             return;
         }
     }
+}
+
+/// Gives a file the length and the header that its sidecar says.
+fn settle(finished: &Finished) -> Result<(), Error> {
+    let Finished { part, sidecar, .. } = finished;
+    let format = WavFormat {
+        sample_format: sidecar.format,
+        sample_rate_hz: sidecar.sample_rate_hz,
+    };
+    part.set_len(format.offset_of(sidecar.samples))?;
+    part.write_at(&format.header(sidecar.samples), 0)
 }
 
 /// Decodes the packets once, draws them into the file of each tenant, and says so in the sidecars.
@@ -181,8 +197,6 @@ fn decode(
         };
         decoded.tell(sidecar);
         sidecar.size_bytes = format.offset_of(sidecar.samples);
-        part.set_len(sidecar.size_bytes)?;
-        part.write_at(&format.header(sidecar.samples), 0)?;
         if decoded.is_all() && !afterwards.keep_raw {
             part.remove_raw()?;
             if let Some(raw) = &mut sidecar.raw {

@@ -220,6 +220,9 @@ impl Decoding<'_> {
         let places = index(path, scale, &record.streams)?;
         for (number, (framing, mut places)) in framings.into_iter().zip(places).enumerate() {
             let Some(framing) = framing else { continue };
+            if decoded.streams[number].state == RawState::Decoded {
+                continue;
+            }
             places.sort_by_key(|place| place.position);
             let mut stream = StreamWork {
                 of: self,

@@ -22,6 +22,7 @@ mod raw_tests;
 mod record;
 mod recording;
 mod recovery;
+mod redecode;
 mod segments;
 mod signalling;
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub use self::commit::{CallOutcome, RecordingOutcome};
 pub use self::quality::call_quality;
 pub use self::record::{attribution as attribution_record, vantage_text};
 pub use self::recovery::{Recovered, recover};
+pub use self::redecode::redecode;
 use crate::base::WireMap;
 use crate::engine::event::{Event, Sink};
 use crate::engine::plan::CallKey;
@@ -159,6 +161,8 @@ pub struct Recorder {
     threads: Vec<JoinHandle<()>>,
     /// Packets dropped of calls that were not told of it yet.
     dropped: WireMap<CallKey, u64>,
+    /// Where a wire is recorded: tells the operator's decoder that there is no more time for it.
+    hurry: Option<Arc<AtomicBool>>,
 }
 
 /// How long a full queue is waited for where the wire cannot wait.
@@ -194,6 +198,10 @@ impl Recorder {
             counters,
             threads,
             dropped: WireMap::default(),
+            hurry: match (&settings.afterwards, settings.when_full) {
+                (Some(afterwards), WhenFull::Drop) => Some(afterwards.stop.clone()),
+                _ => None,
+            },
         })
     }
 
@@ -203,6 +211,9 @@ impl Recorder {
 
     /// Waits until everything handed in is on disk and its outcome told.
     pub fn finish(self) {
+        if let Some(hurry) = &self.hurry {
+            hurry.store(true, Ordering::Relaxed);
+        }
         drop(self.queues);
         for thread in self.threads.into_iter().rev() {
             // A thread that panicked has said so; what it owned is recovered by the next start.

@@ -169,6 +169,14 @@ impl Recording {
         trouble
     }
 
+    /// Forgets what was gathered: the storage takes nothing.
+    pub(super) fn drop_raw(&mut self) {
+        if let Some(raw) = &mut self.raw {
+            raw.record.packets_dropped += std::mem::take(&mut raw.packets);
+            raw.buffer.clear();
+        }
+    }
+
     /// What the sidecar of `part` says of the packets beside it.
     pub(super) fn raw_record(&self, part: &PartFile) -> Option<RawRecord> {
         let mut record = self.raw.as_ref()?.record.clone();

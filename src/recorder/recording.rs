@@ -159,14 +159,15 @@ impl Recording {
         let no_file = self.outputs.iter().all(|output| output.part.is_none());
         if no_file || trouble.error.as_ref().is_some_and(Error::is_full) {
             self.note_undecodable(&block);
-        } else if block.late {
-            let patched = self.patch(&block, format, easel);
-            trouble.note(patched);
+            self.drop_raw();
         } else {
-            let drawn = self.draw_block(&block, format, easel);
+            let drawn = match block.late {
+                true => self.patch(&block, format, easel),
+                false => self.draw_block(&block, format, easel),
+            };
             trouble.note(drawn);
+            trouble.join(self.write_raw(info, settings));
         }
-        trouble.join(self.write_raw(info, settings));
         self.settle(&mut trouble, &block);
         trouble
     }

@@ -25,6 +25,10 @@ pub enum Kind {
     /// The dialog's messages, as a capture file.
     Signalling,
     SignallingPart,
+    /// Another version of a finished recording, before it takes the other's place. Not looked for: what is left of one is
+    /// written over by the next.
+    AudioNew,
+    SidecarNew,
 }
 
 impl Kind {
@@ -51,6 +55,8 @@ impl Kind {
             Kind::AudioHeld => "wav.held",
             Kind::Signalling => "pcap",
             Kind::SignallingPart => "pcap.part",
+            Kind::AudioNew => "wav.new",
+            Kind::SidecarNew => "json.new",
         }
     }
 }

@@ -9,6 +9,8 @@ use rustix::fs::{FlockOperation, flock};
 use super::Error;
 
 const NAME: &str = ".callreel.lock";
+/// Of who decodes finished recordings, beside a daemon or without one.
+const DECODING: &str = ".callreel-decode.lock";
 
 /// Held while it lives; the kernel lets it go with the process, however that ends.
 #[derive(Debug)]
@@ -19,8 +21,17 @@ pub struct StorageLock {
 impl StorageLock {
     /// Takes the storage at `root` for this process, or says whose it is.
     pub fn acquire(root: &Path) -> Result<StorageLock, Error> {
+        StorageLock::acquire_file(root, NAME)
+    }
+
+    /// The same for decoding what is finished: a daemon may work on the storage meanwhile, and no other who decodes.
+    pub fn acquire_for_decoding(root: &Path) -> Result<StorageLock, Error> {
+        StorageLock::acquire_file(root, DECODING)
+    }
+
+    fn acquire_file(root: &Path, name: &str) -> Result<StorageLock, Error> {
         std::fs::create_dir_all(root).map_err(Error::io("create the storage folder", root))?;
-        let path = root.join(NAME);
+        let path = root.join(name);
         let mut file = File::options()
             .create(true)
             .truncate(false)

@@ -128,6 +128,38 @@ impl PartFile {
         Ok(())
     }
 
+    /// A copy of the audio of a finished recording, to be changed and put in its place.
+    pub fn copy_of_finished(layout: &Layout, name: RecordingName) -> Result<PartFile, Error> {
+        let copy = PartFile::create_kind(layout, name, Kind::AudioNew)?;
+        let finished = layout.path(&name, Kind::Audio);
+        match std::fs::copy(&finished, &copy.path) {
+            Ok(_) => Ok(copy),
+            Err(error) => {
+                copy.discard()?;
+                Err(Error::io("copy", &finished)(error))
+            }
+        }
+    }
+
+    /// Takes the file away.
+    pub fn discard(self) -> Result<(), Error> {
+        std::fs::remove_file(&self.path).map_err(Error::io("remove", &self.path))
+    }
+
+    /// Puts this audio and a sidecar in the places of those of the finished recording: both synced before either is renamed.
+    pub fn replace_finished(self, layout: &Layout, sidecar: &[u8]) -> Result<(), Error> {
+        self.file
+            .sync_data()
+            .map_err(Error::io("sync", &self.path))?;
+        let path = layout.path(&self.name, Kind::SidecarNew);
+        let mut file = File::create(&path).map_err(Error::io("create", &path))?;
+        io::Write::write_all(&mut file, sidecar).map_err(Error::io("write", &path))?;
+        file.sync_data().map_err(Error::io("sync", &path))?;
+        rename(layout, &self.name, Kind::AudioNew, Kind::Audio)?;
+        rename(layout, &self.name, Kind::SidecarNew, Kind::Sidecar)?;
+        sync_folder(&layout.folder(&self.name))
+    }
+
     /// Takes the file of packets away: what was in it is in the audio.
     pub fn remove_raw(&mut self) -> Result<(), Error> {
         match self.raw.take() {

@@ -97,7 +97,7 @@ pub fn survey(root: &Path) -> Survey {
             | Kind::AudioHeld
             | Kind::SignallingPart => of_name.part = true,
             // They belong to a recording that has its other files.
-            Kind::Raw | Kind::Signalling => {}
+            Kind::Raw | Kind::Signalling | Kind::AudioNew | Kind::SidecarNew => {}
         }
     }
     for (name, _) in found {
