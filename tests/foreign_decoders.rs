@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use callreel::base::{Side, Timestamp};
 use callreel::capture::PcapWriter;
 use callreel::decoders::{Decoders, Error, FixedFrames, Frame, Framing, Settings};
-use callreel::storage::{Cause, RawState, Sidecar};
+use callreel::recorder::{self, WhenFull, recover};
+use callreel::storage::{Cause, Layout, RawState, Sidecar};
 use callreel::wire::LinkType;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -685,5 +686,101 @@ fn a_decoder_that_fails_later_leaves_the_recording_as_it_was() {
     if has_ffmpeg() {
         assert_eq!(decode(&later, &[&id]).0, Some(0));
         assert_eq!(files(&later), files(&replay(&ilbc_call(), "")));
+    }
+}
+
+/// Files whose names end so, below `folder`.
+fn find(folder: &Path, end: &str) -> Option<PathBuf> {
+    fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .find_map(|entry| {
+            let path = entry.ok()?.path();
+            match path.is_dir() {
+                true => find(&path, end),
+                false => path.to_string_lossy().ends_with(end).then_some(path),
+            }
+        })
+}
+
+#[test]
+fn a_kill_costs_less_than_a_second_of_what_is_kept_raw() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pcap, storage) = (
+        folder.path().join("call.pcap"),
+        folder.path().join("recordings"),
+    );
+    ilbc_call().write(&pcap);
+    // Three seconds of the call: 24 bytes, two messages, 150 packets; then nothing more comes.
+    let bytes = fs::read(&pcap).unwrap();
+    let frame = 16 + 14 + 20 + 8 + 12 + 38;
+    let until = head_len(&bytes) + 150 * frame;
+    let mut replay = Command::new(env!("CARGO_BIN_EXE_callreel"))
+        .args(["replay", "--quiet", "--storage"])
+        .args([&storage, Path::new("-")])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = replay.stdin.take().unwrap();
+    stdin.write_all(&bytes[..until]).unwrap();
+    stdin.flush().unwrap();
+    let begin = Instant::now();
+    let written =
+        || find(&storage, ".rtp.pcap.part").and_then(|part| Some(part.metadata().ok()?.len()));
+    while written().unwrap_or(0) < 24 + 100 * frame as u64
+        && begin.elapsed() < Duration::from_secs(20)
+    {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    replay.kill().unwrap();
+    replay.wait().unwrap();
+    drop(stdin);
+    let recovered = recover(&recorder_settings(&storage));
+    assert!(recovered.failed.is_empty(), "{:?}", recovered.failed);
+    let [(sidecar, _)] = &recovered.recordings[..] else {
+        panic!("{recovered:?}");
+    };
+    assert_eq!(sidecar.end_reason.as_deref(), Some("recovered"));
+    let stream = &sidecar.raw.as_ref().unwrap().streams[0];
+    assert_eq!(
+        (&*stream.encoding, stream.fmtp.as_deref()),
+        ("iLBC", Some("mode=20"))
+    );
+    assert!(
+        stream.packets > 100 && stream.last >= 2 * 8000,
+        "{stream:?}"
+    );
+    if has_ffmpeg() {
+        let decoded = Command::new(env!("CARGO_BIN_EXE_callreel"))
+            .args(["decode", "--all", "--storage"])
+            .arg(&storage)
+            .output()
+            .unwrap();
+        assert_eq!(decoded.status.code(), Some(0), "{decoded:?}");
+        assert_eq!(find(&storage, ".rtp.pcap"), None);
+    }
+}
+
+/// Bytes of the file's header and of the two messages before the first packet.
+fn head_len(pcap: &[u8]) -> usize {
+    let record =
+        |at: usize| 16 + u32::from_le_bytes(pcap[at + 8..at + 12].try_into().unwrap()) as usize;
+    let first = 24 + record(24);
+    first + record(first)
+}
+
+fn recorder_settings(root: &Path) -> recorder::Settings {
+    recorder::Settings {
+        layout: Layout::new(root),
+        keep_g711: false,
+        sensor: "test".into(),
+        interfaces: Vec::new().into(),
+        threads: 1,
+        queue_events: 1,
+        when_full: WhenFull::Wait,
+        storage_low: Default::default(),
+        raw_max_bytes: 0,
+        raw: Default::default(),
+        afterwards: None,
     }
 }

@@ -130,7 +130,7 @@ impl PartFile {
 
     /// A copy of the audio of a finished recording, to be changed and put in its place.
     pub fn copy_of_finished(layout: &Layout, name: RecordingName) -> Result<PartFile, Error> {
-        let copy = PartFile::create_kind(layout, name, Kind::AudioNew)?;
+        let copy = PartFile::create(layout, name, Kind::AudioNew)?;
         let finished = layout.path(&name, Kind::Audio);
         match std::fs::copy(&finished, &copy.path) {
             Ok(_) => Ok(copy),
