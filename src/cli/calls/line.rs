@@ -6,7 +6,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::base::{InteractionId, PerSide, Side, TenantId, Timestamp};
-use crate::catalog::CallRecord;
+use crate::catalog::{CallRecord, ParticipantRecord};
 
 /// A call of one tenant.
 #[derive(Debug, Serialize)]
@@ -137,7 +137,12 @@ impl CallLine {
 impl PartyLine {
     fn new(call: &CallRecord, side: Side) -> PartyLine {
         let party = &call.parties[side];
-        let own = call.participants.iter().find(|own| own.side == side);
+        // Who was there first, not who took over.
+        let first = |own: &&ParticipantRecord| own.side == side && own.number == party.number;
+        let there = || call.participants.iter().filter(|own| own.side == side);
+        let answered =
+            || there().find(|own| own.from.is_none_or(|from| Some(from) <= call.answered_at));
+        let own = there().find(first).or_else(answered);
         let known = Some(party.normalised.clone()).filter(|text| !text.is_empty());
         PartyLine {
             number: party.number.clone(),

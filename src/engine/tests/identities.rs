@@ -1,6 +1,6 @@
 //! Who is on a side, and whose the call is, when a PBX puts somebody else there.
 
-use super::script::{Leg, directory, tenant};
+use super::script::{Leg, directory, directory_of_vlan, tenant};
 use super::world::World;
 use crate::base::Side;
 use crate::engine::EngineSettings;
@@ -181,6 +181,23 @@ fn a_call_that_goes_to_another_tenant_is_nobody_s_from_then_on() {
         (end.info.owners[0].tenant, end.info.owners[0].until),
         (tenant(1), Some(at))
     );
+}
+
+#[test]
+fn a_call_seen_on_two_vlans_is_found_by_either() {
+    for order in [[10, 20], [20, 10]] {
+        let directory = directory_of_vlan(20, "1001");
+        let mut world = World::of(EngineSettings::default(), directory);
+        let leg = Leg::new("mirrored", ("1001", 1), ("5551234", 2));
+        for vlan in order {
+            world.vlan = vlan;
+            leg.invite(&mut world, (1, 4000));
+            world.pass(1);
+        }
+        world.finish();
+        let owners: Vec<_> = world.end().info.owners.iter().map(|o| o.tenant).collect();
+        assert_eq!(owners, [tenant(1)], "{order:?}");
+    }
 }
 
 #[test]

@@ -190,6 +190,22 @@ pub fn tenant(n: u8) -> TenantId {
     TenantId(uuid::Uuid::from_u128(0xacc0_0000 + u128::from(n)))
 }
 
+/// Tenant 1, whose calls are those of a VLAN.
+pub fn directory_of_vlan(vlan: u16, extension: &str) -> Arc<Directory> {
+    let place = |line| Place::new("t1.toml", line);
+    let mut definition = TenantDefinition::new(tenant(1), "Tenant 1", place(1));
+    let mut rule = MatchRule::new(place(2));
+    rule.vlans = vec![vlan];
+    definition.rules.push(rule);
+    definition.extensions.push(ExtensionDefinition {
+        pattern: ExtensionPattern::number(extension).unwrap(),
+        aliases: Vec::new(),
+        user: None,
+        place: place(3),
+    });
+    Arc::new(Directory::compile(vec![definition], None).unwrap())
+}
+
 /// Tenants by number, each with a network and its extensions, with users named like them.
 pub fn directory(tenants: &[(u8, &str, &[&str])]) -> Arc<Directory> {
     let define = |&(n, network, extensions): &(u8, &str, &[&str])| {
