@@ -1,5 +1,7 @@
 //! Evidence, and what is made of it.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::base::Side;
 
@@ -207,4 +209,78 @@ fn every_call_samples_the_same_moments() {
         "a block that reaches it"
     );
     assert!(!is_due(young, at(17_000), at(17_512)));
+}
+
+/// Anything that can happen to one of a few legs.
+#[derive(Clone, Debug)]
+enum Step {
+    Open(u64, u8, u8),
+    Say(u64, u8),
+    Link(u64, u64),
+    Own(u64, u8),
+    Close(u64),
+    Forget(u64),
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let leg = || 0..12u64;
+    prop_oneof![
+        3 => (leg(), 0..4u8, 0..4u8).prop_map(|(leg, from, to)| Step::Open(leg, from, to)),
+        1 => (leg(), 0..3u8).prop_map(|(leg, session)| Step::Say(leg, session)),
+        2 => (leg(), leg()).prop_map(|(a, b)| Step::Link(a, b)),
+        2 => (leg(), 0..4u8).prop_map(|(leg, owners)| Step::Own(leg, owners)),
+        1 => leg().prop_map(Step::Close),
+        1 => leg().prop_map(Step::Forget),
+    ]
+}
+
+proptest! {
+    /// Whatever happens, and in whatever order: legs of one interaction agree on it and on its names, and nothing is left of legs that are forgotten.
+    #[test]
+    fn legs_of_one_interaction_agree(steps in proptest::collection::vec(any_step(), 0..80)) {
+        let mut all = Interactions::default();
+        // Keys are never used again: each opening has a new one.
+        let mut keys = std::collections::BTreeMap::new();
+        for (n, step) in steps.into_iter().enumerate() {
+            let key = |leg| keys.get(&leg).copied().unwrap_or(CallKey(u64::MAX));
+            match step {
+                Step::Open(leg, from, to) if !keys.contains_key(&leg) => {
+                    let fresh = CallKey(n as u64);
+                    let id = format!("{leg}-{n}");
+                    let number = format!("100{}", from % 2);
+                    let began = T0 + Duration::from_secs(n as u64);
+                    all.open(fresh, &Facts { began, ..facts(&id, (from, to), (&number, "2002")) });
+                    keys.insert(leg, fresh);
+                }
+                Step::Open(..) => {}
+                Step::Say(leg, session) => all.say_session(key(leg), &format!("{session}{}", "a".repeat(31))),
+                Step::Link(a, b) => _ = all.link(key(a), key(b), LinkReason::Audio),
+                Step::Own(leg, owners) => {
+                    let owners = (0..2).filter(|bit| owners & 1 << bit != 0);
+                    all.own(key(leg), owners.map(tenant));
+                }
+                Step::Close(leg) => all.close(key(leg)),
+                Step::Forget(leg) => {
+                    all.forget(key(leg));
+                    keys.remove(&leg);
+                }
+            }
+            for &leg in keys.values() {
+                let legs = all.legs_of(leg);
+                prop_assert!(legs.contains(&leg));
+                for other in legs {
+                    prop_assert!(keys.values().any(|key| *key == other));
+                    prop_assert_eq!(all.of(other), all.of(leg));
+                    for owner in 0..2 {
+                        prop_assert_eq!(all.of_tenant(other, tenant(owner)), all.of_tenant(leg, tenant(owner)));
+                    }
+                }
+            }
+        }
+        for leg in keys.into_values() {
+            all.forget(leg);
+        }
+        prop_assert!(all.members.is_empty());
+        prop_assert_eq!(format!("{:?}{:?}", all.index, all.groups), format!("{:?}{:?}", Index::default(), Groups::default()));
+    }
 }
