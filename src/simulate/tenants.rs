@@ -53,7 +53,6 @@ fn daemon_toml(dir: &Path) -> String {
 fn tenant_toml(number: u8, extensions: u16) -> String {
     let mut text = format!(
         "[tenant]\nid = \"{}\"\nname = \"Tenant {number}\"\n\n\
-         [recording]\ndigits = \"keep\"\n\n\
          [[match]]\nnetworks = [\"10.{number}.0.0/16\", \"fd00:{number:x}::/32\"]\n",
         tenant_id(number)
     );
@@ -73,7 +72,8 @@ fn tenant_toml(number: u8, extensions: u16) -> String {
         let (first, last) = (1001 + count, 1000 + u32::from(extensions));
         let _ = write!(text, "\n[[extension]]\nrange = \"{first}-{last}\"\n");
     }
-    text
+    // What was pressed is compared with what was sent.
+    text + "\n[recording]\ndigits = \"keep\"\n"
 }
 
 #[cfg(test)]

@@ -141,6 +141,16 @@ impl House {
         self.begin_calls(calls, rate, seconds).wait();
     }
 
+    /// One sipp call whose caller steers its recording, by header and keys in INFO.
+    pub fn call_steered(&self, seconds: u32) {
+        let mut command = script(&["call", &self.name]);
+        command
+            .args(["1", "1", &seconds.to_string()])
+            .process_group(0);
+        command.env("SCENARIO", "steered-");
+        Calls(command.stdout(Stdio::null()).spawn().unwrap()).wait();
+    }
+
     /// Begins simulated calls on the cable, sent from the other host.
     pub fn begin_simulation(&self, calls: u32, talk: u32) -> Calls {
         let mut command = Command::new("ip");

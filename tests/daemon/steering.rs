@@ -228,3 +228,40 @@ fn on_demand_nothing_is_left_unless_somebody_asks() {
         "from the start of the call on"
     );
 }
+
+#[test]
+fn a_phone_steers_its_recording_by_header_and_keys() {
+    let Some(house) = House::build() else { return };
+    house.configure(&["eth0"], "[tenancy]\ntenants = \"tenants/*.toml\"\n");
+    let tenant = tenant("Acme").replace("1002", "7001");
+    house.write_tenant(
+        &(tenant
+            + "\n[recording]\ndigits = \"keep\"\nsignalling = true\n[recording.header]\nname = \"X-Record\"\n\
+               [recording.keys]\npause = \"*1\"\nresume = \"*2\"\n"),
+    );
+    let mut daemon = house.start();
+    house.call_steered(7);
+    daemon.wait_until("the call is over", |daemon| {
+        daemon.metric("callreel_calls_total", "\"recorded\"") == 1
+    });
+    assert_eq!(daemon.stop().0.code(), Some(0));
+    let sidecar = house.recordings().remove(0);
+    // As the scenario has them: a second by header, then what six keys take.
+    for side in Side::BOTH {
+        let found = pauses(&sidecar, side);
+        let [(a, b), (c, d)] = found[..] else {
+            panic!("{found:?}");
+        };
+        for (samples, millis) in [(a, 1000), (b - a, 1000), (c - b, 1200), (d - c, 1100)] {
+            assert!((samples / 8).abs_diff(millis) < 150, "{found:?}");
+        }
+    }
+    assert_silent(&house, &sidecar);
+    let keys: String = sidecar.digits.iter().map(|digit| digit.key).collect();
+    assert_eq!(keys, "5", "neither that of the pause nor those that ask");
+    let by: Vec<&str> = sidecar.control.iter().map(|asked| &*asked.by).collect();
+    assert_eq!(by, ["header", "header", "keys", "keys"]);
+    let pcap = std::fs::read(beside(&house, &sidecar, "pcap")).unwrap();
+    let text = String::from_utf8_lossy(&pcap);
+    assert!(text.contains("Signal=5") && !text.contains("Signal=7"));
+}
