@@ -14,11 +14,13 @@ use crate::capture::CaptureFiles;
 use crate::config;
 use crate::directory::Directory;
 use crate::engine::event::{EndReason, Event};
+use crate::engine::quality::Reported;
 use crate::engine::streams::{SipStreams, StreamLimits};
 use crate::engine::{Engine, EngineSettings};
+use crate::rtp::rtcp::{Report, reports};
 use crate::rtp::{
-    DigitCollector, KeyOptions, RtpPacket, SequenceTracker, SrtpKey, SrtpReceiver, StreamClock,
-    Suite, TelephoneEvent,
+    Arrival, DigitCollector, Jitter, KeyOptions, RtpPacket, SequenceTracker, SrtpKey, SrtpReceiver,
+    StreamClock, Suite, TelephoneEvent,
 };
 use crate::sip::websocket::{self, WebSocketCounters};
 use crate::sip::{
@@ -211,7 +213,13 @@ pub fn rtp(data: &[u8]) {
     let mut sequence = SequenceTracker::default();
     let mut clock = StreamClock::new(8000, 8000);
     let mut digits = DigitCollector::default();
+    let (mut jitter, mut reported) = (Jitter::default(), Reported::default());
     for bytes in data.chunks(29) {
+        for report in reports(bytes) {
+            if let Report::Receiver { ssrc, receptions } = report {
+                receptions.for_each(|r| _ = reported.note_reception(time, ssrc, &r, &sequence));
+            }
+        }
         let Some(packet) = RtpPacket::parse(bytes) else {
             continue;
         };
@@ -220,7 +228,12 @@ pub fn rtp(data: &[u8]) {
             "a payload longer than its packet"
         );
         time = time + Duration::from_millis(u64::from(packet.ssrc & 0x3ff));
-        let _ = sequence.arrive(packet.sequence);
+        let arrival = sequence.arrive(packet.sequence);
+        if let Arrival::InOrder { number } = arrival
+            && jitter.update(time, packet.timestamp)
+        {
+            sequence.discard(number);
+        }
         let _ = clock.place(start, time, packet.timestamp);
         let _ = (
             TelephoneEvent::parse(packet.payload),
@@ -231,6 +244,10 @@ pub fn rtp(data: &[u8]) {
             sequence.expected().saturating_sub(sequence.received())
         );
     }
+    let bursts = sequence.bursts();
+    assert!(bursts.burst_density <= 1.0 && bursts.gap_density <= 1.0);
+    let told = reported.reports(&sequence);
+    assert!(told.mirror_lost.is_none_or(|lost| lost <= sequence.lost()));
 }
 
 /// A line of SDP that tells a key, and packets that nobody protected with it.

@@ -782,5 +782,6 @@ fn recorder_settings(root: &Path) -> recorder::Settings {
         raw_max_bytes: 0,
         raw: Default::default(),
         afterwards: None,
+        signalling_bytes: Default::default(),
     }
 }

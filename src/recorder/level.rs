@@ -16,6 +16,9 @@ const FLOOR: usize = 11;
 /// The largest value that mu-law has; that of A-law lies above it.
 const CLIPPED: u16 = 32_124;
 const BINS: usize = 32;
+/// A square has 30 bits; without the last four, 32 of them fit into 32 bits.
+const SHIFT: u32 = 4;
+const STRETCH: usize = 32;
 
 /// What was heard of one side. 400 bytes.
 #[derive(Clone, Debug, Default)]
@@ -36,18 +39,22 @@ impl Level {
     /// Takes one frame.
     #[inline]
     pub fn take(&mut self, frame: &[i16]) {
-        let mut peak = 0u16;
-        let mut sum = 0u64;
-        // In stretches that fit 32 bits, so that it is done many at a time.
-        for few in frame.chunks(2) {
-            sum += few
-                .iter()
-                .map(|&s| u64::from(u32::from(s.unsigned_abs()).pow(2)))
-                .sum::<u64>();
+        let (mut sum, mut low, mut high) = (0u64, 0i16, 0i16);
+        // In stretches whose sums fit 32 bits, so that many samples are done at a time.
+        for few in frame.chunks(STRETCH) {
+            let mut of_few = 0u32;
+            for &sample in few {
+                let sample = i32::from(sample);
+                of_few += (sample * sample) as u32 >> SHIFT;
+            }
+            sum += u64::from(of_few);
+            for &sample in few {
+                low = low.min(sample);
+                high = high.max(sample);
+            }
         }
-        for sample in frame {
-            peak = peak.max(sample.unsigned_abs());
-        }
+        let peak = low.unsigned_abs().max(high.unsigned_abs());
+        let sum = sum << SHIFT;
         let mean = sum / frame.len().max(1) as u64;
         let bin = mean.checked_ilog2().map_or(0, |log| log as usize + 1);
         if let (Some(frames), Some(energy)) = (self.frames.get_mut(bin), self.energy.get_mut(bin)) {

@@ -59,7 +59,7 @@ fn is_silent(end: &CallEnd, levels: Option<&Levels>, side: Side) -> bool {
     let says_nothing = levels.is_some_and(|levels| {
         levels[side]
             .as_ref()
-            .is_some_and(|level| !level.speaks_for(0.1))
+            .is_some_and(|level| !level.speaks_for(0.01))
     });
     nothing_came || says_nothing
 }

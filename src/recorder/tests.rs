@@ -487,6 +487,85 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// The last packet before a pause was lost: that much is loss, and the pause is a pause.
+#[test]
+fn loss_before_a_pause_is_as_long_as_the_packets_that_were_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    let info = info(&[SYSTEM_TENANT]);
+    // Two packets and the first after the pause; of the numbers between them two are missing.
+    let mut after = block(1, false, &[(Side::Caller, 40, 3)]);
+    after.sides.caller[0].number = 4;
+    let events = vec![
+        Event::Call {
+            call: CALL,
+            info: info.clone(),
+        },
+        Event::Recording {
+            call: CALL,
+            start: START,
+            sample_rate_hz: 8000,
+        },
+        Event::Block {
+            call: CALL,
+            block: block(0, false, &[(Side::Caller, 0, 1), (Side::Caller, 1, 2)]),
+        },
+        Event::Block {
+            call: CALL,
+            block: after,
+        },
+        Event::Ended(end(&info, 41)),
+    ];
+    let outcome = record(&settings, events);
+    let (sidecar, _) = outcome.recordings[0].recording.as_ref().unwrap();
+    let of_caller = sidecar.segments.iter().filter(|s| s.side == Side::Caller);
+    let found: Vec<_> = of_caller
+        .map(|s| (s.from / 160, s.to / 160, s.cause))
+        .collect();
+    assert_eq!(found, [(2, 4, Cause::Loss), (4, 40, Cause::NoMedia)]);
+}
+
+/// What a held call gives back it takes again: the file is the same.
+#[test]
+fn a_recording_that_rested_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let info = info(&[SYSTEM_TENANT]);
+    let audio = |rests: bool, keep_g711: bool, name: &str| {
+        let settings = Settings {
+            keep_g711,
+            ..settings(&folder.path().join(name))
+        };
+        let mut easel = Easel::default();
+        let mut recording = Recording::new(START, 8000);
+        // The last packet of the first block hangs over into the next.
+        let first = [(Side::Caller, 0, 1), (Side::Callee, 25, 2)];
+        for (index, pieces) in [
+            (0, &first[..]),
+            (1, &[(Side::Caller, 26, 3)]),
+            (9, &[(Side::Callee, 231, 4)]),
+        ] {
+            let trouble =
+                recording.take_block(block(index, false, pieces), &info, &settings, &mut easel);
+            assert!(trouble.error.is_none(), "{trouble:?}");
+            if rests {
+                recording.rest();
+                recording.rest();
+            }
+        }
+        recording.take_block(
+            block(1, true, &[(Side::Callee, 27, 5)]),
+            &info,
+            &settings,
+            &mut easel,
+        );
+        let messages = Default::default();
+        let (done, _) = recording.finish(&end(&info, 240), &info, &messages, &settings, &mut easel);
+        std::fs::read(done.finished[0].part.path()).unwrap()
+    };
+    assert!(audio(true, false, "a") == audio(false, false, "b"));
+    assert!(audio(true, true, "c") == audio(false, true, "d"));
+}
+
 #[test]
 fn a_call_that_passes_to_another_tenant_is_silent_from_then_on() {
     let folder = tempfile::tempdir().unwrap();

@@ -32,7 +32,7 @@ pub struct Worker {
 }
 
 /// So many blocks, or such a time without any, lie between two looks at the calls of a thread.
-const REST_EVERY: usize = 4096;
+const REST_EVERY: usize = 256;
 const QUIET: Duration = Duration::from_secs(2);
 
 #[derive(Default)]
@@ -120,7 +120,7 @@ impl Worker {
 
     /// Has calls of which nothing comes give their memory back.
     fn rest(&mut self) {
-        self.until_rest = REST_EVERY.max(8 * self.calls.len());
+        self.until_rest = REST_EVERY;
         let recordings = self.calls.values_mut();
         for recording in recordings.filter_map(|call| call.recording.as_mut()) {
             recording.rest();

@@ -25,14 +25,14 @@ pub struct Jitter {
     time: Timestamp,
     timestamp: u32,
     rate_hz: u32,
-    /// The estimate, in 1/16 ticks of the RTP clock.
-    sixteenths: i64,
+    /// The estimate, in 1/256 ticks of the RTP clock; all sums alike.
+    estimate: i64,
     largest: i64,
     sum: i64,
     updates: u64,
-    /// Ticks that a packet may come behind the pace of the one before; less than any while packets are too late.
+    /// How far a packet may come behind the pace of the one before, in 1/16 ticks; less than any while packets are too late.
     allowance: i64,
-    /// Ticks behind the pace that packets had before they became late.
+    /// How far they are behind the pace that packets had before they became late.
     behind: i64,
     /// Ticks of one packet, as far as known.
     step: i32,
@@ -46,7 +46,7 @@ impl Default for Jitter {
             time: Timestamp::MIN,
             timestamp: 0,
             rate_hz: 0,
-            sixteenths: 0,
+            estimate: 0,
             largest: 0,
             sum: 0,
             updates: 0,
@@ -75,7 +75,7 @@ impl Jitter {
         if before == after {
             return;
         }
-        for measured in [&mut self.sixteenths, &mut self.largest, &mut self.sum] {
+        for measured in [&mut self.estimate, &mut self.largest, &mut self.sum] {
             *measured = measured.saturating_mul(after) / before;
         }
         self.rate_hz = rate_hz;
@@ -89,7 +89,7 @@ impl Jitter {
     }
 
     fn depth(&self) -> i64 {
-        i64::from(self.rate_hz) * JITTER_BUFFER_MS as i64 / 1000
+        i64::from(self.rate_hz) * 16 * JITTER_BUFFER_MS as i64 / 1000
     }
 
     /// Takes a packet of audio; whether it came too late to be played.
@@ -101,15 +101,16 @@ impl Jitter {
         if elapsed.unsigned_abs() >= FAR_NANOS {
             return self.begin_anew();
         }
-        let rate = i64::from(self.rate_hz);
-        let change = elapsed * rate / 1_000_000_000 - i64::from(ticks);
+        // In 1/16 ticks: a whole one is a tenth of the jitter of a quiet network.
+        let rate = i64::from(self.rate_hz) * 16;
+        let change = elapsed * rate / 1_000_000_000 - i64::from(ticks) * 16;
         // A jump of the timestamp is no jitter.
         if change.abs() >= rate {
             return self.begin_anew();
         }
-        self.sixteenths += change.abs() - ((self.sixteenths + 8) >> 4);
-        self.largest = self.largest.max(self.sixteenths);
-        self.sum += self.sixteenths;
+        self.estimate += change.abs() - ((self.estimate + 8) >> 4);
+        self.largest = self.largest.max(self.estimate);
+        self.sum += self.estimate;
         self.updates += 1;
         (change > self.allowance || ticks != self.step) && self.look_closer(change, ticks)
     }
@@ -131,7 +132,7 @@ impl Jitter {
         }
         let was_late = self.behind > 0;
         self.behind += change;
-        let catches_up = change < -i64::from(self.step) / 4;
+        let catches_up = change < -i64::from(self.step) * 4;
         if self.behind <= self.depth() || was_late && !catches_up {
             let is_late = self.behind > self.depth();
             self.begin_anew();
@@ -164,16 +165,16 @@ impl Jitter {
 
     /// The estimate after the last packet.
     pub fn last(&self) -> Duration {
-        self.duration(self.sixteenths as f64 / 16.0)
+        self.duration(self.estimate as f64 / 256.0)
     }
 
     /// The mean of the estimates after each packet.
     pub fn mean(&self) -> Duration {
-        self.duration(self.sum as f64 / 16.0 / self.updates.max(1) as f64)
+        self.duration(self.sum as f64 / 256.0 / self.updates.max(1) as f64)
     }
 
     pub fn largest(&self) -> Duration {
-        self.duration(self.largest as f64 / 16.0)
+        self.duration(self.largest as f64 / 256.0)
     }
 
     /// Duration of one packet; zero while it is not known.
@@ -207,19 +208,19 @@ mod tests {
     #[test]
     fn jitter_is_that_of_appendix_a_8() {
         let mut jitter = Jitter::default();
-        // As the appendix has it, in ticks of 8 kHz, with 16 times the estimate kept.
+        // As the appendix has it, in 1/16 ticks of 8 kHz, with 16 times the estimate kept.
         let (mut expected, mut before) = (0i64, 0);
         for (n, delay) in [0, 5, -3, 12, 0, 0, 7, 1, 1, 0].into_iter().enumerate() {
             let n = n as i64;
             jitter.update(at(n * 20 + delay), n as u32 * 160);
             if n > 0 {
-                expected += ((delay - before) * 8).abs() - ((expected + 8) >> 4);
+                expected += ((delay - before) * 8 * 16).abs() - ((expected + 8) >> 4);
             }
             before = delay;
         }
         assert_eq!(
             jitter.last(),
-            Duration::from_secs_f64(expected as f64 / 16.0 / 8000.0)
+            Duration::from_secs_f64(expected as f64 / 256.0 / 8000.0)
         );
         assert!(jitter.largest() >= jitter.mean() && jitter.mean() > Duration::ZERO);
         assert_eq!(jitter.packet_duration(), Duration::from_millis(20));

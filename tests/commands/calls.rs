@@ -35,6 +35,11 @@ fn calls_are_found_by_every_filter() {
     let outside = count(&|call| call.to_string().contains("+4420"));
     assert_eq!(world.calls(&["--prefix", "+44 (20)"]).len(), outside);
     assert_eq!(world.calls(&["--min-length", "1h"]).len(), 0);
+    // Nothing was lost: every call that was heard has the best score.
+    assert_eq!(world.calls(&["--mos-below", "4.4"]).len(), 0);
+    let recorded = all.len() - rejected;
+    assert_eq!(world.calls(&["--mos-below", "4.42"]).len(), recorded);
+    world.run(&["calls", "--mos-below", "9"]).exits(2);
     assert_eq!(
         world
             .calls(&["--from", "2026-01-05", "--to", "2026-01-05"])

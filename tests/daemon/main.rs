@@ -66,9 +66,12 @@ fn ten_calls_at_a_time_are_recorded_whole_and_their_numbers_stay_out_of_the_log(
         daemon.metric("callreel_rtp_packets_total", ""),
         10 * 2 * 200
     );
+    check_status(&house);
     let log = daemon.log();
     let (status, _) = daemon.stop();
     assert_eq!(status.code(), Some(0));
+    let gone = house.inside(PROGRAM).args(["status"]).output().unwrap();
+    assert_eq!(gone.status.code(), Some(4));
     let recordings = house.recordings();
     assert_eq!((recordings.len(), house.unfinished()), (10, 0));
     recordings
@@ -77,6 +80,58 @@ fn ten_calls_at_a_time_are_recorded_whole_and_their_numbers_stay_out_of_the_log(
     assert_eq!(log.matches("call over").count(), 10, "{log}");
     assert_eq!(log.matches("recording begun").count(), 10, "{log}");
     assert_says_nothing_of_people(&log, &recordings);
+}
+
+/// What `callreel status` says after ten calls of 200 packets a side.
+fn check_status(house: &House) {
+    let ask = |more: &[&str]| {
+        let mut command = house.inside(PROGRAM);
+        command.arg("status").arg("--config").arg(house.config());
+        command.args(more).output().unwrap()
+    };
+    let json = ask(&["--json"]);
+    assert_eq!(json.status.code(), Some(0));
+    let status: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(
+        (&status["status"], &status["open_calls"]),
+        (&"ok".into(), &0.into())
+    );
+    assert_eq!(status["interfaces"][0]["name"], "eth0");
+    assert_eq!(status["rtp_packets"], 4000);
+    let quality = &status["quality"];
+    assert_eq!(
+        (&quality["rated_calls"], &quality["bad_calls"]),
+        (&10.into(), &0.into())
+    );
+    assert_eq!(
+        (&quality["rtp_expected"], &quality["network_lost"]),
+        (&4000.into(), &0.into())
+    );
+    let vantage = &status["vantages"][0];
+    assert_eq!(
+        (&vantage["vantage"], &vantage["calls"]),
+        (&"eth0".into(), &10.into())
+    );
+    assert_eq!(
+        (&vantage["duplicate_share"], &vantage["one_direction_share"]),
+        (&0.0.into(), &0.0.into())
+    );
+    let table = String::from_utf8(ask(&[]).stdout).unwrap();
+    assert!(table.starts_with("ok, version "), "{table}");
+    for text in [
+        "INTERFACE",
+        "recorded",
+        "of them below MOS 3.6",
+        "VANTAGE",
+        "catalog: there",
+    ] {
+        assert!(table.contains(text), "{table}");
+    }
+    // No tenant, no number, no address.
+    assert!(
+        !table.contains("1002") && !table.contains("192.0.2"),
+        "{table}"
+    );
 }
 
 fn assert_says_nothing_of_people(log: &str, recordings: &[Sidecar]) {

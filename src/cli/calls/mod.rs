@@ -3,6 +3,7 @@
 mod control;
 mod export;
 mod filters;
+mod heard;
 mod ladder;
 mod line;
 mod show;

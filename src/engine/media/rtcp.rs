@@ -7,7 +7,7 @@
 use super::*;
 use crate::rtp::rtcp::{ExtendedBlock, ReceptionReport, Report, reports};
 
-/// Packets looked at in one datagram, and blocks of one packet: real ones have a handful.
+/// Packets looked at in one datagram, blocks of one packet, and streams at one place: real ones have a handful.
 const MAX_REPORTS: usize = 32;
 
 /// Which end of the stream sent the report.
@@ -174,7 +174,8 @@ impl Media {
             let places = sources.iter().chain(&destinations);
             let ids = places
                 .filter_map(|&place| self.touching.get(&(way.vantage, place)))
-                .flatten();
+                .flat_map(|ids| ids.iter().rev())
+                .take(MAX_REPORTS);
             ids.copied().find(|&id| {
                 self.streams.get(id).is_some_and(|stream| {
                     let flow = &stream.key.flow;

@@ -202,6 +202,7 @@ pub fn directory_of_vlan(vlan: u16, extension: &str) -> Arc<Directory> {
         aliases: Vec::new(),
         user: None,
         place: place(3),
+        policy: None,
     });
     Arc::new(Directory::compile(vec![definition], None).unwrap())
 }

@@ -10,6 +10,7 @@ use crate::engine::control::{ControlOutcome, ControlRequest};
 use crate::engine::event::{Block, CallEnd, EndReason, Event};
 use crate::engine::media::MediaCounters;
 use crate::engine::signalling::Signalling;
+use crate::engine::vantages::Vantages;
 use crate::engine::{Engine, EngineSettings};
 use crate::wire::{LinkType, Packet};
 
@@ -195,6 +196,10 @@ impl World {
             }
             self.pass(20);
         }
+    }
+
+    pub fn vantages(&self) -> &Vantages {
+        self.engine.vantages()
     }
 
     pub fn ends(&self) -> Vec<&CallEnd> {

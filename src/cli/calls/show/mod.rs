@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::super::output::{self, Table, harmless, print_json};
 use super::super::reasons;
 use super::super::{Exit, selection::Store};
+use super::heard;
 use super::ladder::{self, Ladder};
 use super::line::CallLine;
 use crate::access::Scope;
@@ -232,6 +233,7 @@ fn print(shown: &Shown, names: &reasons::Names<'_>) {
         conversation::print_suspicions(&sidecar.suspicious);
         print_streams(&sidecar.streams);
         print_encryption(&sidecar.streams);
+        heard::print(sidecar);
         print_segments(sidecar);
         print_digits(sidecar);
         print_control(&sidecar.control);
