@@ -66,6 +66,7 @@ pub fn wire(data: &[u8]) {
     let mut longest = 0;
     let mut count = |unit: Unit<'_>| {
         longest = longest.max(match unit {
+            // Those of agents may be packed.
             Unit::Datagram(datagram) => datagram.payload.len(),
             Unit::Stream(stream) => stream.bytes.len(),
         });
@@ -468,13 +469,14 @@ impl Iterator for Frames<'_> {
     type Item = (Timestamp, LinkType, Vec<u8>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        const LINKS: [LinkType; 6] = [
+        const LINKS: [LinkType; 7] = [
             LinkType::Ethernet,
             LinkType::LinuxSll,
             LinkType::LinuxSll2,
             LinkType::RawIp,
             LinkType::Null,
             LinkType::Loop,
+            LinkType::Hep,
         ];
         let (&[kind, millis, high, low], rest) = self.rest.split_first_chunk()?;
         let length = usize::from(u16::from_be_bytes([high, low])).min(rest.len());

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use callreel::base::{Endpoint, Timestamp};
 use callreel::capture::CaptureFiles;
 use callreel::sip;
-use callreel::storage::{Kind, Layout, Sidecar};
+use callreel::storage::{Kind, Layout};
 use callreel::wire::{Hep, HepContent, TcpInterest, TunnelPorts, Unit, Wire, WireLimits};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -172,24 +172,15 @@ impl Daemon {
         }
     }
 
-    /// Ends it; the recordings it made, in the order of their calls.
+    /// Ends it; the recordings it made.
     fn stop(mut self) -> Vec<Recording> {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         assert!(self.child.wait().unwrap().success());
         let layout = Layout::new(self.folder.path().join("recordings"));
         let files = layout.walk(|path, error| panic!("{}: {error}", path.display()));
-        let mut found: Vec<(i64, PathBuf)> = files
-            .iter()
-            .filter(|(_, kind)| *kind == Kind::Sidecar)
-            .map(|(name, kind)| {
-                let sidecar = Sidecar::read(&layout.path(name, *kind)).unwrap();
-                (sidecar.invite_at_ns, layout.path(name, Kind::Audio))
-            })
-            .collect();
-        found.sort();
-        found
-            .iter()
-            .map(|(_, path)| Recording::read(path))
+        let sidecars = files.iter().filter(|(_, kind)| *kind == Kind::Sidecar);
+        sidecars
+            .map(|(name, _)| Recording::read(&layout.path(name, Kind::Audio)))
             .collect()
     }
 }
@@ -299,7 +290,8 @@ fn a_call_that_agents_report_is_recorded_as_if_it_passed_here() {
     );
     assert_eq!(daemon.metric("callreel_wire_hep_clock_off_total"), 0);
 
-    let recordings = daemon.stop();
+    let mut recordings = daemon.stop();
+    recordings.sort_by(|a, b| a.sidecar.vantage.cmp(&b.sidecar.vantage));
     let vantages: Vec<&str> = recordings.iter().map(|r| &*r.sidecar.vantage).collect();
     assert_eq!(vantages, ["hep tunnel hep:2001", "hep tunnel hep:2002"]);
     for recording in &recordings {

@@ -483,3 +483,168 @@ fn payloads_of_no_length_and_of_all_there_is_are_counted() {
     let counted: u64 = trace.streams.iter().map(|s| s.packets).sum();
     assert_eq!(counted, 100);
 }
+
+/// `payload` of an IP protocol, between two routers.
+fn ip(protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![2; 12];
+    frame.extend([8, 0, 0x45, 0]);
+    frame.extend((payload.len() as u16 + 20).to_be_bytes());
+    frame.extend([
+        0, 0, 0, 0, 64, protocol, 0, 0, 203, 0, 113, 1, 203, 0, 113, 2,
+    ]);
+    frame.extend(payload);
+    frame
+}
+
+fn tunnel_udp(port: u16, head: &[u8], inner: &[u8]) -> Vec<u8> {
+    let mut datagram = vec![0xd9, 0x03];
+    datagram.extend(port.to_be_bytes());
+    datagram.extend(((8 + head.len() + inner.len()) as u16).to_be_bytes());
+    datagram.extend([0, 0]);
+    datagram.extend(head);
+    datagram.extend(inner);
+    ip(17, &datagram)
+}
+
+/// Puts a frame into a tunnel.
+type Wrap = fn(&[u8]) -> Vec<u8>;
+
+#[test]
+fn tunnels_a_hundred_deep_are_counted_and_harm_nobody() {
+    let (phones, good) = good_call();
+    let inner = good[0].bytes.clone();
+    let wrappers: [Wrap; 5] = [
+        |frame| tunnel_udp(4789, &[8, 0, 0, 0, 0, 0, 7, 0], frame),
+        |frame| tunnel_udp(6081, &[0, 0, 0x65, 0x58, 0, 0, 7, 0], frame),
+        |frame| ip(47, &[&[0, 0, 0x65, 0x58], frame].concat()),
+        |frame| ip(4, &frame[14..]),
+        |frame| {
+            [
+                &[2; 12][..],
+                &[0x88, 0x47, 0, 1, 0x01, 64],
+                &[0, 0, 0, 0],
+                frame,
+            ]
+            .concat()
+        },
+    ];
+    let mut frames = Vec::new();
+    for wrap in &wrappers[..4] {
+        let deep = (0..100).fold(inner.clone(), |frame, _| wrap(&frame));
+        frames.extend((0..200).map(|n| Frame {
+            time: at(n * 10),
+            bytes: deep.clone(),
+        }));
+    }
+    // Of all kinds, one in the other.
+    let mixed = (0..100).fold(inner, |frame, n| match n % 5 {
+        3 if frame[12..14] != [8, 0] => wrappers[0](&frame),
+        n => wrappers[n](&frame),
+    });
+    frames.extend((0..200).map(|n| Frame {
+        time: at(n * 10),
+        bytes: mixed.clone(),
+    }));
+    let (engine, _) = in_time(move || assert_unmoved(&good, &phones.call_id, frames));
+    assert_eq!(engine.wire_counters().nested_too_deep, 1000);
+}
+
+#[test]
+fn fragments_and_streams_that_never_end_are_capped_and_counted() {
+    let (phones, good) = good_call();
+    let mut frames = Vec::new();
+    for n in 0..20_000_u32 {
+        // First fragments of datagrams of which no more comes, in tunnels and bare.
+        let mut fragment = ip(17, &[0; 64]);
+        fragment[18..20].copy_from_slice(&(n as u16).to_be_bytes());
+        fragment[20] = 0x20;
+        let bytes = match n % 2 {
+            0 => fragment,
+            _ => tunnel_udp(
+                4789,
+                &[8, 0, 0, 0, 0, (n >> 8) as u8, n as u8, 0],
+                &fragment,
+            ),
+        };
+        frames.push(Frame {
+            time: at(i64::from(n) / 10),
+            bytes,
+        });
+        // Beginnings of messages on connections that say no more.
+        let mut segment = Vec::new();
+        segment.extend((1024 + (n % 60_000) as u16).to_be_bytes());
+        segment.extend(5060u16.to_be_bytes());
+        segment.extend(n.to_be_bytes());
+        segment.extend([0, 0, 0, 1, 0x50, 0x18, 0xff, 0xff, 0, 0, 0, 0]);
+        segment.extend(b"INVITE sip:1002@192.0.2.2 SIP/2.0\r\nVia: ");
+        let bytes = match n % 2 {
+            0 => ip(6, &segment),
+            _ => ip(
+                47,
+                &[&[0x20, 0, 8, 0, 0, 0, 0, 9], &ip(6, &segment)[14..]].concat(),
+            ),
+        };
+        frames.push(Frame {
+            time: at(i64::from(n) / 10),
+            bytes,
+        });
+    }
+    let (engine, _) = in_time(move || assert_unmoved(&good, &phones.call_id, frames));
+    let counters = engine.wire_counters();
+    assert!(counters.reassembly_evicted > 10_000, "{counters:?}");
+    let given_up = counters.reassembly_evicted + counters.reassembly_timed_out;
+    assert_eq!((given_up, counters.fragments_held), (20_000, 20_000));
+    assert_eq!(
+        (counters.tcp_streams, counters.tcp_followed),
+        (20_000, 20_000)
+    );
+}
+
+#[test]
+fn reports_with_lying_lengths_are_counted_and_harm_nobody() {
+    let (phones, good) = good_call();
+    let mut settings = EngineSettings::default();
+    settings.tunnel_ports.hep = vec![9060];
+    let (_, alone) = run_with(settings.clone(), good.clone());
+    let mut dice = Dice::new(7);
+    let mut all = good.clone();
+    for n in 0..2000 {
+        // The good call's own messages, as an agent would report them, with a lie somewhere in their lengths.
+        let payload = &good[n % good.len()].bytes[42..];
+        let mut report = b"HEP3\0\0".to_vec();
+        let chunks: [(u8, &[u8]); 8] = [
+            (1, &[2]),
+            (3, &[192, 0, 2, 1]),
+            (4, &[192, 0, 2, 2]),
+            (7, &[0x13, 0xc4]),
+            (8, &[0x13, 0xc4]),
+            (11, &[1]),
+            (12, &[0, 0, 0, 9]),
+            (15, payload),
+        ];
+        let mut lengths = vec![4];
+        for (kind, content) in chunks {
+            report.extend([0, 0, 0, kind]);
+            lengths.push(report.len());
+            report.extend((content.len() as u16 + 6).to_be_bytes());
+            report.extend(content);
+        }
+        let total = (report.len() as u16).to_be_bytes();
+        report[4..6].copy_from_slice(&total);
+        let lie = lengths[dice.below(lengths.len() as u64) as usize];
+        let told = u16::from_be_bytes([report[lie], report[lie + 1]]);
+        let other = told.wrapping_add(1 + dice.below(65_534) as u16);
+        report[lie..lie + 2].copy_from_slice(&other.to_be_bytes());
+        all.push(Frame {
+            time: at(n as i64),
+            bytes: tunnel_udp(9060, &report, &[]),
+        });
+    }
+    let (engine, among) = in_time(move || run_with(settings, all));
+    assert!(among.trace(&phones.call_id) == alone.trace(&phones.call_id));
+    assert!(
+        engine.wire_counters().malformed_hep > 1900,
+        "{:?}",
+        engine.wire_counters()
+    );
+}

@@ -156,7 +156,7 @@ fn transport<'a>(
             let length = usize::from(u16::from_be_bytes([len0, len1]));
             let Some(payload) = payload
                 .get(8..length)
-                .filter(|_| !tunnels.contains(destination_port))
+                .filter(|payload| !tunnels.may_carry(destination_port, payload))
             else {
                 return Fast::Unusual;
             };

@@ -160,7 +160,7 @@ impl Wire {
             Some(None) => (rest, true),
             None => (rest, place.is_incomplete(packet)),
         };
-        if let Some(kind) = self.tunnel_ports.kind(destination_port) {
+        if let Some(kind) = self.tunnel_ports.kind(destination_port, payload) {
             let inside = Place {
                 cut: truncated || place.is_incomplete(packet),
                 ..place

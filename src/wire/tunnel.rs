@@ -415,7 +415,8 @@ fn holds_ip(bytes: &[u8]) -> bool {
     length.is_some_and(|length| (length..=length + MAX_PADDING).contains(&bytes.len()))
 }
 
-/// Whether an Ethernet frame begins here with something known in it, whole or cut short.
+/// Whether an Ethernet frame begins here with something known in it, whole or cut short. Not one with a length in place of
+/// the type (IEEE 802.3): it carries no call, and two bytes of any address may look like its length.
 fn holds_frame(bytes: &[u8]) -> bool {
     let Some((&[.., high, low], mut rest)) = bytes.split_first_chunk::<14>() else {
         return false;
@@ -431,10 +432,6 @@ fn holds_frame(bytes: &[u8]) -> bool {
         0x0800 => matches!(rest, [0x45..=0x4f, ..]),
         0x86dd => matches!(rest, [0x60..=0x6f, ..]),
         0x0806 | 0x8847 | 0x8848 | 0x8863 | 0x8864 | 0x88cc | 0x88e7 => true,
-        // A length (IEEE 802.3), which cannot be more than there is.
-        1..=1500 => {
-            (usize::from(ether_type)..=usize::from(ether_type) + MAX_PADDING).contains(&rest.len())
-        }
         _ => false,
     }
 }

@@ -84,14 +84,30 @@ impl PortTable {
 
     /// Whether a datagram to this port may carry packets of others.
     #[inline(always)]
-    pub(super) fn contains(&self, port: u16) -> bool {
+    pub(super) fn may_carry(&self, port: u16, payload: &[u8]) -> bool {
+        // Version 2 of RTP with fewer than eight sources: no tunnel begins so, and nearly all datagrams do.
+        payload.first().is_none_or(|first| first & 0xc8 != 0x80)
+            && self.contains(port)
+            && self.kind_of(port).is_some()
+    }
+
+    #[inline(always)]
+    fn contains(&self, port: u16) -> bool {
         let (word, bit) = Self::place(port);
         let word = self.bits.get(word).copied().unwrap_or(0);
-        word >> bit & 1 != 0 && self.kind(port).is_some()
+        word >> bit & 1 != 0
+    }
+
+    /// What a datagram to this port may carry.
+    pub(super) fn kind(&self, port: u16, payload: &[u8]) -> Option<PortKind> {
+        match self.may_carry(port, payload) {
+            true => self.kind_of(port),
+            false => None,
+        }
     }
 
     #[cold]
-    pub(super) fn kind(&self, port: u16) -> Option<PortKind> {
+    fn kind_of(&self, port: u16) -> Option<PortKind> {
         let found = self.kinds.iter().find(|(known, _)| *known == port);
         found.map(|(_, kind)| *kind)
     }
@@ -119,9 +135,10 @@ mod tests {
             ]
             .iter()
             .any(|list| list.contains(&port));
-            assert_eq!(table.contains(port), listed, "{port}");
+            assert_eq!(table.may_carry(port, b"HEP3"), listed, "{port}");
+            assert!(!table.may_carry(port, &[0x80, 0]) && !table.may_carry(port, &[0xb3, 0]));
         }
-        assert_eq!(table.kind(8472), Some(PortKind::Vxlan));
-        assert_eq!(table.kind(37008), None);
+        assert_eq!(table.kind(8472, &[0x88]), Some(PortKind::Vxlan));
+        assert_eq!(table.kind(37008, &[1]), None);
     }
 }

@@ -123,3 +123,35 @@ fn headers_of_a_match_are_read_as_those_of_an_invite() {
         ask(&["--header", header]).exits(2);
     }
 }
+
+#[test]
+fn a_tunnel_around_the_packet_decides_whose_call_it_is() {
+    let tenant = "[tenant]\nid = \"34c7f1f6-9201-11e5-a739-e03f497dbdff\"\nname = \"Acme\"\n\n\
+        [[match]]\ntunnels = [\"vxlan:5001\", \"gre\"]\n\n[[extension]]\nnumber = \"1001\"\n";
+    let folder = configured("", tenant);
+    let ask = |tunnels: &[&str]| {
+        let mut line = vec!["match", "--config", "callreel.toml"];
+        line.extend(["--caller", "1001", "--callee", "0800"]);
+        line.extend(tunnels.iter().flat_map(|tunnel| ["--tunnel", tunnel]));
+        callreel(folder.path(), &line, "")
+    };
+    let found = ask(&["erspan:7", "vxlan:5001"]).exits(0);
+    for expected in ["owned by Acme", ", tunnel erspan:7, tunnel vxlan:5001"] {
+        assert!(found.out.contains(expected), "{expected}\n{}", found.out);
+    }
+    ask(&["gre:77"]).exits(0);
+    let other = ask(&["vxlan:5002"]).exits(1);
+    assert!(
+        other.out.contains("`tunnels` of its rule does not hold"),
+        "{}",
+        other.out
+    );
+    // Somebody in VXLAN 5002 says to be in 5001.
+    ask(&["vxlan:5002", "vxlan:5001"]).exits(1);
+    let refused = ask(&["vlan:7"]).exits(2);
+    assert!(
+        refused.err.contains("known are gre, nvgre"),
+        "{}",
+        refused.err
+    );
+}
