@@ -1,8 +1,12 @@
 //! Replays simulated captures through the real program and reports what a packet costs.
 //!
-//! `make bench`, or `cargo bench --bench replay -- [--runs N] [--calls N,N,…] [--folder DIR]`. CPU is user and system time
+//! `make bench`, or `cargo bench --bench replay -- [--runs N] [--calls N,N,…] [--folder DIR] [--mix]`. With `--mix` half of the calls
+//! are G.711, a quarter Opus, a quarter G.729. CPU is user and system time
 //! of the whole process as the kernel counts it; memory is its peak resident size. Captures are made once and kept in the
 //! folder, which should be on the disk that recordings would be on.
+
+mod mixer;
+mod phones;
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -10,6 +14,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use callreel::simulate::{PcapSink, Scenario, generate};
+
+use mixer::Mixer;
 
 /// How long each call lasts: the same for few and many, since a call costs something besides its packets.
 const TALK: Duration = Duration::from_secs(60);
@@ -34,7 +40,7 @@ fn main() {
         "KB/call"
     );
     for &calls in &options.calls {
-        let capture = capture(&options.folder, calls);
+        let capture = capture(&options.folder, calls, options.mix);
         let mut runs: Vec<Run> = (0..options.runs)
             .map(|_| replay(&options.folder, &capture, calls))
             .collect();
@@ -50,6 +56,7 @@ struct Options {
     runs: u32,
     calls: Vec<u32>,
     folder: PathBuf,
+    mix: bool,
 }
 
 impl Options {
@@ -60,6 +67,7 @@ impl Options {
             runs: 3,
             calls: vec![100, 1000, 5000],
             folder,
+            mix: false,
         };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
@@ -70,6 +78,7 @@ impl Options {
             };
             match word.as_str() {
                 "--runs" => options.runs = value().parse().expect("--runs takes a number"),
+                "--mix" => options.mix = true,
                 "--folder" => options.folder = value().into(),
                 "--calls" => {
                     let numbers = value();
@@ -86,14 +95,19 @@ impl Options {
 }
 
 /// The capture of `calls` calls at once, made if it is not there.
-fn capture(folder: &Path, calls: u32) -> PathBuf {
-    let path = folder.join(format!("{calls}-calls-{}-s.pcap", TALK.as_secs()));
+fn capture(folder: &Path, calls: u32, mix: bool) -> PathBuf {
+    let kind = if mix { "mix-of-" } else { "" };
+    let path = folder.join(format!("{kind}{calls}-calls-{}-s.pcap", TALK.as_secs()));
     if !path.exists() {
         let scenario = Scenario::benchmark(calls, TALK);
         let part = path.with_extension("part");
         let mut sink = PcapSink::create(&part).expect("the capture can be made");
-        generate(&scenario, &mut sink).expect("the capture can be written");
-        drop(sink);
+        let written = if mix {
+            generate(&scenario, &mut Mixer::new(sink))
+        } else {
+            generate(&scenario, &mut sink)
+        };
+        written.expect("the capture can be written");
         std::fs::rename(&part, &path).expect("the capture gets its name");
     }
     // Into the page cache.

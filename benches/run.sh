@@ -5,6 +5,12 @@ cd "$(dirname "$0")/.."
 echo "== replay: whole calls, from a capture in the page cache to WAV, sidecar and catalog =="
 cargo bench --locked --quiet --bench replay -- "$@"
 echo
+echo "== the same with a mix of codecs: half G.711, a quarter Opus, a quarter G.729 =="
+cargo bench --locked --quiet --bench replay -- --mix --calls 100,1000 "$@"
+echo
+echo "== codecs: what decoding costs =="
+cargo bench --locked --quiet --bench codecs
+echo
 echo "== directory: load and lookup =="
 cargo bench --locked --quiet --bench directory
 echo

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use callreel::base::Side;
-use callreel::capture::CaptureFiles;
+use callreel::capture::{CaptureFiles, PcapWriter};
 use callreel::codec::{AmrLayout, Codec, Decoder, Packing, Resampler};
 use callreel::rtp::RtpPacket;
 use callreel::sip;
-use callreel::wire::{TcpInterest, Unit, Wire, WireLimits};
+use callreel::storage::Cause;
+use callreel::wire::{LinkType, TcpInterest, Unit, Wire, WireLimits};
 
-use common::replay::Replay;
+use common::replay::{Replay, public_captures};
 
 const WIDE_HZ: u32 = 16_000;
 
@@ -137,11 +138,11 @@ fn phones_are_heard_in_every_codec() {
                 let like = correlation(said, heard);
                 // That baresip packs G.726 another way than it says is noticed after some payloads of speech.
                 let least = if n == 0 && codec.starts_with("G726") {
-                    0.85
+                    0.6
                 } else {
                     least
                 };
-                if like < least || (level(said) - level(heard)).abs() > 1.5 {
+                if like < least || n > 0 && (level(said) - level(heard)).abs() > 1.5 {
                     let levels = (level(said), level(heard));
                     faults.push(format!("{file}, {side}, second {n}: {like:.4}, {levels:?}"));
                 }
@@ -339,4 +340,149 @@ fn amr_of_phones_is_as_ffmpeg_decodes_it() {
             assert_alike(file, &decoded(Codec::Amr(layout), payloads), &theirs);
         }
     }
+}
+
+/// The fixture in Opus without every ninth packet of audio, of either side in turn, but for the first ones.
+fn with_losses(capture: &Path, to: &Path) -> usize {
+    let mut files = CaptureFiles::open(&[capture.to_owned()]).unwrap();
+    let file = std::io::BufWriter::new(std::fs::File::create(to).unwrap());
+    let mut output = PcapWriter::new(file, LinkType::Ethernet).unwrap();
+    let (mut audio, mut lost) = (0, 0);
+    while let Some(packet) = files.next_packet().unwrap() {
+        // Ethernet, IP and UDP: 42 bytes; then version 2 and the payload type.
+        if packet
+            .data
+            .get(42..44)
+            .is_some_and(|rtp| rtp[0] == 0x80 && rtp[1] & 0x7f == 96)
+        {
+            audio += 1;
+            if audio % 9 == 0 && audio > 20 {
+                lost += 1;
+                continue;
+            }
+        }
+        output
+            .write(packet.time, packet.data, packet.original_len)
+            .unwrap();
+    }
+    output.flush().unwrap();
+    lost
+}
+
+#[test]
+fn opus_restores_what_was_lost_from_the_packet_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let damaged = folder.path().join("damaged.pcap");
+    let whole = fixtures().join("opus.pcap");
+    let lost = with_losses(&whole, &damaged);
+    let (whole, damaged) = (Replay::run(&[whole]), Replay::run(&[damaged]));
+    let audio = |replay: &Replay| channels(replay.report.calls[0].file.as_ref().unwrap()).1;
+    assert_eq!(damaged.report.calls[0].packets_lost as usize, lost);
+    let sidecar = damaged.report.calls[0].recorded().unwrap().sidecar;
+    let length = |cause: Cause| {
+        let segments = sidecar.segments.iter().filter(|s| s.cause == cause);
+        segments.map(|s| s.to - s.from).sum::<u64>()
+    };
+    let (concealed, silent) = (length(Cause::Concealed), length(Cause::Loss));
+    println!("{lost} packets lost, {concealed} samples restored, {silent} silent");
+    assert!(
+        concealed.abs_diff(concealed / 320 * 320) <= 16,
+        "whole packets"
+    );
+    assert!(concealed + silent <= lost as u64 * 320 + 16);
+    assert!(
+        concealed >= lost as u64 * 320 / 2,
+        "half of it was repeated"
+    );
+    for ((side, whole), damaged) in Side::BOTH
+        .into_iter()
+        .zip(audio(&whole))
+        .zip(audio(&damaged))
+    {
+        assert_eq!(whole.len(), damaged.len());
+        let (mut said, mut restored) = (Vec::new(), Vec::new());
+        for s in sidecar.segments.iter().filter(|s| s.side == side) {
+            let range = s.from as usize..s.to as usize;
+            match s.cause {
+                Cause::Loss => {
+                    let inner = &damaged[range.start + 40..range.end];
+                    assert!(inner.iter().all(|&sample| sample.abs() < 200));
+                }
+                Cause::Concealed => {
+                    said.extend_from_slice(&whole[range.clone()]);
+                    restored.extend_from_slice(&damaged[range]);
+                }
+                _ => {}
+            }
+        }
+        let like = correlation(&said, &restored);
+        println!(
+            "{side}: restored {like:.3}, all {:.3}",
+            correlation(&whole, &damaged)
+        );
+        assert!(like > 0.6, "{side}: {like}");
+        assert!(correlation(&whole, &damaged) > 0.9, "{side}");
+    }
+}
+
+/// A public capture has an Opus stream and no signalling: the call around it is made here.
+fn with_a_call_around(rtp: &Path, to: &Path) {
+    let file = std::io::BufWriter::new(std::fs::File::create(to).unwrap());
+    let mut output = PcapWriter::new(file, LinkType::Ethernet).unwrap();
+    let mut files = CaptureFiles::open(&[rtp.to_owned()]).unwrap();
+    let mut signalled = false;
+    let (caller, callee) = ([10, 24, 17, 123], [10, 24, 17, 53]);
+    let message = |start: &str, to_tag: &str, address: [u8; 4], port: u16| {
+        let address = address.map(|octet| octet.to_string()).join(".");
+        let sdp = format!(
+            "v=0\r\no=- 1 1 IN IP4 {address}\r\ns=-\r\nc=IN IP4 {address}\r\nt=0 0\r\n\
+             m=audio {port} RTP/AVP 107\r\na=rtpmap:107 opus/48000/2\r\na=fmtp:107 useinbandfec=1\r\n"
+        );
+        format!(
+            "{start}\r\nVia: SIP/2.0/UDP {address};branch=z9hG4bKfec\r\nFrom: <sip:1001@a>;tag=f\r\n\
+             To: <sip:1002@a>{to_tag}\r\nCall-ID: fec\r\nCSeq: 1 INVITE\r\n\
+             Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",
+            sdp.len()
+        )
+    };
+    while let Some(packet) = files.next_packet().unwrap() {
+        if !std::mem::replace(&mut signalled, true) {
+            let invite = message("INVITE sip:1002@a SIP/2.0", "", caller, 16_596);
+            let answer = message("SIP/2.0 200 OK", ";tag=t", callee, 12_668);
+            for (from, to, text) in [(caller, callee, invite), (callee, caller, answer)] {
+                let builder = etherparse::PacketBuilder::ethernet2([2; 6], [4; 6])
+                    .ipv4(from, to, 64)
+                    .udp(5060, 5060);
+                let mut frame = Vec::new();
+                builder.write(&mut frame, text.as_bytes()).unwrap();
+                output
+                    .write(packet.time, &frame, frame.len() as u32)
+                    .unwrap();
+            }
+        }
+        output
+            .write(packet.time, packet.data, packet.original_len)
+            .unwrap();
+    }
+    output.flush().unwrap();
+}
+
+#[test]
+fn every_loss_of_a_minute_of_opus_is_restored() {
+    let Some(captures) = public_captures() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let call = folder.path().join("call.pcap");
+    with_a_call_around(&captures.join("rtp-only-opus-fec-with-loss.pcapng"), &call);
+    let replay = Replay::run(&[call]);
+    let line = &replay.report.calls[0];
+    assert_eq!((&*line.codec, line.packets_lost), ("opus", 29));
+    assert!((line.length_s - 60.0).abs() < 0.03, "{}", line.length_s);
+    let sidecar = line.recorded().unwrap().sidecar;
+    let heard = sidecar.segments.iter().filter(|s| s.side == Side::Callee);
+    let causes: Vec<(u64, Cause)> = heard.map(|s| (s.to - s.from, s.cause)).collect();
+    // Each lost packet is in the one that follows it, as its first byte says.
+    assert_eq!(causes, [(320, Cause::Concealed); 29]);
+    assert_eq!(sidecar.packets_dropped, 0);
 }

@@ -134,3 +134,69 @@ pub(super) fn amr(payload: &[u8], layout: AmrLayout) -> Extent {
 pub(super) fn opus(payload: &[u8]) -> Extent {
     super::opus::Layout::parse(payload).map_or_else(Extent::default, |layout| layout.extent())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Codec;
+
+    #[test]
+    fn silence_is_told_from_speech() {
+        let extent = |samples, noise_from| Extent {
+            samples,
+            noise_from,
+        };
+        assert_eq!(g729(&[0; 22]), extent(240, 160));
+        assert_eq!(g729(&[0; 2]), extent(80, 0));
+        // G.723.1 at 6.3 kbit/s, at 5.3, and a description of silence.
+        let payload = [vec![0; 24], vec![1; 20], vec![2; 4]].concat();
+        assert_eq!(g7231(&payload), extent(720, 480));
+        // AMR 12.2 and then silence, bandwidth-efficient: 1111 | 1 0111 1 | 0 1000 1 | 244 and 39 bits.
+        let narrow = AmrLayout::default();
+        let mut payload = vec![0b1111_1011, 0b1101_0001];
+        payload.extend([0; 36]);
+        assert_eq!(amr(&payload, narrow), extent(320, 160));
+        payload.truncate(36);
+        assert_eq!(amr(&payload, narrow), Extent::default(), "cut");
+        // Octet-aligned AMR-WB 23.85 of a phone.
+        let wide = AmrLayout {
+            wideband: true,
+            octet_aligned: true,
+            ..narrow
+        };
+        let mut payload = vec![0xf0, 0x44];
+        payload.extend([0; 60]);
+        assert_eq!(amr(&payload, wide), extent(320, 320));
+    }
+
+    #[test]
+    fn opus_says_how_long_it_is() {
+        let samples = |first: u8, rest: &[u8]| {
+            let packet = [&[first], rest].concat();
+            opus(&packet).samples
+        };
+        assert_eq!(samples(9 << 3, &[1, 2, 3]), 960, "SILK, 20 ms");
+        assert_eq!(samples(11 << 3, &[1, 2, 3]), 2880, "SILK, 60 ms");
+        assert_eq!(samples(15 << 3, &[1, 2, 3]), 960, "hybrid, 20 ms");
+        assert_eq!(samples(16 << 3, &[1, 2, 3]), 120, "CELT, 2.5 ms");
+        assert_eq!(samples(31 << 3 | 1, &[1, 2, 3, 4]), 1920, "two of 20 ms");
+        assert_eq!(samples(31 << 3 | 3, &[6, 1, 2, 3]), 5760, "six of 20 ms");
+        assert_eq!(samples(31 << 3 | 3, &[7, 1, 2, 3]), 0, "more than 120 ms");
+        assert_eq!(samples(31 << 3 | 1, &[1, 2, 3]), 0, "halves that are none");
+        assert_eq!(opus(&[9 << 3]).noise_from, 0, "silent");
+    }
+
+    #[test]
+    fn frames_that_others_decode_are_counted() {
+        assert_eq!(Codec::Ilbc.extent(&[0; 100]).samples, 480);
+        assert_eq!(Codec::Ilbc.extent(&[0; 76]).samples, 320);
+        assert_eq!(Codec::Ilbc.extent(&[0; 77]).samples, 0);
+        // Narrowband Speex as FreeSWITCH sends it: mode 4, 220 bits in 28 bytes.
+        let mut frame = [0u8; 28];
+        frame[0] = 4 << 3;
+        let codec = Codec::Speex {
+            sample_rate_hz: 8000,
+        };
+        assert_eq!(codec.extent(&frame).samples, 160);
+    }
+}

@@ -199,3 +199,115 @@ impl std::fmt::Debug for Decoder {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn every_codec() -> Vec<Codec> {
+        let mut codecs = vec![
+            Codec::Pcmu,
+            Codec::Pcma,
+            Codec::G722,
+            Codec::G729,
+            Codec::Gsm,
+            Codec::Opus,
+            Codec::Ilbc,
+            Codec::G7231,
+        ];
+        for channels in [1, 2, 8] {
+            codecs.push(Codec::L16 {
+                sample_rate_hz: 44_100,
+                channels,
+            });
+        }
+        for kbit_s in [16, 24, 32, 40] {
+            for packing in [Packing::LeastFirst, Packing::MostFirst] {
+                codecs.push(Codec::G726 { kbit_s, packing });
+            }
+        }
+        for bits in 0..32 {
+            let is = |bit: u8| bits >> bit & 1 != 0;
+            codecs.push(Codec::Amr(AmrLayout {
+                wideband: is(0),
+                octet_aligned: is(1),
+                crc: is(2),
+                robust_sorting: is(3),
+                interleaved: is(4),
+            }));
+        }
+        for sample_rate_hz in [8000, 16_000, 32_000] {
+            codecs.push(Codec::Speex { sample_rate_hz });
+        }
+        codecs
+    }
+
+    /// The most samples that a byte of any payload makes, and those that a packet may have without them: 120 ms of Opus, 640
+    /// ms of AMR-WB without data.
+    const SAMPLES_A_BYTE: usize = 8;
+    const SAMPLES_A_PACKET: usize = 10_240;
+
+    fn check(codec: Codec, decoder: &mut Option<Decoder>, payload: &[u8]) {
+        let extent = codec.extent(payload);
+        assert!(extent.noise_from <= extent.samples, "{codec:?}");
+        assert!(extent.samples <= codec.sample_rate_hz().max(payload.len() as u32));
+        let Some(decoder) = decoder else { return };
+        let mut samples = Vec::new();
+        let restorable = decoder.restorable(payload);
+        if restorable > 0 && decoder.restore(payload, &mut samples).is_ok() {
+            assert_eq!(samples.len(), restorable as usize, "{codec:?}");
+        }
+        samples.clear();
+        let decoded = decoder.decode(payload, &mut samples);
+        assert!(samples.len() <= SAMPLES_A_PACKET + SAMPLES_A_BYTE * payload.len());
+        if decoded.is_ok() && extent.samples > 0 {
+            assert_eq!(samples.len(), extent.samples as usize, "{codec:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn payloads_of_no_meaning_are_harmless(
+            payloads in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..400), 1..8),
+        ) {
+            for codec in every_codec() {
+                let mut decoder = Decoder::new(codec);
+                prop_assert_eq!(decoder.is_some(), codec.is_decodable());
+                for payload in &payloads {
+                    check(codec, &mut decoder, payload);
+                }
+            }
+        }
+
+        /// Payloads that begin as they should: the first bytes decide how the rest is read.
+        #[test]
+        fn damaged_payloads_are_harmless(
+            first in any::<u8>(),
+            rest in proptest::collection::vec(any::<u8>(), 0..80),
+            cut in 0usize..80,
+        ) {
+            for codec in every_codec() {
+                let mut decoder = Decoder::new(codec);
+                for head in [first, 0xd5, 0x78, 0x49, 0xf0, 0x3c] {
+                    let mut payload = vec![head];
+                    payload.extend(&rest);
+                    payload.truncate(1 + cut);
+                    check(codec, &mut decoder, &payload);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_lasts_too_long_is_no_payload() {
+        assert_eq!(Codec::G729.extent(&[0; 2000]), Extent::default());
+        assert_eq!(Codec::G729.extent(&[0; 1000]).samples, 8000);
+        // The table of contents goes on and on.
+        let layout = AmrLayout::default();
+        assert_eq!(Codec::Amr(layout).extent(&[0xff; 1400]), Extent::default());
+    }
+}

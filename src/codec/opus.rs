@@ -10,7 +10,7 @@ use super::{Extent, Undecodable};
 /// Rate of the decoded audio, and of the RTP clock (RFC 7587 section 4.1).
 pub(super) const SAMPLE_RATE_HZ: u32 = 48_000;
 /// The longest packet: 120 ms (RFC 6716 section 3.2.5, R5).
-const MAX_SAMPLES: usize = SAMPLE_RATE_HZ as usize * 120 / 1000;
+const MAX_SAMPLES: u32 = SAMPLE_RATE_HZ * 120 / 1000;
 
 /// What the first bytes of a packet tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,13 +51,13 @@ impl Layout {
             // Where the first of several frames is depends on padding and lengths: it is not looked for.
             _ => (u32::from(rest.first()? & 0x3f), None, rest.len() <= 2),
         };
-        let samples = frames * halves * (SAMPLE_RATE_HZ / 2000);
-        let fits = (1..=MAX_SAMPLES as u32).contains(&samples);
+        let frame_samples = halves * (SAMPLE_RATE_HZ / 2000);
+        let fits = (1..=MAX_SAMPLES).contains(&(frames * frame_samples));
         fits.then_some(Layout {
             has_silk: config < 16,
             stereo: toc & 4 != 0,
             frames,
-            frame_samples: samples / frames,
+            frame_samples,
             is_silent,
             first_frame,
         })

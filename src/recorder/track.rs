@@ -574,4 +574,121 @@ mod tests {
             );
         }
     }
+
+    fn piece(number: u32, samples: i64) -> Piece {
+        Piece {
+            position: i64::from(number) * samples,
+            number,
+            chunk: 0,
+            offset: 0,
+            len: 0,
+            stream: 0,
+            format: 0,
+        }
+    }
+
+    fn causes(track: &Track) -> Vec<(u64, u64, Cause)> {
+        let records = track.spans.records(crate::base::Side::Caller);
+        records.map(|s| (s.from, s.to, s.cause)).collect()
+    }
+
+    /// 20 ms of G.722 at its own rate.
+    fn g722(track: &mut Track, number: u32, payload: &[u8]) -> Option<Vec<i16>> {
+        let format = PayloadFormat::from_static(9);
+        let piece = piece(number, 320);
+        track.note(&piece, &format, payload, 16_000);
+        match track.decode(&piece, &format, payload, 16_000) {
+            Drawing::Linear(at, samples) => {
+                assert_eq!(at, piece.position);
+                Some(samples.to_vec())
+            }
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_late_packet_leaves_a_decoder_with_a_memory_as_it_is() {
+        let payload = |n: u32| {
+            let bytes = (0..160u32).map(|i| (i * 7 + n * 31) as u8);
+            bytes.collect::<Vec<u8>>()
+        };
+        let (mut track, mut undisturbed) = (Track::new(), Track::new());
+        let format = PayloadFormat::from_static(9);
+        for n in [0, 1, 3, 4, 5] {
+            assert_eq!(
+                g722(&mut track, n, &payload(n)),
+                g722(&mut undisturbed, n, &payload(n)),
+                "packet {n}"
+            );
+            if n == 3 {
+                let late = piece(2, 320);
+                assert!(!track.is_next(&late));
+                let free = track.note_late(&late, &format, &payload(2), 16_000);
+                assert_eq!(free, []);
+                let drawing = track.decode_late(&late, &format, &payload(2), 16_000);
+                assert!(matches!(drawing, Drawing::Nothing));
+            }
+        }
+        assert_eq!(causes(&track), [(640, 960, Cause::Loss)]);
+        assert_eq!((track.losses.too_late, track.losses.total()), (1, 1));
+    }
+
+    #[test]
+    fn a_late_packet_that_is_resampled_leaves_the_filter_as_it_is() {
+        let format = PayloadFormat::from_static(0);
+        let payload = |n: u32| vec![0x80 + n as u8; 160];
+        let (mut track, mut undisturbed) = (Track::new(), Track::new());
+        let draw = |track: &mut Track, n: u32| {
+            let piece = piece(n, 320);
+            track.note(&piece, &format, &payload(n), 16_000);
+            match track.decode(&piece, &format, &payload(n), 16_000) {
+                Drawing::Linear(at, samples) => (at, samples.to_vec()),
+                _ => panic!("it is resampled"),
+            }
+        };
+        for n in [0, 1, 3, 4, 5] {
+            assert_eq!(draw(&mut track, n), draw(&mut undisturbed, n), "packet {n}");
+            if n == 4 {
+                let late = piece(2, 320);
+                let free = track.note_late(&late, &format, &payload(2), 16_000);
+                assert_eq!(free, [(640, 960)]);
+                let Drawing::Linear(at, samples) =
+                    track.decode_late(&late, &format, &payload(2), 16_000)
+                else {
+                    panic!("it is resampled");
+                };
+                assert_eq!((at, samples.len()), (640, 320));
+                assert!(samples[100..200].iter().all(|&sample| sample != 0));
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_its_codec_is_a_segment_and_counted() {
+        let mut track = Track::new();
+        let format = PayloadFormat::from_static(18);
+        for (n, payload) in [vec![0; 20], vec![0; 13], vec![0; 20]].iter().enumerate() {
+            let piece = piece(n as u32, 160);
+            track.note(&piece, &format, payload, 8000);
+            let drawing = track.decode(&piece, &format, payload, 8000);
+            assert_eq!(matches!(drawing, Drawing::Nothing), n == 1);
+        }
+        assert_eq!(track.losses.undecodable, 1);
+        assert_eq!(causes(&track)[0], (160, 240, Cause::Undecoded));
+    }
+
+    #[test]
+    fn silence_that_is_announced_is_comfort_noise() {
+        let mut track = Track::new();
+        let format = PayloadFormat::from_static(18);
+        for (n, payload) in [(0, vec![0; 20]), (1, vec![0; 12]), (9, vec![0; 20])] {
+            let piece = Piece {
+                number: n.min(2),
+                ..piece(n, 160)
+            };
+            track.note(&piece, &format, &payload, 8000);
+            track.decode(&piece, &format, &payload, 8000);
+        }
+        assert_eq!(causes(&track), [(240, 1440, Cause::ComfortNoise)]);
+    }
 }
