@@ -29,6 +29,7 @@ mod signalling;
 mod tests;
 mod track;
 mod worker;
+mod writing;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};

@@ -153,7 +153,7 @@ proptest! {
     /// Whatever a message is made of, no credential is left of it, and it can be read with the length it says.
     #[test]
     fn no_credential_is_left_of_any_message(
-        headers in prop::collection::vec(prop_oneof![secret_header(), plain().prop_filter("a head ends with an empty line", |l| !l.is_empty())], 0..8),
+        headers in prop::collection::vec(prop_oneof![secret_header(), plain().prop_filter("an empty line ends the head, and one with a space before it goes on", |l| !l.is_empty() && !l.starts_with(' '))], 0..8),
         body in prop::collection::vec(prop_oneof![secret_line(), plain()], 0..8),
         says_length in any::<bool>(),
         unix in any::<bool>(),

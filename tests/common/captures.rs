@@ -142,21 +142,6 @@ const fn recorded(
     }
 }
 
-/// The same, with some of its audio in a codec that this version does not decode.
-const fn partly_raw(
-    call_id: &'static str,
-    parties: (&'static str, &'static str),
-    end_reason: &'static str,
-    codec: &'static str,
-    packets: (u64, u64),
-    recording: Recording,
-) -> Call {
-    Call {
-        disposition: "kept_raw",
-        ..recorded(call_id, parties, end_reason, codec, packets, recording)
-    }
-}
-
 /// Whether the operator's decoder has to be there for what is expected of a codec.
 pub fn is_foreign(codec: &str) -> bool {
     matches!(codec, "iLBC" | "speex")
@@ -313,7 +298,7 @@ pub const CAPTURES: &[Capture] = &[
         .linked("M2Q0ZDc1ZGM1NzIyMTlhZTA3NDU3NTgzMzA5YmJmZWQ.", "numbers"),
     ]),
     each("reinvite-codec-change-pcmu-g722.pcap", 614, &[
-        partly_raw("1-3685341@127.0.0.1", ("alice", "bob"), "bye_caller", "G722 PCMU", (604, 0), Recording {
+        recorded("1-3685341@127.0.0.1", ("alice", "bob"), "bye_caller", "G722 PCMU", (604, 0), Recording {
             starts: 0.00, talk: Some(6.01), seconds: 6.01, rate_hz: 8000, left: -12.34, right: -12.34,
             streams: &[
                 ("callee", "127.0.0.1:5094", "0e330af3", "PCMU", 151, 0, 0),
@@ -399,13 +384,13 @@ pub const CAPTURES: &[Capture] = &[
             digits: "",
         }),
         prompt("1-4247@10.0.2.20", "speex", Recording {
-            starts: 8.64, talk: Some(8.50), seconds: 8.50, rate_hz: 8000, left: SILENT, right: -31.1,
+            starts: 8.64, talk: Some(8.50), seconds: 8.50, rate_hz: 16_000, left: SILENT, right: -31.1,
             streams: &[("callee", "10.0.2.15:22662", "04413ebf", "speex", 425, 0, 0)],
             segments: &[("caller", 0.0, 8.50, "no_media")],
             digits: "",
         }),
         prompt("1-4248@10.0.2.20", "speex", Recording {
-            starts: 17.26, talk: Some(8.50), seconds: 8.50, rate_hz: 8000, left: SILENT, right: -31.1,
+            starts: 17.26, talk: Some(8.50), seconds: 8.50, rate_hz: 16_000, left: SILENT, right: -31.1,
             streams: &[("callee", "10.0.2.15:28286", "043eee37", "speex", 425, 0, 0)],
             segments: &[("caller", 0.0, 8.50, "no_media")],
             digits: "",
@@ -510,11 +495,23 @@ pub const CAPTURES: &[Capture] = &[
             }).linked("20d1c8822125483494b04e47206cec19", "numbers"),
         ])
     },
-    // Tunnels to come: one call, answered after 5.14 s, AMR, 13 and 14 packets of over 500.
-    // 14 and 13 packets of speech are left; a third party's copies in ICMP are no media.
-    each("volte-gtp-ipv6-amr.pcap", 106, &[Call {
-        caller: "+88270006", callee: "122", lost: 509 + 402, ..undecoded("zTHDK1uOm6wLihi3m15pRfSR", "AMR", 14 + 13 + 509 + 402)
-    }]),
+    // In GTP-U. Of over 900 packets of speech 27 are left; a third party's copies in ICMP are no media.
+    each("volte-gtp-ipv6-amr.pcap", 106, &[
+        recorded("zTHDK1uOm6wLihi3m15pRfSR", ("+88270006", "122"), "bye_callee", "AMR", (14 + 13 + 509 + 402, 509 + 402), Recording {
+            starts: 80.70, talk: Some(10.64), seconds: 10.72, rate_hz: 8000, left: -94.12, right: -79.75,
+            streams: &[
+                ("callee", "[fd01::183]:19956", "6399bbc1", "AMR", 14, 509, 0),
+                ("caller", "[fd00:183:1:1:1886:9040:8605:32b8]:49120", "a2ff620f", "AMR", 13, 402, 0),
+            ],
+            segments: &[
+                ("caller", 0.0, 0.178, "no_media"), ("callee", 0.02, 0.04, "no_media"), ("callee", 0.06, 0.08, "no_media"),
+                ("caller", 0.238, 8.278, "loss"), ("callee", 0.29, 10.47, "loss"), ("caller", 8.278, 10.478, "no_media"),
+                ("callee", 10.47, 10.497, "no_media"), ("callee", 10.517, 10.718, "no_media"),
+                ("caller", 10.638, 10.718, "comfort_noise"),
+            ],
+            digits: "",
+        }),
+    ]),
     no_call("sip-vlan-gre-ppp.pcapng", 1, 0),
     // Signalling alone.
     each("dtmf-sip-info-pppoe.pcap", 32, &[unheard(

@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_cut_goes_with_its_neighbour() {
-        let other = Codec::from_sdp("opus", 48_000, 2);
+        let other = Codec::from_sdp("EVS", 16_000, 1);
         assert_eq!(stretches(&[(1900, i64::MAX)], other, 16_000, 60), []);
         assert_eq!(
             stretches(&[(3000, i64::MAX)], other, 16_000, 60),

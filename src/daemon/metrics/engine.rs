@@ -1,0 +1,215 @@
+//! What the engine counted.
+
+use super::*;
+use crate::engine::streams::StreamCounters;
+
+type Of = fn(&EngineSnapshot) -> u64;
+
+pub(super) fn engine(page: &mut Page, snapshot: &EngineSnapshot) {
+    for (name, value) in snapshot.wire.named() {
+        let words = name.replace('_', " ");
+        match name {
+            "packets" => page.counter("callreel_packets_total", "Packets captured.", value),
+            "bytes" => page.counter("callreel_bytes_total", "Bytes captured.", value),
+            _ => page.counter(
+                &format!("callreel_wire_{name}_total"),
+                &format!("Packets and what was made of them: {words}."),
+                value,
+            ),
+        }
+    }
+    for (name, help, value) in COUNTERS {
+        page.counter(&format!("callreel_{name}_total"), help, value(snapshot));
+    }
+    for (name, help, value) in GAUGES {
+        page.gauge(name, help, value(snapshot));
+    }
+    layers(page, &snapshot.streams);
+}
+
+/// Connections that are more than plain SIP.
+fn layers(page: &mut Page, streams: &StreamCounters) {
+    page.counter(
+        "callreel_layered_connections_evicted_total",
+        "Connections of TLS or WebSocket forgotten to stay under the cap on memory.",
+        streams.evicted,
+    );
+    let (websocket, tls) = (streams.websocket.named(), streams.tls.named());
+    let websocket = websocket.map(|(name, value)| ("websocket", name, value));
+    let tls = tls.map(|(name, value)| ("tls", name, value));
+    for (layer, name, value) in websocket.into_iter().chain(tls) {
+        let words = name.replace('_', " ");
+        let help = format!("SIP over {layer}, what became of it: {words}.");
+        page.counter(&format!("callreel_{layer}_{name}_total"), &help, value);
+    }
+}
+
+const COUNTERS: &[(&str, &str, Of)] = &[
+    ("sip_messages", "SIP messages understood.", |of| {
+        of.engine.sip_messages
+    }),
+    ("sip_malformed", "What begins like SIP and is none.", |of| {
+        of.engine.sip_malformed
+    }),
+    (
+        "sip_stream_bytes_skipped",
+        "Bytes skipped in TCP connections to find the next message.",
+        |of| of.engine.sip_stream_bytes_skipped,
+    ),
+    ("rtcp_packets", "RTCP packets.", |of| of.engine.rtcp_packets),
+    (
+        "other_datagrams",
+        "Datagrams that are neither SIP nor RTP nor RTCP.",
+        |of| of.engine.other_datagrams,
+    ),
+    (
+        "packets_out_of_order",
+        "Packets with an earlier time than one before them.",
+        |of| of.engine.out_of_order,
+    ),
+    ("sip_other_methods", "SIP messages of no call.", |of| {
+        of.signalling.other_methods
+    }),
+    (
+        "sip_incomplete",
+        "SIP messages without Call-ID, From, To or CSeq.",
+        |of| of.signalling.incomplete,
+    ),
+    (
+        "sip_foreign_tags",
+        "SIP messages of a call with tags that are not its.",
+        |of| of.signalling.foreign_tags,
+    ),
+    (
+        "sip_unknown_dialog",
+        "SIP messages in a dialog whose beginning was not seen.",
+        |of| of.signalling.unknown_dialog,
+    ),
+    (
+        "sdp_malformed",
+        "Descriptions of media that could not be read.",
+        |of| of.signalling.sdp_malformed,
+    ),
+    ("calls_begun", "Calls followed.", |of| of.signalling.calls),
+    (
+        "calls_refused",
+        "Calls that found no room (engine.max_calls).",
+        |of| of.signalling.calls_refused,
+    ),
+    ("rtp_packets", "RTP packets.", |of| of.media.rtp_packets),
+    ("rtp_duplicates", "RTP packets seen twice.", |of| {
+        of.media.duplicates
+    }),
+    (
+        "rtp_late",
+        "RTP packets that came after their block.",
+        |of| of.media.late,
+    ),
+    (
+        "rtp_not_placed",
+        "RTP packets placed nowhere on a timeline.",
+        |of| of.media.not_placed,
+    ),
+    (
+        "rtp_unclaimed",
+        "RTP packets of no call that was seen.",
+        |of| of.media.unclaimed,
+    ),
+    (
+        "rtp_after_end",
+        "RTP packets of calls that were over.",
+        |of| of.media.after_end,
+    ),
+    (
+        "rtp_encrypted",
+        "Encrypted RTP packets whose key is not known.",
+        |of| of.media.encrypted,
+    ),
+    (
+        "rtp_restored",
+        "Lost RTP packets whose payload a later one repeated (RFC 2198).",
+        |of| of.media.restored,
+    ),
+    (
+        "rtp_streams_refused",
+        "RTP packets that found no room in the table of streams.",
+        |of| of.media.streams_refused,
+    ),
+    ("rtp_streams", "RTP streams seen.", |of| {
+        of.media.streams_opened
+    }),
+    (
+        "srtp_opened",
+        "SRTP packets opened with a key of their call.",
+        |of| of.media.srtp_opened,
+    ),
+    (
+        "srtp_auth_failed",
+        "SRTP packets that are of no key of their call: forged, damaged, or keyed otherwise than signalled.",
+        |of| of.media.srtp_auth_failed,
+    ),
+    (
+        "srtcp_opened",
+        "SRTCP packets opened with a key of their call.",
+        |of| of.media.srtcp_opened,
+    ),
+    (
+        "srtcp_auth_failed",
+        "SRTCP packets that are of no key of their call.",
+        |of| of.media.srtcp_auth_failed,
+    ),
+    (
+        "srtcp_encrypted",
+        "Encrypted RTCP packets whose key is not known.",
+        |of| of.media.srtcp_encrypted,
+    ),
+    (
+        "sdp_crypto_malformed",
+        "Keys in SDP that make no sense, or are of the wrong length.",
+        |of| of.signalling.crypto_malformed,
+    ),
+    (
+        "sdp_crypto_unsupported",
+        "Keys in SDP for a suite that is not supported.",
+        |of| of.signalling.crypto_unsupported,
+    ),
+    (
+        "rtp_paused_packets",
+        "RTP packets that lay in pauses, at least in part, and were not recorded.",
+        |of| of.media.paused,
+    ),
+    (
+        "rtp_streams_without_call",
+        "RTP streams that belonged to no call.",
+        |of| of.media.streams_unclaimed,
+    ),
+    (
+        "rtcp_bound",
+        "RTCP packets that spoke of a stream that was seen.",
+        |of| of.media.rtcp_bound,
+    ),
+    (
+        "rtcp_unbound",
+        "RTCP packets that spoke of none, or had numbers that were not its.",
+        |of| of.media.rtcp_unbound,
+    ),
+    (
+        "rtcp_damaged",
+        "RTCP packets with lengths that lie.",
+        |of| of.media.rtcp_damaged,
+    ),
+];
+
+const GAUGES: &[(&str, &str, Of)] = &[
+    ("callreel_open_calls", "Calls that are not over.", |of| {
+        of.open_calls
+    }),
+    ("callreel_open_streams", "RTP streams followed.", |of| {
+        of.open_streams
+    }),
+    (
+        "callreel_kept_packets",
+        "RTP packets kept for signalling that has not come.",
+        |of| of.kept_packets,
+    ),
+];
