@@ -23,6 +23,8 @@ pub enum Disposition {
     UnattributedDiscarded,
     /// Media in codecs that cannot be decoded here.
     UnsupportedCodec,
+    /// RTP without audio: events, comfort noise, video.
+    NoAudio,
     /// SRTP without its keys.
     Encrypted,
     /// The storage had no room.
@@ -48,7 +50,7 @@ pub enum Disposition {
 }
 
 /// All that this version knows, in the order help texts show them.
-static KNOWN: [Disposition; 18] = [
+static KNOWN: [Disposition; 19] = [
     Disposition::Recorded,
     Disposition::NoMedia,
     Disposition::NotAnswered,
@@ -57,6 +59,7 @@ static KNOWN: [Disposition; 18] = [
     Disposition::PolicySample,
     Disposition::UnattributedDiscarded,
     Disposition::UnsupportedCodec,
+    Disposition::NoAudio,
     Disposition::Encrypted,
     Disposition::DiskFull,
     Disposition::DiskError,
@@ -86,6 +89,7 @@ impl Disposition {
             Disposition::PolicySample => "policy_sample",
             Disposition::UnattributedDiscarded => "unattributed_discarded",
             Disposition::UnsupportedCodec => "unsupported_codec",
+            Disposition::NoAudio => "no_audio",
             Disposition::Encrypted => "encrypted",
             Disposition::DiskFull => "disk_full",
             Disposition::DiskError => "disk_error",

@@ -319,7 +319,7 @@ impl Core {
             return;
         }
         let mut orders = Orders::new();
-        self.signalling.hear(&samples, &mut orders);
+        self.signalling.hear(&samples, self.now, &mut orders);
         self.obey(orders, sink);
     }
 

@@ -16,7 +16,9 @@ use super::{RawCounters, Settings, WhenFull};
 use crate::base::{Side, Timestamp};
 use crate::decoders::Decoders;
 use crate::engine::event::EndReason;
-use crate::storage::{Error, PartFile, RawScale, RawState, SampleFormat, WavFormat};
+use crate::storage::{
+    Cause, Error, PartFile, RawScale, RawState, SampleFormat, Sidecar, WavFormat,
+};
 
 /// Who decodes what this program does not, and how much of it at a time.
 #[derive(Clone, Debug)]
@@ -159,7 +161,10 @@ fn decode(
     counters: &RawCounters,
     afterwards: &Afterwards,
 ) -> Result<(), Error> {
-    let Some(first) = finished.iter().find(|f| f.part.raw().is_some()) else {
+    // One that had the call to its end has all of the packets.
+    let with_packets = || finished.iter().filter(|f| f.part.raw().is_some());
+    let whole = with_packets().find(|f| own_end(&f.sidecar) == i64::MAX);
+    let Some(first) = whole.or_else(|| with_packets().next()) else {
         return Ok(());
     };
     let (Some(raw), Some(record)) = (first.part.raw(), first.sidecar.raw.clone()) else {
@@ -181,7 +186,8 @@ fn decode(
                 sample_format: sidecar.format,
                 sample_rate_hz: sidecar.sample_rate_hz,
             };
-            draw(part, format, side, position, samples)?;
+            let own = own_part(own_end(sidecar), position, samples);
+            draw(part, format, side, position, own)?;
         }
         Ok(())
     })?;
@@ -222,6 +228,21 @@ pub fn complain(decoded: &Decoded) {
             "a decoder failed: the packets are kept",
         );
     }
+}
+
+/// The sample from which on a call is another tenant's.
+pub fn own_end(sidecar: &Sidecar) -> i64 {
+    let not_owned = sidecar
+        .segments
+        .iter()
+        .filter(|s| s.cause == Cause::NotOwned);
+    not_owned.map(|s| s.from as i64).min().unwrap_or(i64::MAX)
+}
+
+/// What of samples at `position` lies before `end`.
+pub fn own_part(end: i64, position: i64, samples: &[i16]) -> &[i16] {
+    let own = end.saturating_sub(position).clamp(0, samples.len() as i64);
+    &samples[..own as usize]
 }
 
 /// Draws samples of one side over what a file has. What lies before the file is left out.

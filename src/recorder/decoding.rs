@@ -74,7 +74,9 @@ impl Decoded {
         let mut told = Vec::with_capacity(segments.len());
         for segment in segments {
             match segment.cause {
-                Cause::Hold | Cause::Storage | Cause::Overload => told.push(segment),
+                Cause::Hold | Cause::Storage | Cause::Overload | Cause::NotOwned | Cause::Pause => {
+                    told.push(segment)
+                }
                 _ => self.split(&segment, &mut told),
             }
         }

@@ -141,9 +141,13 @@ fn give_way(before: Kept, tenant: TenantId, kept: &CallInfo, layout: &Layout) ->
 
 /// Removes a recording: first what says that it is one.
 fn drop_leg(of: &mut RecordingOutcome, kept: &CallInfo, name: &RecordingName, layout: &Layout) {
-    for kind in [Kind::Sidecar, Kind::Audio] {
+    for kind in [Kind::Sidecar, Kind::Audio, Kind::Raw, Kind::Signalling] {
         let path = layout.path(name, kind);
-        if let Err(error) = std::fs::remove_file(&path) {
+        let removed = std::fs::remove_file(&path);
+        // Most recordings have nothing beside them.
+        if let Err(error) = removed
+            && (error.kind() != std::io::ErrorKind::NotFound || kind == Kind::Audio)
+        {
             tracing::warn!(%error, path = %path.display(), "a leg that is not kept could not be removed");
         }
     }

@@ -16,6 +16,9 @@ use crate::storage::{
 /// Streams listed of one recording; packets of further ones are in the file all the same.
 const MAX_STREAMS: usize = 256;
 
+/// No packet of audio is longer: as much as Opus can have (RFC 7587 section 4.2).
+const LONGEST_MS: i64 = 120;
+
 /// What is kept raw of one recording.
 #[derive(Debug, Default)]
 pub struct Raw {
@@ -25,6 +28,8 @@ pub struct Raw {
     /// Records of the block at hand, and how many.
     buffer: Vec<u8>,
     packets: u64,
+    /// How far the packets of the block at hand may reach.
+    reach: i64,
     /// Streams that the interim sidecars name.
     told: usize,
 }
@@ -100,7 +105,9 @@ impl Recording {
             start: self.start,
             sample_rate_hz: self.sample_rate_hz,
         };
+        let longest = i64::from(self.sample_rate_hz) * LONGEST_MS / 1000;
         let raw = self.raw.get_or_insert_default();
+        raw.reach = 0;
         for side in Side::BOTH {
             for (piece, format, header) in block.raw(side) {
                 let packet = RawPacket {
@@ -117,6 +124,7 @@ impl Recording {
                 };
                 if packet.encode(scale, &mut raw.buffer) {
                     raw.packets += 1;
+                    raw.reach = raw.reach.max(piece.position + longest);
                     raw.note(&packet, format, header);
                 } else {
                     raw.record.packets_dropped += 1;
@@ -142,9 +150,12 @@ impl Recording {
         };
         let (buffer, packets) = (std::mem::take(&mut raw.buffer), raw.packets);
         raw.packets = 0;
-        let listed = raw.record.streams.len();
+        let (listed, reach) = (raw.record.streams.len(), raw.reach);
         let mut kept = false;
-        let parts = self.outputs.iter_mut().filter_map(|o| o.part.as_mut());
+        // Of a block in which the call passes to another tenant, the first one gets no packets.
+        let owned = |until: Option<i64>| until.is_none_or(|until| reach <= until);
+        let outputs = self.outputs.iter_mut().filter(|o| owned(o.until));
+        let parts = outputs.filter_map(|o| o.part.as_mut());
         for part in parts {
             if part.raw_bytes() + buffer.len() as u64 > settings.raw_max_bytes {
                 continue;

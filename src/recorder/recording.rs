@@ -455,7 +455,7 @@ fn add_signalling(
     else {
         return;
     };
-    if let Some(capture) = messages.capture(info, owner.recording.digits) {
+    if let Some(capture) = messages.capture(info, owner.recording.digits, owner.until) {
         let path = part.name.relative(Kind::Signalling);
         sidecar.signalling = Some(SignallingRecord {
             file: path.rsplit('/').next().unwrap_or_default().to_owned(),

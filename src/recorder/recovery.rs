@@ -35,6 +35,8 @@ pub fn recover(settings: &Settings) -> Recovered {
     let mut parts = Vec::new();
     for (name, kind) in files {
         match kind {
+            // It went with the file that it belonged to.
+            _ if !layout.path(&name, kind).exists() => {}
             Kind::AudioPart => match finish_part(layout, name) {
                 Ok(Some(part)) => parts.push(part),
                 Ok(None) => recovered.empty += 1,

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use super::RawCounters;
-use super::afterwards::{complain, draw};
+use super::afterwards::{complain, draw, own_end, own_part};
 use super::decoding::Decoding;
 use crate::base::Timestamp;
 use crate::decoders::Decoders;
@@ -46,8 +46,15 @@ pub fn redecode(
         stop: &AtomicBool::new(false),
     };
     let path = layout.path(name, Kind::Raw);
+    let end = own_end(&sidecar);
     let decoded = decoding.decode(&path, scale, &record, &mut |side, position, samples| {
-        draw(&part, format, side, position, samples)
+        draw(
+            &part,
+            format,
+            side,
+            position,
+            own_part(end, position, samples),
+        )
     });
     let decoded = match decoded {
         Ok(decoded) if decoded.streams != record.streams => decoded,

@@ -64,14 +64,20 @@ impl Messages {
     }
 
     /// The file of a tenant that has its digits masked or kept. Digits of a pause are never kept.
-    pub fn capture(&self, info: &CallInfo, digits: Digits) -> Option<CaptureBytes> {
+    pub fn capture(
+        &self,
+        info: &CallInfo,
+        digits: Digits,
+        until: Option<Timestamp>,
+    ) -> Option<CaptureBytes> {
         if self.messages.is_empty() {
             return None;
         }
         let pauses = pauses(&info.control);
         let mut file = file_header();
         let (mut messages, mut omitted) = (0, self.omitted);
-        for message in &self.messages {
+        let own = |at: Timestamp| until.is_none_or(|until| at < until);
+        for message in self.messages.iter().filter(|message| own(message.at)) {
             let mask = digits == Digits::Mask || is_paused(&pauses, message.at);
             let text = redact(&message.bytes, mask);
             let (source, destination) = (message.flow.source, message.flow.destination);

@@ -31,6 +31,8 @@ pub struct MediaCall {
     pub timeline: Option<Timeline>,
     pub tracks: PerSide<Track>,
     pub streams: SmallVec<[u32; 4]>,
+    /// Of the next stream.
+    pub next_ordinal: u16,
     /// Streams that another call has claimed since.
     pub departed: Vec<StreamReport>,
     pub learned: SmallVec<[(Vantage, Endpoint, Side); 2]>,
@@ -174,6 +176,7 @@ impl MediaCall {
             timeline: None,
             tracks: PerSide::default(),
             streams: SmallVec::new(),
+            next_ordinal: 0,
             departed: Vec::new(),
             learned: SmallVec::new(),
             heard: Heard::default(),

@@ -102,6 +102,10 @@ impl Media {
             && let Some(call) = self.calls.get_mut(slot)
         {
             call.streams.retain(|other| *other != id);
+            for side in Side::BOTH {
+                let holder = &mut call.tracks[side].holder;
+                *holder = holder.filter(|holder| *holder != id);
+            }
             copies.extend_from_slice(&call.streams);
             if let Owner::Call { side, .. } = stream.owner
                 && call.departed.len() < MAX_STREAMS
@@ -113,8 +117,10 @@ impl Media {
         let (kept, bytes) = stream.take_kept();
         self.kept_bytes -= bytes;
         self.counters.not_placed += kept.len() as u64;
-        let last_at = stream.last_at;
-        *stream = Stream::new(stream.key, last_at);
+        let (last_at, key) = (stream.last_at, stream.key);
+        *stream = Stream::new(key, last_at);
+        self.orphans.push_back((id, key));
+        self.arm_sweep();
         copies.retain(|copy| {
             let owner = self.streams.get(*copy).map(|stream| stream.owner);
             matches!(owner, Some(Owner::Copy { of, .. }) if of == id)
@@ -194,7 +200,8 @@ impl Media {
             },
         };
         stream.score = to.score;
-        stream.ordinal = call.streams.len() as u16;
+        stream.ordinal = call.next_ordinal;
+        call.next_ordinal = call.next_ordinal.wrapping_add(1);
         stream.mean(None);
         stream.clock = None;
         call.streams.push(id);

@@ -2,12 +2,12 @@
 
 use smallvec::SmallVec;
 
-use super::MediaCounters;
 use super::call::MediaCall;
 use super::payloads::Payloads;
 use super::placing::{Arrived, put_whole};
 use super::stream::{Meaning, Stream};
 use super::timeline::Timeline;
+use super::{MediaCounters, REORDER_ALLOWANCE};
 use crate::base::Side;
 use crate::codec::Codec;
 use crate::engine::control::PauseSpan;
@@ -140,10 +140,13 @@ pub fn put_outside(
         .iter()
         .any(|stretch| stretch.to - stretch.from == payload.len());
     if !is_whole {
-        call.heard.paused |= codec.is_decodable();
+        call.heard.paused |= codec.is_audio();
         stream.paused += 1;
         counters.paused += 1;
-        timeline.reach(position + codec.samples_at(rate_hz, payload));
+        if !timeline.has_open_blocks() {
+            timeline.skip_to(arrived.time - REORDER_ALLOWANCE);
+        }
+        timeline.reach(position, codec.samples_at(rate_hz, payload));
     }
     for Stretch { position, from, to } in stretches {
         let part = Arrived {

@@ -175,9 +175,13 @@ impl Timeline {
         }
     }
 
-    /// Notes that the timeline goes on to `end`, though nothing is put there.
-    pub fn reach(&mut self, end: i64) {
-        self.end = self.end.max(end);
+    /// Notes that the timeline goes on for `samples` from `position`, though nothing is put there. What is too far ahead is not
+    /// believed.
+    pub fn reach(&mut self, position: i64, samples: i64) {
+        let block = position / self.samples_a_block();
+        if position >= 0 && (block as u64) < self.next + MAX_OPEN {
+            self.end = self.end.max(position + samples);
+        }
     }
 
     /// Shortens each piece of the open blocks to the bytes that `kept` allows it; those without any go, and their headers.

@@ -162,26 +162,25 @@ impl Signalling {
         true
     }
 
-    /// A call that was found to belong to an interaction is as paused as the others of it, and as little to be recorded.
-    /// To be called when a call's interaction becomes known or changes.
-    pub(super) fn share_control(&mut self, key: CallKey, orders: &mut Orders) {
-        let Some(interaction) = self.legs.get(&key).map(|leg| leg.info.interaction) else {
+    /// A call that was found to belong to an interaction is as paused as the others of it, and as little to be recorded, from
+    /// `now` on: what it said before has been written. To be called when a call's interaction becomes known or changes.
+    pub(super) fn share_control(&mut self, key: CallKey, now: Timestamp, orders: &mut Orders) {
+        let Some(leg) = self.legs.get(&key) else {
             return;
         };
-        let others = self.steering.steered.iter().filter(|other| **other != key);
-        let notes = others
+        let owners = &leg.info.owners;
+        let owns = |tenant| owners.iter().any(|owner| owner.tenant == tenant);
+        let steered = self.steering.steered.iter().filter(|other| **other != key);
+        let mut notes: Vec<ControlNote> = steered
             .filter_map(|other| self.legs.get(other))
-            .find(|leg| leg.info.interaction == interaction)
-            .map(|leg| leg.info.control.clone());
-        let owns = |tenant: TenantId| {
-            let leg = self.legs.get(&key);
-            leg.is_some_and(|leg| leg.info.owners.iter().any(|owner| owner.tenant == tenant))
-        };
-        let notes: Vec<_> = notes
-            .into_iter()
-            .flatten()
+            .filter(|other| other.info.interaction == leg.info.interaction)
+            .flat_map(|other| other.info.control.iter())
             .filter(|note| note.tenant.is_none_or(owns))
+            .cloned()
             .collect();
+        notes.sort_by_key(|note| note.at);
+        // Each leg has its own copy of what was asked of all.
+        notes.dedup();
         for note in notes {
             let wish = Wish {
                 action: note.action,
@@ -191,7 +190,7 @@ impl Signalling {
                 who: note.who,
                 why: note.why,
             };
-            self.note(key, &wish, note.at, orders);
+            self.note(key, &wish, note.at.max(now), orders);
         }
     }
 

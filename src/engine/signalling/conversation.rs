@@ -34,9 +34,9 @@ impl Signalling {
     }
 
     /// Takes samples of audio.
-    pub fn hear(&mut self, samples: &[Sample], orders: &mut Orders) {
+    pub fn hear(&mut self, samples: &[Sample], now: Timestamp, orders: &mut Orders) {
         self.interactions.hear(samples);
-        self.tell_of_links(orders);
+        self.tell_of_links(now, orders);
     }
 
     /// Enters a new leg among the interactions.
@@ -144,11 +144,11 @@ impl Signalling {
     }
 
     /// News of every call whose interaction or links became others.
-    pub(super) fn tell_of_links(&mut self, orders: &mut Orders) {
+    pub(super) fn tell_of_links(&mut self, now: Timestamp, orders: &mut Orders) {
         for key in self.interactions.take_changed() {
             if self.refresh(key) {
                 self.tell(key, orders);
-                self.share_control(key, orders);
+                self.share_control(key, now, orders);
             }
         }
     }

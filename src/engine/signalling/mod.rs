@@ -280,7 +280,7 @@ impl Signalling {
             StartLine::Request { .. } => self.handle_request(&envelope, orders),
             StartLine::Response { status, .. } => self.handle_response(&envelope, status, orders),
         }
-        self.tell_of_links(orders);
+        self.tell_of_links(envelope.time, orders);
     }
 
     /// The leg that a message belongs to, and the side that sent the request it is or answers. Legs of the message's own

@@ -157,7 +157,7 @@ impl Signalling {
             None,
             orders,
         );
-        self.share_control(key, orders);
+        self.share_control(key, envelope.time, orders);
         self.replan(key, orders);
     }
 
