@@ -155,6 +155,7 @@ fn check_calls(
                 check_times(&name, recording, path, &recorded, findings);
                 check_streams(&name, recording, &recorded, findings);
                 check_segments(&name, recording.segments, &recorded, findings);
+                check_levels(&name, recording, &recorded, findings);
             }
             (expected, found) => findings.same(
                 format!("{name}: whether it is recorded"),
@@ -315,6 +316,22 @@ fn check_streams(name: &str, expected: &Recording, recorded: &Recorded, findings
 }
 
 /// Every span listed is there, and no other of more than twice the tolerance.
+/// The sidecar says of each side whether it was heard, whoever decoded it.
+fn check_levels(name: &str, recording: &Recording, recorded: &Recorded, findings: &mut Findings) {
+    let levels = &recorded.sidecar.levels;
+    for (side, level, told) in [
+        ("left", recording.left, &levels.caller),
+        ("right", recording.right, &levels.callee),
+    ] {
+        let heard = told.as_ref().is_some_and(|told| told.peak_dbov.is_some());
+        findings.same(
+            format!("{name}: {side} has a level"),
+            heard,
+            level != SILENT,
+        );
+    }
+}
+
 fn check_segments(name: &str, expected: &[Segment], recorded: &Recorded, findings: &mut Findings) {
     let rate = f64::from(recorded.sample_rate_hz);
     let mut found: Vec<(String, f64, f64, String)> = recorded

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use super::canvas::{Canvas, silence};
 use super::commit::Ready;
 use super::decoding::{Decoded, Decoding};
+use super::level::measure_again;
 use super::recording::Finished;
 use super::{RawCounters, Settings, WhenFull};
 use crate::base::{Side, Timestamp};
@@ -203,6 +204,9 @@ fn decode(
         };
         decoded.tell(sidecar);
         sidecar.size_bytes = format.offset_of(sidecar.samples);
+        for side in Side::BOTH.into_iter().filter(|side| decoded.has(*side)) {
+            measure_again(part, sidecar, side)?;
+        }
         if decoded.is_all() && !afterwards.keep_raw {
             part.remove_raw()?;
             if let Some(raw) = &mut sidecar.raw {

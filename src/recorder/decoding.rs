@@ -50,6 +50,11 @@ impl Decoded {
             .all(|stream| stream.state == RawState::Decoded)
     }
 
+    /// Whether a side has samples since.
+    pub fn has(&self, side: Side) -> bool {
+        !self.decoded[side].is_empty()
+    }
+
     /// Whether anything was tried.
     pub fn is_any(&self) -> bool {
         self.streams

@@ -5,7 +5,9 @@
 //! drawn, so that an hour costs no more than a second. Levels are dBov (ITU-T G.100.1): a square wave of full scale is 0, a sine
 //! -3.01.
 
-use crate::storage::LevelRecord;
+use super::canvas::Canvas;
+use crate::base::Side;
+use crate::storage::{Error, LevelRecord, PartFile, Sidecar, WavFormat};
 
 /// How far the threshold of activity lies below the active level: P.56 section 7.
 const MARGIN_DB: f64 = 15.9;
@@ -15,6 +17,8 @@ const FRAMES_A_SECOND: f64 = 62.5;
 const FLOOR: usize = 11;
 /// The largest value that mu-law has; that of A-law lies above it.
 const CLIPPED: u16 = 32_124;
+/// Frames of a file that are read at a time.
+const FRAMES_AT_ONCE: usize = 256;
 const BINS: usize = 32;
 /// A square has 30 bits; without the last four, 32 of them fit into 32 bits.
 const SHIFT: u32 = 4;
@@ -100,6 +104,35 @@ impl Level {
             clipped_samples: self.clipped,
         }
     }
+}
+
+/// Measures a side from its file, which was drawn on after its blocks had been listened to; `sidecar` tells its length.
+pub fn measure_again(part: &PartFile, sidecar: &mut Sidecar, side: Side) -> Result<(), Error> {
+    let format = WavFormat {
+        sample_format: sidecar.format,
+        sample_rate_hz: sidecar.sample_rate_hz,
+    };
+    let len = frame_len(format.sample_rate_hz).max(1);
+    let mut canvas = Canvas::new(format.sample_format, FRAMES_AT_ONCE * len);
+    let mut bytes = vec![0; FRAMES_AT_ONCE * len * format.frame_bytes() as usize];
+    let mut level = Level::default();
+    let mut at = 0;
+    while at < sidecar.samples {
+        let frames = (sidecar.samples - at).min((FRAMES_AT_ONCE * len) as u64);
+        part.read_at(&mut bytes, format.offset_of(at))?;
+        canvas.load(&bytes);
+        canvas.listen(side, frames as usize, len, |frame| level.take(frame));
+        at += frames;
+    }
+    let record = level.record(sidecar.samples as f64 / f64::from(format.sample_rate_hz.max(1)));
+    if let Some(quality) = &mut sidecar.quality
+        && record.active_dbov.is_some()
+        && quality.unheard == Some(side)
+    {
+        quality.unheard = None;
+    }
+    sidecar.levels[side] = Some(record);
+    Ok(())
 }
 
 fn dbov(rms: f64) -> f64 {

@@ -5,7 +5,8 @@ use std::sync::atomic::AtomicBool;
 use super::RawCounters;
 use super::afterwards::{complain, draw, own_end, own_part};
 use super::decoding::Decoding;
-use crate::base::Timestamp;
+use super::level::measure_again;
+use crate::base::{Side, Timestamp};
 use crate::decoders::Decoders;
 use crate::storage::{
     Error, Kind, Layout, PartFile, RawScale, RawState, RecordingName, Sidecar, WavFormat,
@@ -68,6 +69,9 @@ pub fn redecode(
     sidecar.size_bytes = format.offset_of(sidecar.samples);
     part.set_len(sidecar.size_bytes)?;
     part.write_at(&format.header(sidecar.samples), 0)?;
+    for side in Side::BOTH.into_iter().filter(|side| decoded.has(*side)) {
+        measure_again(&part, &mut sidecar, side)?;
+    }
     let is_done = decoded.is_all() && !keep_raw;
     if let Some(raw) = sidecar.raw.as_mut().filter(|_| is_done) {
         (raw.file, raw.size_bytes) = (None, 0);

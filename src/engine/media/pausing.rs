@@ -228,6 +228,20 @@ mod tests {
         assert_eq!(stretches(&[(0, 900)], other, 16_000, 60), []);
     }
 
+    #[test]
+    fn a_time_that_is_not_believed_lengthens_no_pause() {
+        let mut timeline = Timeline::new(
+            crate::base::Timestamp::from_secs_nanos(1_800_000_000, 0),
+            8000,
+        );
+        timeline.reach(800, 160);
+        assert_eq!(timeline.end(), 960);
+        for far in [i64::from(u32::MAX), i64::MAX / 2, -1, i64::MIN] {
+            timeline.reach(far, 160);
+            assert_eq!(timeline.end(), 960, "{far}");
+        }
+    }
+
     proptest! {
         /// No sample of a pause is ever put, and of what can be cut every other one is.
         #[test]
