@@ -150,7 +150,7 @@ impl Engine {
         let skipped = core.streams.add_secrets(secrets, &mut messages);
         core.counters.sip_stream_bytes_skipped += skipped;
         core.handle_stream_messages(messages, sink);
-        core.next = core.earliest().unwrap_or(Timestamp::MAX);
+        core.look_ahead();
     }
 
     /// Takes one packet. Deadlines before its time fire first.
@@ -200,7 +200,7 @@ impl Engine {
             .signalling
             .control(request, at, |call| media.start(call), &mut orders);
         core.obey(orders, sink);
-        core.next = core.earliest().unwrap_or(Timestamp::MAX);
+        core.look_ahead();
         outcome
     }
 
@@ -275,7 +275,7 @@ impl Core {
     fn settle(&mut self, time: Timestamp, sink: &mut impl Sink) {
         self.settle_media(sink);
         self.link_by_audio(sink);
-        self.next = self.earliest().unwrap_or(Timestamp::MAX);
+        self.look_ahead();
         if time >= self.next {
             self.fire(time, sink);
         }
@@ -309,7 +309,7 @@ impl Core {
             self.handle_stream_messages(messages, sink);
             self.link_by_audio(sink);
         }
-        self.next = self.earliest().unwrap_or(Timestamp::MAX);
+        self.look_ahead();
     }
 
     /// Audio that was sampled as blocks were closed may say that two calls are one conversation.
@@ -321,6 +321,10 @@ impl Core {
         let mut orders = Orders::new();
         self.signalling.hear(&samples, self.now, &mut orders);
         self.obey(orders, sink);
+    }
+
+    fn look_ahead(&mut self) {
+        self.next = self.earliest().unwrap_or(Timestamp::MAX);
     }
 
     fn earliest(&self) -> Option<Timestamp> {
@@ -419,7 +423,7 @@ impl Core {
         self.obey(orders, sink);
         // A call alone has nobody to be compared with.
         self.media.listen(self.signalling.compares_audio());
-        self.next = self.earliest().unwrap_or(Timestamp::MAX);
+        self.look_ahead();
     }
 
     fn obey(&mut self, orders: Orders, sink: &mut impl Sink) {
@@ -490,7 +494,7 @@ impl Core {
         let mut orders = Orders::new();
         self.signalling.finish(self.now, reason, &mut orders);
         self.obey(orders, sink);
-        self.next = self.earliest().unwrap_or(Timestamp::MAX);
+        self.look_ahead();
     }
 
     #[inline]

@@ -34,7 +34,7 @@ use self::call::{Contest, MAX_CONTESTED, MAX_STREAMS, MediaCall, contest};
 use self::group::{Seen, Waiting};
 pub use self::opening::Rtcp;
 use self::payloads::Payloads;
-use self::placing::{Arrived, change_meaning, place_kept, position, put};
+use self::placing::{Arrived, Placing, change_meaning, position};
 pub use self::plans::MediaEnd;
 pub use self::rtcp::UnclaimedStream;
 use self::slots::Slots;
@@ -389,27 +389,16 @@ impl Media {
             self.kept_bytes += stream.keep(arrived.keep(&self.payloads));
             return;
         };
-        put(
+        let mut placing = Placing {
             stream,
             call,
             side,
-            &meaning,
-            position,
-            &arrived,
-            &mut self.payloads,
-            sink,
-            &mut self.counters,
-        );
-        if !stream.kept.is_empty() {
-            place_kept(
-                stream,
-                call,
-                side,
-                &mut self.payloads,
-                sink,
-                &mut self.counters,
-                &mut self.kept_bytes,
-            );
+            payloads: &mut self.payloads,
+            counters: &mut self.counters,
+        };
+        placing.put(&meaning, position, &arrived, sink);
+        if !placing.stream.kept.is_empty() {
+            placing.place_kept(&mut self.kept_bytes, sink);
         }
         if !call.block_timer_set {
             call.block_timer_set = true;

@@ -2,13 +2,12 @@
 
 use smallvec::SmallVec;
 
+use super::REORDER_ALLOWANCE;
 use super::call::MediaCall;
 use super::payloads::Payloads;
-use super::placing::{Arrived, put_whole};
-use super::stream::{Meaning, Stream};
+use super::placing::{Arrived, Placing};
+use super::stream::Meaning;
 use super::timeline::Timeline;
-use super::{MediaCounters, REORDER_ALLOWANCE};
-use crate::base::Side;
 use crate::codec::Codec;
 use crate::engine::control::PauseSpan;
 use crate::engine::event::Sink;
@@ -111,51 +110,39 @@ fn frame_bytes(codec: Codec) -> Option<usize> {
     }
 }
 
-/// As [`super::placing::put`], of a call that has pauses.
-#[cold]
-#[allow(
-    clippy::too_many_arguments,
-    reason = "parts of one object, borrowed apart"
-)]
-pub fn put_outside(
-    stream: &mut Stream,
-    call: &mut MediaCall,
-    side: Side,
-    meaning: &Meaning,
-    position: i64,
-    arrived: &Arrived,
-    payloads: &mut Payloads,
-    sink: &mut impl Sink,
-    counters: &mut MediaCounters,
-) {
-    let timeline = call
-        .timeline
-        .as_mut()
-        .expect("placing begins with a timeline");
-    let (codec, rate_hz) = (meaning.format.codec, timeline.sample_rate_hz);
-    let pauses = in_samples(&call.plan.pauses, timeline);
-    let payload = payloads.bytes(arrived.stored);
-    let stretches = outside(&pauses, codec, rate_hz, position, payload);
-    let is_whole = stretches
-        .iter()
-        .any(|stretch| stretch.to - stretch.from == payload.len());
-    if !is_whole {
-        call.heard.paused |= codec.is_audio();
-        stream.paused += 1;
-        counters.paused += 1;
-        if !timeline.has_open_blocks() {
-            timeline.skip_to(arrived.time - REORDER_ALLOWANCE);
+impl Placing<'_> {
+    /// As [`Placing::put`], of a call that has pauses.
+    #[cold]
+    pub(super) fn put_outside(
+        &mut self,
+        meaning: &Meaning,
+        position: i64,
+        arrived: &Arrived,
+        sink: &mut impl Sink,
+    ) {
+        let pauses = &self.call.plan.pauses;
+        let timeline = (self.call.timeline.as_mut()).expect("placing begins with a timeline");
+        let (codec, rate_hz) = (meaning.format.codec, timeline.sample_rate_hz);
+        let pauses = in_samples(pauses, timeline);
+        let payload = self.payloads.bytes(arrived.stored);
+        let stretches = outside(&pauses, codec, rate_hz, position, payload);
+        let is_whole = stretches
+            .iter()
+            .any(|stretch| stretch.to - stretch.from == payload.len());
+        if !is_whole {
+            timeline.resume_at(arrived.time - REORDER_ALLOWANCE);
+            timeline.reach(position, codec.samples_at(rate_hz, payload));
+            self.call.heard.paused |= codec.is_audio();
+            self.stream.paused += 1;
+            self.counters.paused += 1;
         }
-        timeline.reach(position, codec.samples_at(rate_hz, payload));
-    }
-    for Stretch { position, from, to } in stretches {
-        let part = Arrived {
-            stored: arrived.stored.part(from, to - from),
-            ..*arrived
-        };
-        put_whole(
-            stream, call, side, meaning, position, &part, payloads, sink, counters,
-        );
+        for Stretch { position, from, to } in stretches {
+            let part = Arrived {
+                stored: arrived.stored.part(from, to - from),
+                ..*arrived
+            };
+            self.put_whole(meaning, position, &part, sink);
+        }
     }
 }
 

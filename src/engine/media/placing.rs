@@ -4,7 +4,7 @@ use super::call::MediaCall;
 use super::payloads::{Payloads, Stored};
 use super::stream::{Kept, Meaning, Stream};
 use super::timeline::Put;
-use super::{MediaCounters, REORDER_ALLOWANCE, pausing};
+use super::{MediaCounters, REORDER_ALLOWANCE};
 use crate::base::{Side, Timestamp};
 use crate::codec::Codec;
 use crate::codec::PayloadFormat;
@@ -142,177 +142,128 @@ pub fn position(
     }
 }
 
-/// Puts a payload where it belongs, but for what lies in a pause.
-#[inline]
-#[allow(
-    clippy::too_many_arguments,
-    reason = "parts of one object, borrowed apart"
-)]
-pub fn put(
-    stream: &mut Stream,
-    call: &mut MediaCall,
-    side: Side,
-    meaning: &Meaning,
-    position: i64,
-    arrived: &Arrived,
-    payloads: &mut Payloads,
-    sink: &mut impl Sink,
-    counters: &mut MediaCounters,
-) {
-    if call.has_pauses {
-        pausing::put_outside(
-            stream, call, side, meaning, position, arrived, payloads, sink, counters,
-        );
-    } else {
-        put_whole(
-            stream, call, side, meaning, position, arrived, payloads, sink, counters,
-        );
-    }
+/// What a packet is put with: parts of [`super::Media`], borrowed apart.
+pub struct Placing<'m> {
+    pub stream: &'m mut Stream,
+    pub call: &'m mut MediaCall,
+    pub side: Side,
+    pub payloads: &'m mut Payloads,
+    pub counters: &'m mut MediaCounters,
 }
 
-/// Puts all of a payload where it belongs.
-#[inline]
-#[allow(
-    clippy::too_many_arguments,
-    reason = "parts of one object, borrowed apart"
-)]
-pub fn put_whole(
-    stream: &mut Stream,
-    call: &mut MediaCall,
-    side: Side,
-    meaning: &Meaning,
-    position: i64,
-    arrived: &Arrived,
-    payloads: &mut Payloads,
-    sink: &mut impl Sink,
-    counters: &mut MediaCounters,
-) {
-    let timeline = call
-        .timeline
-        .as_mut()
-        .expect("placing begins with a timeline");
-    if !timeline.has_open_blocks() {
-        timeline.skip_to(arrived.time - REORDER_ALLOWANCE);
-    }
-    let samples = meaning
-        .format
-        .codec
-        .samples_at(timeline.sample_rate_hz, payloads.bytes(arrived.stored));
-    let placed = match meaning.number {
-        // A call with more formats than can be numbered is broken.
-        None => Put::Outside,
-        Some(format) => {
-            let piece = Piece {
-                position,
-                number: arrived.number as u32,
-                offset: 0,
-                len: 0,
-                chunk: 0,
-                stream: stream.ordinal,
-                format,
-            };
-            timeline.put(side, piece, arrived.stored, samples, payloads)
-        }
-    };
-    match placed {
-        Put::Done if meaning.format.codec.is_decodable() => call.heard.decodable = true,
-        Put::Done => keep_header(stream, call, side, meaning, position, arrived),
-        Put::Late(mut block) => {
-            if meaning.format.codec.is_kept_raw() {
-                let header = header(stream, call, side, arrived);
-                block.headers[side].push(header);
-            }
-            sink.event(Event::Block {
-                call: call.plan.call,
-                block,
-            });
-        }
-        Put::Outside => {
-            stream.not_placed += 1;
-            counters.not_placed += 1;
+impl Placing<'_> {
+    /// Puts a payload where it belongs, but for what lies in a pause.
+    #[inline]
+    pub fn put(
+        &mut self,
+        meaning: &Meaning,
+        position: i64,
+        arrived: &Arrived,
+        sink: &mut impl Sink,
+    ) {
+        if self.call.has_pauses {
+            self.put_outside(meaning, position, arrived, sink);
+        } else {
+            self.put_whole(meaning, position, arrived, sink);
         }
     }
-}
 
-/// What cannot be decoded here is kept with what its header said.
-#[cold]
-fn keep_header(
-    stream: &Stream,
-    call: &mut MediaCall,
-    side: Side,
-    meaning: &Meaning,
-    position: i64,
-    arrived: &Arrived,
-) {
-    if !meaning.format.codec.is_kept_raw() {
-        return;
-    }
-    let header = header(stream, call, side, arrived);
-    if let Some(timeline) = &mut call.timeline {
-        timeline.keep_header(side, position, header);
-    }
-}
-
-fn header(stream: &Stream, call: &MediaCall, side: Side, arrived: &Arrived) -> RawHeader {
-    RawHeader {
-        source: stream.key.flow.source,
-        destination: stream.key.flow.destination,
-        ssrc: stream.key.ssrc,
-        timestamp: arrived.timestamp,
-        marker: arrived.marker,
-        fmtp: call.fmtp(side, arrived.payload_type),
-    }
-}
-
-/// Places what had to wait, by the anchor found since.
-pub fn place_kept(
-    stream: &mut Stream,
-    call: &mut MediaCall,
-    side: Side,
-    payloads: &mut Payloads,
-    sink: &mut impl Sink,
-    counters: &mut MediaCounters,
-    kept_bytes: &mut usize,
-) {
-    let (kept, bytes) = stream.take_kept();
-    *kept_bytes -= bytes;
-    for packet in kept {
-        let format = call.format(side, packet.payload_type);
-        let place =
-            call.timeline
-                .as_mut()
-                .zip(stream.clock.as_ref())
-                .and_then(|(timeline, clock)| {
-                    let position =
-                        clock.place_kept(timeline.start, packet.time, packet.timestamp)?;
-                    let number = timeline.format(format);
-                    Some((
-                        Meaning {
-                            format,
-                            number,
-                            encrypted: None,
-                        },
-                        position,
-                    ))
-                });
-        match place {
-            Some((meaning, position)) => {
-                put(
-                    stream,
-                    call,
-                    side,
-                    &meaning,
+    /// Puts all of a payload where it belongs.
+    #[inline]
+    pub(super) fn put_whole(
+        &mut self,
+        meaning: &Meaning,
+        position: i64,
+        arrived: &Arrived,
+        sink: &mut impl Sink,
+    ) {
+        let codec = meaning.format.codec;
+        let timeline = (self.call.timeline.as_mut()).expect("placing begins with a timeline");
+        timeline.resume_at(arrived.time - REORDER_ALLOWANCE);
+        let payload = self.payloads.bytes(arrived.stored);
+        let samples = codec.samples_at(timeline.sample_rate_hz, payload);
+        let placed = match meaning.number {
+            // A call with more formats than can be numbered is broken.
+            None => Put::Outside,
+            Some(format) => {
+                let piece = Piece {
                     position,
-                    &packet.arrived(payloads),
-                    payloads,
-                    sink,
-                    counters,
-                );
+                    number: arrived.number as u32,
+                    offset: 0,
+                    len: 0,
+                    chunk: 0,
+                    stream: self.stream.ordinal,
+                    format,
+                };
+                timeline.put(self.side, piece, arrived.stored, samples, self.payloads)
             }
-            None => {
-                stream.not_placed += 1;
-                counters.not_placed += 1;
+        };
+        match placed {
+            Put::Done if codec.is_decodable() => self.call.heard.decodable = true,
+            Put::Done => self.keep_header(codec, position, arrived),
+            Put::Late(mut block) => {
+                if codec.is_kept_raw() {
+                    block.headers[self.side].push(self.header(arrived));
+                }
+                let call = self.call.plan.call;
+                sink.event(Event::Block { call, block });
             }
+            Put::Outside => self.count_not_placed(),
         }
+    }
+
+    /// What cannot be decoded here is kept with what its header said.
+    #[cold]
+    fn keep_header(&mut self, codec: Codec, position: i64, arrived: &Arrived) {
+        if !codec.is_kept_raw() {
+            return;
+        }
+        let header = self.header(arrived);
+        if let Some(timeline) = &mut self.call.timeline {
+            timeline.keep_header(self.side, position, header);
+        }
+    }
+
+    fn header(&self, arrived: &Arrived) -> RawHeader {
+        let key = &self.stream.key;
+        RawHeader {
+            source: key.flow.source,
+            destination: key.flow.destination,
+            ssrc: key.ssrc,
+            timestamp: arrived.timestamp,
+            marker: arrived.marker,
+            fmtp: self.call.fmtp(self.side, arrived.payload_type),
+        }
+    }
+
+    fn count_not_placed(&mut self) {
+        self.stream.not_placed += 1;
+        self.counters.not_placed += 1;
+    }
+
+    /// Places what had to wait, by the anchor found since.
+    pub fn place_kept(&mut self, kept_bytes: &mut usize, sink: &mut impl Sink) {
+        let (kept, bytes) = self.stream.take_kept();
+        *kept_bytes -= bytes;
+        for packet in kept {
+            let Some((meaning, position)) = self.place_of(&packet) else {
+                self.count_not_placed();
+                continue;
+            };
+            let arrived = packet.arrived(self.payloads);
+            self.put(&meaning, position, &arrived, sink);
+        }
+    }
+
+    fn place_of(&mut self, packet: &Kept) -> Option<(Meaning, i64)> {
+        let format = self.call.format(self.side, packet.payload_type);
+        let (timeline, clock) = (self.call.timeline.as_mut()?, self.stream.clock.as_ref()?);
+        let position = clock.place_kept(timeline.start, packet.time, packet.timestamp)?;
+        let meaning = Meaning {
+            format,
+            number: timeline.format(format),
+            encrypted: None,
+        };
+        Some((meaning, position))
     }
 }

@@ -150,15 +150,14 @@ impl Media {
                 self.orphans.push_back((id, stream.key));
                 continue;
             };
-            place_kept(
+            let mut placing = Placing {
                 stream,
-                &mut call,
+                call: &mut call,
                 side,
-                &mut self.payloads,
-                sink,
-                &mut self.counters,
-                &mut self.kept_bytes,
-            );
+                payloads: &mut self.payloads,
+                counters: &mut self.counters,
+            };
+            placing.place_kept(&mut self.kept_bytes, sink);
             // A stream that was claimed by its addresses and never sent says nothing.
             if stream.was_heard() {
                 streams.push(stream.report(side));

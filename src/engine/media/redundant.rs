@@ -1,6 +1,6 @@
 //! Packets that carry earlier payloads once more (RFC 2198): what was lost is heard from the packets that follow.
 
-use super::placing::{Arrived, put};
+use super::placing::{Arrived, Placing};
 use super::stream::{Meaning, Stream};
 use super::*;
 use crate::codec::{RedundantBlock, redundant_blocks};
@@ -133,17 +133,14 @@ impl Media {
         };
         heard(stream).enter(arrived.timestamp);
         self.counters.restored += 1;
-        put(
+        let mut placing = Placing {
             stream,
             call,
             side,
-            &meaning,
-            position,
-            &arrived,
-            &mut self.payloads,
-            sink,
-            &mut self.counters,
-        );
+            payloads: &mut self.payloads,
+            counters: &mut self.counters,
+        };
+        placing.put(&meaning, position, &arrived, sink);
     }
 }
 

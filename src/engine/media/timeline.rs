@@ -260,11 +260,13 @@ impl Timeline {
         newest.map_or(0, |piece| u64::from(piece.number))
     }
 
-    /// With no block open: goes on with the block that `time` is in, so that an idle call costs no work.
-    pub fn skip_to(&mut self, time: Timestamp) {
-        debug_assert!(self.open.is_empty(), "only an idle timeline skips");
-        let passed = time.since(self.start).as_nanos() / BLOCK.as_nanos();
-        self.next = self.next.max(u64::try_from(passed).unwrap_or(u64::MAX));
+    /// Where no block is open: goes on with the one that `time` is in, so that an idle call costs no work.
+    #[inline]
+    pub fn resume_at(&mut self, time: Timestamp) {
+        if !self.has_open_blocks() {
+            let passed = time.since(self.start).as_nanos() / BLOCK.as_nanos();
+            self.next = self.next.max(u64::try_from(passed).unwrap_or(u64::MAX));
+        }
     }
 }
 
