@@ -4,6 +4,7 @@
 
 mod endpoint;
 mod id;
+mod network;
 mod redacted;
 mod secret;
 mod side;
@@ -12,6 +13,7 @@ mod tunnel;
 
 pub use endpoint::{Endpoint, Flow, Vantage};
 pub use id::{InteractionId, RecordingId, SYSTEM_TENANT, TenantId, time_ordered};
+pub use network::{Network, NetworkError};
 pub use redacted::{Redacted, reveal_people};
 pub use secret::Secret;
 pub use side::{PerSide, Side};

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use super::reader::{Fields, Source};
 use super::settings::{not_empty, set};
-use crate::directory::Network;
+use crate::base::Network;
 
 /// UDP ports of tunnels; a kind with an empty list is not opened.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]

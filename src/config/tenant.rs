@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::reader::{At, Fields, Source, choice};
 use super::recording;
-use crate::base::{TenantId, Tunnel};
+use crate::base::{Network, TenantId, Tunnel};
 use crate::directory::{
     Alias, CandidateOrder, CandidateSource, ControlRules, Country, Domain, ExtensionDefinition,
-    ExtensionPattern, HeaderTest, Legs, MatchRule, Network, Policy, RecordingPolicy, Rewrite,
+    ExtensionPattern, HeaderTest, Legs, MatchRule, Policy, RecordingPolicy, Rewrite,
     TenantDefinition, check_number,
 };
 

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use super::control::{ControlRules, Digits};
 use super::country::Country;
 use super::extension::ExtensionPattern;
-use super::network::Network;
 use super::rewrite::Rewrite;
 use super::rule::{Domain, HeaderTest};
-use crate::base::{Side, TenantId, Tunnel};
+use crate::base::{Network, Side, TenantId, Tunnel};
 
 /// Where something was written.
 #[derive(

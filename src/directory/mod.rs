@@ -47,7 +47,6 @@ pub use definition::{
 };
 pub use error::{Claimant, Clash, Error, MAX_CLASHES, MAX_ERRORS};
 pub use extension::{ExtensionError, ExtensionPattern, check_number};
-pub use network::{Network, NetworkError};
 pub use number::{MAX_NUMBER_LEN, Number, normalise};
 pub use rewrite::{MAX_PATTERN_LEN, PatternError, Rewrite};
 pub use rule::{Domain, DomainError, HeaderTest, Nearness, RuleKey};

@@ -6,9 +6,9 @@ use smallvec::SmallVec;
 
 use super::CallFacts;
 use super::definition::MatchRule;
-use super::network::{Network, NetworkIndex, ordinal};
+use super::network::{NetworkIndex, ordinal};
 use super::rule::{Domain, HeaderValue, MAX_HOST_LEN, parents};
-use crate::base::{PerSide, Tunnel, WireMap};
+use crate::base::{Network, PerSide, Tunnel, WireMap};
 
 /// Rules filed under one of their keys each: the one that fewest other rules share.
 #[derive(Debug, Default)]
