@@ -36,8 +36,11 @@ fn count(counter: &AtomicU64) -> u64 {
 }
 
 impl QualitySums {
-    /// Takes a call that is over; one of two tenants counts once.
+    /// Takes a call that is over; one of two tenants counts once, and so does one that is told of again.
     pub fn add(&self, outcome: &CallOutcome) {
+        if outcome.revised {
+            return;
+        }
         let recorded = outcome
             .recordings
             .iter()
@@ -84,5 +87,61 @@ impl QualitySums {
             (end, sum)
         });
         (buckets.collect(), count(&self.mos_sum) as f64 / 100.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::base::Timestamp;
+    use crate::directory::Directory;
+    use crate::engine::event::{EndReason, Event};
+    use crate::engine::{Engine, EngineSettings};
+    use crate::simulate::{self, Scenario};
+    use crate::wire::{LinkType, Packet};
+
+    #[test]
+    fn a_call_that_is_told_of_again_is_counted_once() {
+        let mut engine = Engine::new(EngineSettings::default(), Arc::new(Directory::empty()));
+        let mut ends = Vec::new();
+        let mut sink = |event| {
+            if let Event::Ended(end) = event {
+                ends.push(end);
+            }
+        };
+        let scenario = Scenario {
+            calls: 1,
+            ..Scenario::default()
+        };
+        let mut frames: Vec<(Timestamp, Vec<u8>)> = Vec::new();
+        simulate::generate(&scenario, &mut frames).unwrap();
+        for (time, data) in &frames {
+            let packet = Packet {
+                time: *time,
+                interface: 0,
+                link: LinkType::Ethernet,
+                data,
+                original_len: data.len() as u32,
+            };
+            engine.handle_packet(&packet, &mut sink);
+        }
+        engine.finish(EndReason::EndOfCapture, &mut sink);
+        let mut outcome = CallOutcome {
+            end: ends.pop().unwrap(),
+            start: None,
+            recordings: Vec::new(),
+            revised: false,
+        };
+        let sums = QualitySums::default();
+        sums.add(&outcome);
+        let (once, scores) = (sums.read(), sums.scores());
+        assert_eq!(once.rated_calls, 1);
+        assert!(once.rtp_expected > 0);
+        outcome.revised = true;
+        sums.add(&outcome);
+        assert_eq!(sums.read(), once);
+        assert_eq!(sums.scores(), scores);
     }
 }

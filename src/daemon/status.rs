@@ -58,7 +58,7 @@ pub struct Count {
 }
 
 /// Of all calls that are over.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct QualityCounts {
     /// Packets that the network lost, those that the mirror lost at least, and those too late to be played.
     pub network_lost: u64,
