@@ -60,7 +60,7 @@ impl Description {
     }
 
     fn of(media: &Media<'_>) -> Description {
-        let formats = media
+        let formats: SmallVec<[PayloadFormat; 8]> = media
             .formats
             .iter()
             .map(|f| {
@@ -79,6 +79,7 @@ impl Description {
             .map(|ip| Endpoint::new(ip, media.port));
         Description {
             endpoint: endpoint.filter(|endpoint| !endpoint.is_unspecified()),
+            fmtp: fmtp(media, &formats),
             formats,
             direction: media.direction,
             silent_address: endpoint.is_some_and(|endpoint| endpoint.is_unspecified()),
@@ -86,7 +87,6 @@ impl Description {
             crypto: Offered::all(media),
             dtls: media.dtls,
             zrtp: media.zrtp,
-            fmtp: fmtp(media),
             candidates: media
                 .candidates
                 .iter()
@@ -128,17 +128,16 @@ const MAX_FMTP: usize = 256;
 /// Payload types whose `a=fmtp` is kept.
 const MAX_FMTPS: usize = 8;
 
-/// The parameters of formats that are kept raw; what is no printable ASCII is left out.
-fn fmtp(media: &Media<'_>) -> Fmtp {
+/// The parameters of those of the medium's `formats` that are kept raw; what is no printable ASCII is left out.
+fn fmtp(media: &Media<'_>, formats: &[PayloadFormat]) -> Fmtp {
     let printable = |text: &str| -> String {
         let graphic = |c: &char| c.is_ascii_graphic() || *c == ' ';
         text.chars().filter(graphic).take(MAX_FMTP).collect()
     };
-    let raw = media.formats.iter().filter(|f| {
-        let format = PayloadFormat::new(f.payload_type, f.encoding, f.clock_rate_hz, f.channels);
-        !f.fmtp.is_empty() && format.codec.is_kept_raw()
-    });
-    raw.map(|f| (f.payload_type, Arc::from(printable(f.fmtp))))
+    let with_parameters = media.formats.iter().zip(formats);
+    let raw =
+        with_parameters.filter(|(f, format)| !f.fmtp.is_empty() && format.codec.is_kept_raw());
+    raw.map(|(f, _)| (f.payload_type, Arc::from(printable(f.fmtp))))
         .take(MAX_FMTPS)
         .collect()
 }
@@ -297,5 +296,25 @@ impl Descriptions {
             .formats
             .iter()
             .any(|f| f.codec.is_wideband() && wide(callee, f.codec))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_kept_of_every_format_that_is_kept_raw() {
+        let description = Description::parse(
+            b"v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\n\
+              m=audio 4000 RTP/AVP 96 97 98 99\r\na=rtpmap:96 AMR/8000\r\na=fmtp:96 interleaving=6\r\n\
+              a=rtpmap:97 AMR/8000\r\na=fmtp:97 octet-align=1\r\na=rtpmap:98 EVS/16000\r\n\
+              a=fmtp:98 br=13.2\r\na=rtpmap:99 telephone-event/8000\r\na=fmtp:99 0-16\r\n",
+        );
+        let kept: Vec<(u8, Arc<str>)> = description.unwrap().fmtp.into_vec();
+        assert_eq!(
+            kept,
+            [(96, "interleaving=6".into()), (98, "br=13.2".into())]
+        );
     }
 }
