@@ -265,8 +265,8 @@ impl Media {
         }
     }
 
-    /// Opens an RTCP packet into `out`, if it is protected. Its sender is found by the addresses of its RTP, whose ports are
-    /// the same or one less.
+    /// Opens an RTCP packet into `out`, if it is protected. Its sender is found by the addresses of its RTP: those that SDP
+    /// names with its own, or else the ports before or the same.
     #[cold]
     pub fn open_rtcp(&mut self, flow: &Flow, packet: &[u8], out: &mut Vec<u8>) -> Rtcp {
         debug_assert!(self.is_settled());
@@ -281,11 +281,13 @@ impl Media {
     }
 
     fn try_rtcp(&self, flow: &Flow, packet: &[u8], out: &mut Vec<u8>) -> Rtcp {
-        let below = |at: Endpoint| at.with_port(at.port.saturating_sub(1));
-        let (source, destination) = (flow.source, flow.destination);
-        let places = [(source, destination), (below(source), below(destination))];
+        let sources = self.rtp_places(flow.vantage, flow.source);
+        let destinations = self.rtp_places(flow.vantage, flow.destination);
+        let pairs = sources
+            .iter()
+            .flat_map(|&source| destinations.iter().map(move |&to| (source, to)));
         let mut what = Rtcp::Plain;
-        for (source, destination) in places {
+        for (source, destination) in pairs {
             let candidates = self.endpoints.candidates(flow.vantage, source, destination);
             for candidate in candidates {
                 let Some(call) = self.calls.get(candidate.slot) else {

@@ -193,7 +193,7 @@ impl Media {
     }
 
     /// Where the RTP is whose RTCP is at `place`, the likeliest first.
-    fn rtp_places(&self, vantage: Vantage, place: Endpoint) -> SmallVec<[Endpoint; 3]> {
+    pub(super) fn rtp_places(&self, vantage: Vantage, place: Endpoint) -> SmallVec<[Endpoint; 3]> {
         let named = self.rtcp_places.get(&(vantage, place)).copied();
         let before = place.port.checked_sub(1).map(|port| place.with_port(port));
         named.into_iter().chain(before).chain([place]).collect()

@@ -732,11 +732,37 @@ fn encrypted_padding_does_not_lose_a_packet() {
     assert_eq!(stream(world.end(), Side::Caller).lost, 0);
 }
 
+/// A report of the caller, without blocks, and its name.
+const REPORT: [u8; 20] = [
+    0x80, 201, 0, 1, 0, 0, 0x10, 0x11, 0x81, 202, 0, 2, 0, 0, 0x10, 0x11, 1, 1, b'x', 0,
+];
+
+#[test]
+fn srtcp_on_the_ports_that_sdp_names_is_opened() {
+    let mut world = World::new();
+    let dialog = Dialog::new("named", 1, 2);
+    let named = |at: At, port: u16, seed| {
+        savp(
+            at,
+            &(crypto(1, USUAL, seed) + &format!("a=rtcp:{port}\r\n")),
+        )
+    };
+    let (offer, answer) = (named(CALLER, 7770, 1), named(CALLEE, 8880, 2));
+    set_up(&mut world, &dialog, &offer, &answer);
+    let mut phone = Phone::caller(USUAL, 1);
+    let mut sealed = Vec::new();
+    phone.sender.seal_rtcp(&REPORT, &mut sealed).unwrap();
+    world.send((1, 7770), (2, 8880), &sealed);
+    sealed[10] ^= 1;
+    world.send((1, 7770), (2, 8880), &sealed);
+    let counters = world.media_counters();
+    assert_eq!((counters.srtcp_opened, counters.srtcp_auth_failed), (1, 1));
+    dialog.bye(&mut world);
+}
+
 #[test]
 fn srtcp_is_opened_with_the_keys_of_its_rtp() {
-    let report = [
-        0x80, 201, 0, 1, 0, 0, 0x10, 0x11, 0x81, 202, 0, 2, 0, 0, 0x10, 0x11, 1, 1, b'x', 0,
-    ];
+    let report = REPORT;
     let mut world = World::new();
     let dialog = Dialog::new("rtcp", 1, 2);
     set_up_usual(&mut world, &dialog);
