@@ -121,23 +121,10 @@ impl Media {
             self.counters.duplicates += 1;
             return;
         }
-        let (number, overtaken) = match stream.sequence.arrive(arrived.number as u16) {
-            Arrival::InOrder { number } | Arrival::Restarted { number } => (number, false),
-            Arrival::Late { number } => (number, true),
-            Arrival::Duplicate => {
-                stream.duplicates += 1;
-                self.counters.duplicates += 1;
-                return;
-            }
-            Arrival::TooOld => {
-                stream.not_placed += 1;
-                self.counters.not_placed += 1;
-                return;
-            }
+        let (sequence, len) = (arrived.number as u16, arrived.stored.len);
+        let Some((number, overtaken)) = stream.arrive(sequence, len, &mut self.counters) else {
+            return;
         };
-        stream.late += u64::from(overtaken);
-        self.counters.late += u64::from(overtaken);
-        stream.bytes += u64::from(arrived.stored.len);
         let arrived = Arrived {
             number,
             overtaken,

@@ -46,7 +46,7 @@ use super::timer::Timers;
 use super::vantages::Vantages;
 use crate::base::{Endpoint, Flow, Side, Timestamp, Vantage, WireMap};
 use crate::codec::Codec;
-use crate::rtp::{Arrival, RtpPacket};
+use crate::rtp::RtpPacket;
 
 /// A stream that nobody owns is forgotten when it was quiet for this long.
 const FORGET: Duration = Duration::from_secs(10);
@@ -263,29 +263,11 @@ impl Media {
     #[inline(always)]
     fn take_in(&mut self, id: u32, seen: &Seen, sink: &mut impl Sink) {
         let stream = self.streams.get_mut(id).expect("the caller found it");
-        let (number, overtaken) = match stream.sequence.arrive(seen.sequence) {
-            Arrival::InOrder { number } => (number, false),
-            Arrival::Late { number } => {
-                stream.late += 1;
-                self.counters.late += 1;
-                (number, true)
-            }
-            Arrival::Restarted { number } => {
-                stream.restarts += 1;
-                (number, false)
-            }
-            Arrival::Duplicate => {
-                stream.duplicates += 1;
-                self.counters.duplicates += 1;
-                return;
-            }
-            Arrival::TooOld => {
-                stream.not_placed += 1;
-                self.counters.not_placed += 1;
-                return;
-            }
+        let Some((number, overtaken)) =
+            stream.arrive(seen.sequence, seen.payload.len, &mut self.counters)
+        else {
+            return;
         };
-        stream.bytes += u64::from(seen.payload.len);
         let arrived = Arrived {
             time: seen.time,
             number,

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::MediaCounters;
 use super::protected::Protected;
 use super::redundant::HeardTimestamps;
 use crate::base::{Flow, Side, Timestamp};
@@ -9,7 +10,7 @@ use crate::codec::{Codec, PayloadFormat};
 use crate::engine::event::{Hidden, StreamReport};
 use crate::engine::plan::Keyless;
 use crate::engine::quality::{Reported, StreamQuality};
-use crate::rtp::{DigitCollector, Jitter, SequenceTracker, StreamClock, Suite};
+use crate::rtp::{Arrival, DigitCollector, Jitter, SequenceTracker, StreamClock, Suite};
 
 /// What tells a stream from every other (ARCHITECTURE.md, "Words"). Directions may share an SSRC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -210,6 +211,41 @@ impl Stream {
         self.key.ssrc == other.key.ssrc
             && own.vantage != of.vantage
             && (own.source, own.destination) == (of.source, of.destination)
+    }
+
+    /// Counts a packet with a payload of `len` bytes: its extended number, and whether a newer one had come. `None` for one
+    /// that came before, or so long ago that nobody can tell.
+    #[inline(always)]
+    pub fn arrive(
+        &mut self,
+        sequence: u16,
+        len: u16,
+        counters: &mut MediaCounters,
+    ) -> Option<(u64, bool)> {
+        let arrived = match self.sequence.arrive(sequence) {
+            Arrival::InOrder { number } => (number, false),
+            Arrival::Late { number } => {
+                self.late += 1;
+                counters.late += 1;
+                (number, true)
+            }
+            Arrival::Restarted { number } => {
+                self.restarts += 1;
+                (number, false)
+            }
+            Arrival::Duplicate => {
+                self.duplicates += 1;
+                counters.duplicates += 1;
+                return None;
+            }
+            Arrival::TooOld => {
+                self.not_placed += 1;
+                counters.not_placed += 1;
+                return None;
+            }
+        };
+        self.bytes += u64::from(len);
+        Some(arrived)
     }
 
     /// Counts a packet of audio that is no duplicate.

@@ -441,6 +441,42 @@ fn a_pbx_that_uses_everything_again_within_seconds_makes_two_calls() {
     assert!(ends[1].info.links.is_empty());
 }
 
+/// A call on VLANs 10 and 20 at once, with the caller's stream.
+fn seen_twice(world: &mut World, dialog: &Dialog) -> Talk {
+    for vlan in [10, 20] {
+        world.vlan = vlan;
+        dialog.set_up(world, (1, 4000), (2, 4000));
+    }
+    Talk::new((1, 4000), (2, 4000), 0x11)
+}
+
+#[test]
+fn a_numbering_that_begins_anew_counts_wherever_it_is_seen() {
+    let mut world = World::new();
+    let dialog = Dialog::new("anew", 1, 2);
+    let mut talk = seen_twice(&mut world, &dialog);
+    for n in 0..100 {
+        let packet = talk.next();
+        for vlan in [10, 20] {
+            world.vlan = vlan;
+            // The first mirror shows nothing of the moment when the numbers jump.
+            if vlan == 20 || !(48..52).contains(&n) {
+                world.send(talk.from, talk.to, &packet);
+            }
+        }
+        if n == 49 {
+            talk.sequence = talk.sequence.wrapping_add(30_000);
+        }
+        world.pass(20);
+    }
+    for vlan in [10, 20] {
+        world.vlan = vlan;
+        dialog.request(&mut world, "BYE", 9, "tt", "");
+    }
+    world.wait(1000);
+    assert_eq!(world.end().streams[0].restarts, 1);
+}
+
 #[test]
 fn packets_that_a_mirror_shows_on_two_vlans_are_one_call_heard_once() {
     let mut world = World::new();
