@@ -7,6 +7,7 @@
 pub mod control;
 pub mod event;
 pub mod interactions;
+mod listening;
 pub mod media;
 pub mod plan;
 pub mod quality;

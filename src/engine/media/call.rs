@@ -5,6 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::stream::Stream;
+use super::tap::Tap;
 use super::timeline::Timeline;
 use crate::base::{Endpoint, Flow, PerSide, Side, Timestamp, Vantage};
 use crate::codec::{Codec, PayloadFormat};
@@ -46,6 +47,8 @@ pub struct MediaCall {
     pub has_pauses: bool,
     /// Whether any plan so far let a side send.
     pub may_send: PerSide<bool>,
+    /// Where somebody listens.
+    pub tap: Option<Box<Tap>>,
 }
 
 /// What kinds of packets came, to say why there is no recording.
@@ -183,6 +186,7 @@ impl MediaCall {
             block_timer_set: false,
             zrtp: false,
             suspicious_packets: 0,
+            tap: None,
         }
     }
 

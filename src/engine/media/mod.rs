@@ -19,6 +19,7 @@ mod redundant;
 mod rtcp;
 mod slots;
 mod stream;
+mod tap;
 mod timeline;
 
 use std::collections::VecDeque;
@@ -39,6 +40,7 @@ pub use self::plans::MediaEnd;
 pub use self::rtcp::UnclaimedStream;
 use self::slots::Slots;
 use self::stream::{Meaning, Owner, Stream, StreamKey};
+pub use self::tap::Overheard;
 use super::event::{Digit, Disposition, Event, Sink, StreamReport};
 use super::interactions::Sample;
 use super::plan::{CallKey, MediaPlan};
@@ -159,6 +161,8 @@ pub struct Media {
     /// RTP endpoints by their RTCP endpoints, where SDP names these. Entries live and die with their calls.
     rtcp_places: WireMap<(Vantage, Endpoint), Endpoint>,
     pub(super) vantages: Vantages,
+    /// Calls that somebody listens to.
+    taps: Vec<CallKey>,
 }
 
 impl Media {
@@ -424,6 +428,9 @@ impl Media {
         if let Some(block) = timeline.close(&mut self.payloads) {
             if self.listening {
                 audio::sample(&self.streams, call, &block, &mut self.samples);
+            }
+            if let Some(tap) = &mut call.tap {
+                tap.gather_closed(&block);
             }
             sink.event(Event::Block { call: key, block });
         }

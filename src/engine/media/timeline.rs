@@ -215,6 +215,17 @@ impl Timeline {
         }
     }
 
+    /// The open blocks: index, pieces, and the numbers of the chunks that these lie in.
+    pub fn open_blocks(&self) -> impl Iterator<Item = (u64, &PerSide<Vec<Piece>>, &[u32])> {
+        let open = (self.next..).zip(&self.open);
+        open.map(|(index, block)| (index, &block.sides, &*block.chunks))
+    }
+
+    /// What [`Piece::format`] points into.
+    pub fn formats(&self) -> Arc<Vec<PayloadFormat>> {
+        self.formats.clone()
+    }
+
     /// Hands on the first open block.
     pub fn close(&mut self, payloads: &mut Payloads) -> Option<Block> {
         if self.open.is_empty() {

@@ -6,6 +6,7 @@ mod conversations;
 mod flows;
 mod identities;
 mod layers;
+mod listening;
 mod quality;
 mod redundant;
 mod script;

@@ -8,7 +8,8 @@ use crate::base::{Side, Timestamp};
 use crate::directory::Directory;
 use crate::engine::control::{ControlOutcome, ControlRequest};
 use crate::engine::event::{Block, CallEnd, EndReason, Event};
-use crate::engine::media::MediaCounters;
+use crate::engine::media::{MediaCounters, Overheard};
+use crate::engine::plan::CallKey;
 use crate::engine::signalling::Signalling;
 use crate::engine::vantages::Vantages;
 use crate::engine::{Engine, EngineSettings};
@@ -135,6 +136,20 @@ impl World {
             .write(&mut segment, &[])
             .unwrap();
         self.capture(&segment);
+    }
+
+    /// What the calls that are listened to gave since the last time.
+    pub fn overhear(&mut self) -> Vec<(CallKey, Option<Overheard>)> {
+        let (mut heard, events) = (Vec::new(), &mut self.events);
+        self.engine
+            .overhear(&mut |event| events.push(event), |call, of| {
+                heard.push((call, of))
+            });
+        heard
+    }
+
+    pub fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
     }
 
     pub fn engine(&self) -> &Engine {
