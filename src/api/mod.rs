@@ -1,7 +1,21 @@
 //! HTTP: what programs and operators ask a running daemon.
 //!
+//! `/api/v1` is for tenants and their people ([`v1`]): every route asks who the caller is, asks the catalog within the
+//! caller's scope, and has what it changes audited.
+//!
 //! In: a [`Service`] that answers, and the address to listen on. Out: `/health` for those who must know whether recording
 //! works, `/metrics` for Prometheus, `/status` for who sits at this machine. Nothing here waits for a packet or a disk.
+
+mod caller;
+mod document;
+mod fields;
+mod problem;
+mod request;
+mod routes;
+mod state;
+mod tenancy;
+#[cfg(test)]
+mod testing;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -12,6 +26,11 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde::Serialize;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+pub use caller::{Caller, ClientAddress, RequestId};
+pub use state::{Api, ApiSettings};
 
 /// What the daemon answers with. Called on the thread that serves: must not block.
 pub trait Service: Send + Sync + 'static {
@@ -66,14 +85,34 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
     bind().map_err(|reason| Error::Listen { address, reason })
 }
 
+/// The routes of `/api/v1`. Who asks is expected in each request's extensions, as a [`Principal`](crate::access::Principal).
+pub fn v1(api: Api) -> Router {
+    let (router, _) = described();
+    router.with_state(api)
+}
+
+/// The OpenAPI document of `/api/v1`.
+pub fn document() -> utoipa::openapi::OpenApi {
+    described().1
+}
+
+fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
+    let routes = OpenApiRouter::with_openapi(document::Document::openapi());
+    let (router, mut document) = routes.nest("/api/v1", routes::all()).split_for_parts();
+    document::complete(&mut document);
+    (router, document)
+}
+
 /// Answers until `stop` is ready. To be called within a tokio runtime.
 pub async fn serve(
     listener: TcpListener,
     service: Arc<dyn Service>,
+    api: Api,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
     let listener = tokio::net::TcpListener::from_std(listener).map_err(Error::Serve)?;
-    let routes = routes(service).into_make_service_with_connect_info::<SocketAddr>();
+    let routes = routes(service).merge(v1(api));
+    let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, routes)
         .with_graceful_shutdown(stop)
         .await
@@ -157,7 +196,8 @@ mod tests {
                 .build()
                 .unwrap();
             let stopped = async move { _ = stopped.await };
-            runtime.block_on(serve(listener, Arc::new(Answers(health)), stopped))
+            let api = Api::new(ApiSettings::default());
+            runtime.block_on(serve(listener, Arc::new(Answers(health)), api, stopped))
         });
         let mut client = TcpStream::connect(address).unwrap();
         write!(

@@ -48,6 +48,18 @@ uuid_type!(
     /// All calls that belong together.
     InteractionId
 );
+uuid_type!(
+    /// A person of a tenant, or whoever signs in for one.
+    UserId
+);
+uuid_type!(
+    /// Users of a tenant that are looked after together.
+    GroupId
+);
+uuid_type!(
+    /// What a user may do.
+    RoleId
+);
 
 /// The tenant that is always there and keeps what nobody owns.
 pub const SYSTEM_TENANT: TenantId =

@@ -12,7 +12,9 @@ mod time;
 mod tunnel;
 
 pub use endpoint::{Endpoint, Flow, Vantage};
-pub use id::{InteractionId, RecordingId, SYSTEM_TENANT, TenantId, time_ordered};
+pub use id::{
+    GroupId, InteractionId, RecordingId, RoleId, SYSTEM_TENANT, TenantId, UserId, time_ordered,
+};
 pub use network::{Network, NetworkError};
 pub use redacted::{Redacted, reveal_people};
 pub use secret::Secret;

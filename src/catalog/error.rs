@@ -69,6 +69,10 @@ pub enum Error {
         why: &'static str,
     },
 
+    /// Another object has what only one can have.
+    #[error("there is one with this {field} already")]
+    Taken { field: &'static str },
+
     /// The text given as [`CallQuery::after`](super::CallQuery::after) was not made by a page of this catalog.
     #[error("not a position in a list of calls: use the `next` of the page before")]
     Cursor,
@@ -95,6 +99,19 @@ pub(super) fn is_busy(error: &sqlx::Error) -> bool {
 }
 
 impl Error {
+    /// An error of a statement that fails when another row has the same `field`.
+    pub(super) fn taken(
+        field: &'static str,
+        error: sqlx::Error,
+        failed: impl FnOnce(sqlx::Error) -> Error,
+    ) -> Error {
+        let unique = error.as_database_error();
+        match unique.is_some_and(|error| error.is_unique_violation()) {
+            true => Error::Taken { field },
+            false => failed(error),
+        }
+    }
+
     /// Sorts an error of the database by what the caller can do about it.
     pub(super) fn from_sqlx(what: &'static str, place: &Arc<str>, source: sqlx::Error) -> Error {
         let place = place.clone();

@@ -25,9 +25,12 @@
 //!
 //! It is an SQLite file in WAL mode, with one connection that writes and several that read.
 
+mod audit;
+mod change;
 mod disposition;
 mod error;
 mod open;
+mod people;
 mod plan;
 mod query;
 mod reach;
@@ -40,9 +43,11 @@ mod testing;
 mod text;
 mod write;
 
+pub use change::Change;
 pub use disposition::Disposition;
 pub use error::{Error, Result};
 pub use open::Catalog;
+pub use people::{Group, GroupDraft, Listed, Listing, MAX_LISTED};
 pub use query::{CallQuery, MAX_PAGE, NumberFilter, Page};
 pub use rebuild::{Rebuild, Rebuilt};
 pub use record::{

@@ -20,7 +20,7 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
 
 /// The tables, oldest first: version, name, text.
-const MIGRATIONS: [(i64, &str, &str); 4] = [
+const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "calls", include_str!("sqlite/0001_calls.sql")),
     (2, "quality", include_str!("sqlite/0002_quality.sql")),
     (
@@ -29,6 +29,7 @@ const MIGRATIONS: [(i64, &str, &str); 4] = [
         include_str!("sqlite/0003_interactions.sql"),
     ),
     (4, "control", include_str!("sqlite/0004_control.sql")),
+    (5, "people", include_str!("sqlite/0005_people.sql")),
 ];
 
 /// What was recorded. Cheap to clone; all clones share the connections.
@@ -249,7 +250,7 @@ fn opening_error(place: &Arc<str>, error: sqlx::Error) -> Error {
 
 async fn migrate(writer: &SqlitePool, place: &Arc<str>) -> Result<()> {
     refuse_foreign(writer, place).await?;
-    let migrations = MIGRATIONS.map(|(version, name, sql)| {
+    let migrations = MIGRATIONS.iter().map(|&(version, name, sql)| {
         Migration::new(
             version,
             name.into(),
@@ -263,7 +264,7 @@ async fn migrate(writer: &SqlitePool, place: &Arc<str>) -> Result<()> {
         .map(|(version, ..)| *version)
         .max()
         .unwrap_or(0);
-    Migrator::with_migrations(migrations.into())
+    Migrator::with_migrations(migrations.collect())
         .run(writer)
         .await
         .map_err(|error| Error::from_migration(place, known, error))
@@ -415,7 +416,7 @@ mod tests {
         let url = url(&folder.path().join("c.db"));
         let catalog = Catalog::open(&url).await.unwrap();
         sqlx::query(
-            "INSERT INTO _sqlx_migrations VALUES (9, 'of tomorrow', '2030-01-01', TRUE, x'00', 0)",
+            "INSERT INTO _sqlx_migrations VALUES (900, 'of tomorrow', '2030-01-01', TRUE, x'00', 0)",
         )
         .execute(&catalog.writer)
         .await
@@ -425,7 +426,7 @@ mod tests {
         assert!(
             matches!(
                 error,
-                Error::Newer { found: 9, known, .. } if Some(known) == MIGRATIONS.last().map(|m| m.0)
+                Error::Newer { found: 900, known, .. } if Some(known) == MIGRATIONS.last().map(|m| m.0)
             ),
             "{error}"
         );

@@ -2,7 +2,7 @@
 
 use sqlx::{QueryBuilder, Sqlite};
 
-use crate::access::Scope;
+use crate::access::{self, Scope};
 use crate::base::TenantId;
 
 /// The tenants a question reaches: those of the scope, and of the one that was asked for.
@@ -15,12 +15,13 @@ pub(super) enum Reach {
 
 impl Reach {
     pub(super) fn of(scope: &Scope, wanted: Option<TenantId>) -> Reach {
-        match (scope, wanted) {
-            (Scope::System, None) => Reach::All,
-            (Scope::System, Some(tenant)) => Reach::One(tenant),
-            (Scope::Tenant(own), None) => Reach::One(*own),
-            (Scope::Tenant(own), Some(tenant)) if *own == tenant => Reach::One(tenant),
-            (Scope::Tenant(_), Some(_)) => Reach::Nothing,
+        match (scope.reach(), wanted) {
+            (access::Reach::System, None) => Reach::All,
+            (access::Reach::System, Some(tenant)) => Reach::One(tenant),
+            (access::Reach::Tenant(own), None) => Reach::One(*own),
+            (access::Reach::Tenant(own), Some(tenant)) if *own == tenant => Reach::One(tenant),
+            (access::Reach::Tenant(_), Some(_)) => Reach::Nothing,
+            (access::Reach::Groups { .. } | access::Reach::User { .. }, _) => Reach::Nothing,
         }
     }
 

@@ -9,9 +9,10 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
+use super::serving;
 use super::state::Front;
 use super::steering::Steering;
-use crate::api;
+use crate::api::{self, Api};
 
 /// What the daemon is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,15 @@ pub struct Control {
     thread: JoinHandle<()>,
 }
 
+/// What is answered over HTTP, and where.
+pub struct Http {
+    pub listener: TcpListener,
+    pub front: Arc<Front>,
+    pub api: Api,
+    /// The address of the catalog that the API asks.
+    pub catalog: String,
+}
+
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -36,10 +46,9 @@ struct Signals {
 }
 
 impl Control {
-    /// Hears signals from now on, and answers on `listener`.
+    /// Hears signals from now on, and answers.
     pub fn start(
-        listener: TcpListener,
-        front: Arc<Front>,
+        http: Http,
         orders: SyncSender<Order>,
         steering: Option<Steering>,
     ) -> anyhow::Result<Control> {
@@ -55,11 +64,7 @@ impl Control {
             }
         };
         let (stop, stopped) = oneshot::channel();
-        let run = move || {
-            serve(
-                &runtime, listener, front, signals, orders, steering, stopped,
-            )
-        };
+        let run = move || serve(&runtime, http, signals, orders, steering, stopped);
         let thread = std::thread::Builder::new().name("control".into());
         let thread = thread.spawn(run)?;
         Ok(Control { stop, thread })
@@ -74,20 +79,20 @@ impl Control {
 
 fn serve(
     runtime: &Runtime,
-    listener: TcpListener,
-    front: Arc<Front>,
+    http: Http,
     signals: Signals,
     orders: SyncSender<Order>,
     steering: Option<Steering>,
     stopped: oneshot::Receiver<()>,
 ) {
-    runtime.spawn(hear(signals, front.clone(), orders));
+    runtime.spawn(hear(signals, http.front.clone(), orders));
     if let Some(steering) = steering {
         runtime.spawn(steering.serve());
     }
+    runtime.spawn(serving::open_catalog(http.api.clone(), http.catalog));
     let served = runtime.block_on(async {
         tokio::select! {
-            served = api::serve(listener, front, std::future::pending()) => served,
+            served = api::serve(http.listener, http.front, http.api, std::future::pending()) => served,
             // Nobody waits for a client that reads slowly.
             _ = stopped => Ok(()),
         }

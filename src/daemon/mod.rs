@@ -18,6 +18,7 @@ pub mod probing;
 mod quality;
 mod reload;
 pub mod run;
+mod serving;
 mod state;
 pub mod status;
 pub mod steering;

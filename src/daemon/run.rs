@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::announce::tell_end;
 use super::cataloguing::{self, Cataloguer};
-use super::control::{Control, Order};
+use super::control::{Control, Http, Order};
 use super::disk::{DiskWatch, look_for_room};
 use super::entering::Entering;
 use super::keylog::{ClosedConnections, KeyLogWatch};
@@ -22,6 +22,7 @@ use super::pipeline;
 use super::probing;
 use super::quality::QualitySums;
 use super::reload::{Asked, Reload};
+use super::serving;
 use super::state::{CallCounts, Front, Heartbeat, ReloadState, State, StorageState, seconds_now};
 use super::steering::{Asks, Steering};
 use super::systemd;
@@ -77,7 +78,13 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
             (None, None)
         }
     };
-    let control = Control::start(listener, front.clone(), orders.clone(), steering)?;
+    let http = Http {
+        listener,
+        front: front.clone(),
+        api: serving::api(&loaded),
+        catalog: settings.catalog.url.clone(),
+    };
+    let control = Control::start(http, orders.clone(), steering)?;
     // Before what may take its time: their buffers fill meanwhile.
     let sources = live::open(settings)?;
     let running = Running::start(&loaded, sources, &orders, asks)?;

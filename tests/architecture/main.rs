@@ -41,7 +41,10 @@ const ROOMS: &[(&str, May)] = &[
         "recorder",
         May::UseCoreAnd(&["engine", "storage", "decoders"]),
     ),
-    ("api", May::Use(&["base", "access", "catalog", "storage"])),
+    (
+        "api",
+        May::Use(&["base", "codec", "access", "catalog", "storage"]),
+    ),
     ("config", May::Use(&["base", "directory"])),
     ("fuzzing", May::UseCoreAnd(&["engine", "capture", "config"])),
     ("daemon", May::UseAllAbove),

@@ -1,0 +1,69 @@
+//! Who asks, for routes.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::request::Parts;
+
+use super::problem::{Problem, Result};
+use crate::access::{Event, Operation, Principal, Resource, Scope};
+
+/// Where a request comes from, as a trusted proxy says, or else the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
+
+/// The id of a request, in its answer, its audit and the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(pub String);
+
+/// Who asks. A route that takes it answers nobody who has not signed in.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub principal: Principal,
+    pub address: Option<IpAddr>,
+    pub request_id: Option<String>,
+}
+
+impl Caller {
+    /// What the caller may see.
+    pub fn scope(&self) -> Scope {
+        self.principal.scope()
+    }
+
+    /// # Errors
+    ///
+    /// A problem of status 403 when the caller's role does not permit the operation.
+    pub fn needs(&self, resource: Resource, operation: Operation) -> Result<()> {
+        match self.principal.may(resource, operation) {
+            true => Ok(()),
+            false => Err(Problem::lacks(resource, operation)),
+        }
+    }
+
+    /// What the audit keeps of an act of the caller.
+    pub fn event(&self, action: &'static str) -> Event {
+        Event::by(&self.principal, action).from_address(self.address, self.request_id.clone())
+    }
+}
+
+pub(super) fn address(parts: &Parts) -> Option<IpAddr> {
+    let forwarded = parts.extensions.get::<ClientAddress>();
+    let connection = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    forwarded
+        .map(|address| address.0)
+        .or_else(|| connection.map(|info| info.0.ip()))
+        .map(|address| address.to_canonical())
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Caller> {
+        let principal = parts.extensions.get::<Principal>();
+        Ok(Caller {
+            principal: principal.cloned().ok_or_else(Problem::unauthenticated)?,
+            address: address(parts),
+            request_id: parts.extensions.get::<RequestId>().map(|id| id.0.clone()),
+        })
+    }
+}

@@ -1,0 +1,78 @@
+//! The OpenAPI document, made of the routes.
+
+use utoipa::OpenApi;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
+
+use super::problem::Details;
+
+/// What any request can be answered with, besides what its operation says.
+const COMMON: &[(&str, &str)] = &[
+    ("400", "The request cannot be read"),
+    ("401", "Nobody is signed in"),
+    ("403", "The role does not permit it"),
+    (
+        "404",
+        "Absent, or outside the caller's scope: there is no difference",
+    ),
+    ("422", "A field is at fault"),
+    ("429", "Too many requests"),
+    ("503", "The catalog is away; recording goes on"),
+];
+
+/// What requests that change something can be answered with.
+const OF_CHANGES: &[(&str, &str)] = &[
+    ("409", "It conflicts with what is there"),
+    ("412", "It was changed in the meantime"),
+    ("413", "The body is too large"),
+    ("415", "The body is not JSON"),
+    ("428", "If-Match is missing"),
+];
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Callreel",
+        description = "Recordings of calls, and who may hear them. Everything is seen from the caller's scope: what lies outside does not exist.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
+    ),
+    components(schemas(Details))
+)]
+pub(super) struct Document;
+
+/// Adds to every operation what any of them can be answered with.
+pub(super) fn complete(document: &mut utoipa::openapi::OpenApi) {
+    for item in document.paths.paths.values_mut() {
+        let PathItem {
+            get,
+            put,
+            post,
+            delete,
+            patch,
+            head,
+            ..
+        } = item;
+        for operation in [get, head].into_iter().flatten() {
+            add(operation, COMMON);
+        }
+        for operation in [put, post, delete, patch].into_iter().flatten() {
+            add(operation, COMMON);
+            add(operation, OF_CHANGES);
+        }
+    }
+}
+
+fn add(operation: &mut Operation, answers: &[(&str, &str)]) {
+    for (status, description) in answers {
+        let schema = Ref::from_schema_name("Problem");
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        let response = ResponseBuilder::new()
+            .description(*description)
+            .content("application/problem+json", content)
+            .build();
+        let responses = &mut operation.responses.responses;
+        responses
+            .entry((*status).to_owned())
+            .or_insert(RefOr::T(response));
+    }
+}

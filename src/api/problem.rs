@@ -1,0 +1,196 @@
+//! What goes wrong, as RFC 9457 problem details.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::access::{Lacking, Operation, Resource};
+use crate::catalog;
+
+/// An answer that says what is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Problem(Box<Details>);
+
+/// What is wrong. `application/problem+json`, RFC 9457.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct Details {
+    /// For programs; stable: `urn:callreel:problem:` and a word.
+    #[serde(rename = "type")]
+    #[schema(example = "urn:callreel:problem:not_found")]
+    pub kind: String,
+    /// What the type means.
+    pub title: &'static str,
+    /// The answer's status code.
+    pub status: u16,
+    /// What is wrong with this request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// The field or parameter at fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// As in the `X-Request-Id` of the answer and in the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    #[serde(skip)]
+    retry_after_seconds: Option<u32>,
+}
+
+/// A result of a route.
+pub type Result<T> = std::result::Result<T, Problem>;
+
+impl Problem {
+    pub fn new(status: StatusCode, code: &str, title: &'static str) -> Problem {
+        Problem(Box::new(Details {
+            kind: format!("urn:callreel:problem:{code}"),
+            title,
+            status: status.as_u16(),
+            detail: None,
+            field: None,
+            request_id: None,
+            retry_after_seconds: None,
+        }))
+    }
+
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Problem {
+        self.0.detail = Some(detail.into());
+        self
+    }
+
+    #[must_use]
+    pub fn field(mut self, field: impl Into<String>) -> Problem {
+        self.0.field = Some(field.into());
+        self
+    }
+
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Problem {
+        self.0.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    pub fn details(&self) -> &Details {
+        &self.0
+    }
+
+    pub fn unauthenticated() -> Problem {
+        let title = "Sign in, or send a token";
+        Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", title)
+    }
+
+    /// The principal's role lacks an operation. Never for an object: what cannot be seen is [`Problem::not_found`].
+    pub fn lacks(resource: Resource, operation: Operation) -> Problem {
+        let title = "Your role does not permit this";
+        Problem::new(StatusCode::FORBIDDEN, "permission_denied", title)
+            .detail(format!("it needs {resource}: {operation}"))
+    }
+
+    pub fn beyond_own_rights(lacking: Lacking) -> Problem {
+        let title = "Nobody grants what they do not hold";
+        Problem::new(StatusCode::FORBIDDEN, "beyond_own_rights", title).detail(lacking.to_string())
+    }
+
+    /// Absent, or somebody else's: there is no difference.
+    pub fn not_found() -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, "not_found", "There is no such thing")
+    }
+
+    pub fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Problem {
+        let title = "The request is not valid";
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", title)
+            .field(field)
+            .detail(detail)
+    }
+
+    pub fn malformed(detail: impl Into<String>) -> Problem {
+        let title = "The request cannot be read";
+        Problem::new(StatusCode::BAD_REQUEST, "malformed", title).detail(detail)
+    }
+
+    /// It is as it is, whoever asks: a preset, or a line of a configuration file.
+    pub fn read_only(detail: impl Into<String>) -> Problem {
+        Problem::new(
+            StatusCode::CONFLICT,
+            "read_only",
+            "This cannot be changed here",
+        )
+        .detail(detail)
+    }
+
+    pub fn conflict(field: impl Into<String>, detail: impl Into<String>) -> Problem {
+        let title = "It conflicts with what is there";
+        Problem::new(StatusCode::CONFLICT, "conflict", title)
+            .field(field)
+            .detail(detail)
+    }
+
+    pub fn stale() -> Problem {
+        let title = "It was changed in the meantime";
+        Problem::new(StatusCode::PRECONDITION_FAILED, "stale", title)
+            .detail("read it again, and send its new ETag as If-Match")
+    }
+
+    pub fn precondition_required() -> Problem {
+        let title = "Say which version is meant";
+        Problem::new(
+            StatusCode::PRECONDITION_REQUIRED,
+            "if_match_required",
+            title,
+        )
+        .detail("send the ETag that was read as If-Match")
+    }
+
+    /// The catalog is away. Recording goes on.
+    pub fn unavailable() -> Problem {
+        let title = "The catalog cannot be reached";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "catalog_away", title).retry_after(5)
+    }
+
+    pub fn internal() -> Problem {
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Something is wrong here, not with the request",
+        )
+    }
+}
+
+impl From<catalog::Error> for Problem {
+    fn from(error: catalog::Error) -> Problem {
+        match error {
+            catalog::Error::Cursor => {
+                Problem::malformed("use the `next` of the page before").field("after")
+            }
+            catalog::Error::Taken { field } => {
+                Problem::conflict(field, "there is one with this already")
+            }
+            error => {
+                tracing::warn!(%error, "the catalog did not answer the API");
+                Problem::unavailable()
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status =
+            StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let kind = "application/problem+json";
+        let mut response = (status, [(header::CONTENT_TYPE, kind)], body).into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.0.retry_after_seconds {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        // For the layer that knows the request's id and the audit that wants to know what was denied.
+        response.extensions_mut().insert(self);
+        response
+    }
+}

@@ -1,0 +1,54 @@
+//! What routes work with.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+
+use super::problem::{Problem, Result};
+use crate::catalog::Catalog;
+
+/// Shared by all requests; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Api(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// None while the catalog cannot be opened.
+    catalog: ArcSwapOption<Catalog>,
+    settings: ApiSettings,
+}
+
+/// What the configuration says about the API.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApiSettings {
+    /// Where recordings are.
+    pub storage_root: PathBuf,
+    /// Whether there are tenants besides the System tenant. Roles have no `tenant_id` otherwise.
+    pub multi_tenancy: bool,
+}
+
+impl Api {
+    pub fn new(settings: ApiSettings) -> Api {
+        Api(Arc::new(Shared {
+            catalog: ArcSwapOption::empty(),
+            settings,
+        }))
+    }
+
+    /// From now on questions go to this catalog.
+    pub fn set_catalog(&self, catalog: Catalog) {
+        self.0.catalog.store(Some(Arc::new(catalog)));
+    }
+
+    /// # Errors
+    ///
+    /// A problem of status 503 while the catalog is away.
+    pub fn catalog(&self) -> Result<Arc<Catalog>> {
+        self.0.catalog.load_full().ok_or_else(Problem::unavailable)
+    }
+
+    pub fn settings(&self) -> &ApiSettings {
+        &self.0.settings
+    }
+}

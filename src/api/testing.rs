@@ -1,0 +1,194 @@
+//! A small world for the tests of routes: two tenants and the System tenant, and people who ask.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tower::ServiceExt;
+use uuid::Uuid;
+
+use super::state::{Api, ApiSettings};
+use crate::access::{Actor, Preset, Principal, Role};
+use crate::base::{SYSTEM_TENANT, TenantId, UserId};
+use crate::catalog::Catalog;
+
+/// An API over a catalog of its own.
+pub struct World {
+    pub catalog: Catalog,
+    router: Router,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    /// With the tenants `acme` and `globex`.
+    pub async fn new() -> World {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("catalog.db").display());
+        let catalog = Catalog::open(&url).await.unwrap();
+        for slug in ["acme", "globex"] {
+            catalog.register_for_tests(tenant(slug), slug).await;
+        }
+        let api = Api::new(ApiSettings {
+            storage_root: folder.path().join("recordings"),
+            multi_tenancy: true,
+        });
+        api.set_catalog(catalog.clone());
+        World {
+            router: super::v1(api),
+            catalog,
+            _folder: folder,
+        }
+    }
+
+    /// The id of `acme`, `globex` or `system`.
+    pub fn tenant(&self, slug: &str) -> Uuid {
+        tenant(slug).0
+    }
+
+    /// Somebody of the tenant with this role. There is no user of that name in the catalog.
+    pub fn user(&self, slug: &str, preset: Preset) -> Asking<'_> {
+        self.somebody(slug, &preset.role(tenant(slug)))
+    }
+
+    pub fn somebody(&self, slug: &str, role: &Role) -> Asking<'_> {
+        let id = UserId(Uuid::from_u128(0xa11 + slug.len() as u128));
+        let login: Arc<str> = "ann".into();
+        let actor = Actor::User {
+            id,
+            login: login.clone(),
+        };
+        self.principal(Principal::new(
+            actor,
+            tenant(slug),
+            login,
+            role,
+            Arc::new([]),
+        ))
+    }
+
+    pub fn principal(&self, principal: Principal) -> Asking<'_> {
+        Asking {
+            world: self,
+            principal: Some(principal),
+        }
+    }
+
+    /// Somebody who has not signed in.
+    pub fn nobody(&self) -> Asking<'_> {
+        Asking {
+            world: self,
+            principal: None,
+        }
+    }
+
+    /// The actions in the tenant's audit, first one first.
+    pub async fn audit(&self, slug: &str) -> Vec<String> {
+        self.catalog.audited_actions_for_tests(tenant(slug)).await
+    }
+}
+
+pub fn tenant(slug: &str) -> TenantId {
+    match slug {
+        "system" => SYSTEM_TENANT,
+        "acme" => TenantId(Uuid::from_u128(0xacc0 << 64 | 1)),
+        _ => TenantId(Uuid::from_u128(0xacc0 << 64 | 2)),
+    }
+}
+
+/// Who asks.
+pub struct Asking<'w> {
+    world: &'w World,
+    principal: Option<Principal>,
+}
+
+impl Asking<'_> {
+    pub async fn get(&self, path: &str) -> Tried {
+        self.ask(Method::GET, path, &[], None).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Tried {
+        self.ask(Method::POST, path, &[], Some(body)).await
+    }
+
+    pub async fn put(&self, path: &str, etag: &str, body: Value) -> Tried {
+        let headers = [(header::IF_MATCH.as_str(), etag)];
+        self.ask(Method::PUT, path, &headers, Some(body)).await
+    }
+
+    pub async fn delete(&self, path: &str, etag: &str) -> Tried {
+        let headers = [(header::IF_MATCH.as_str(), etag)];
+        self.ask(Method::DELETE, path, &headers, None).await
+    }
+
+    /// A path is below `/api/v1`, or whole.
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Tried {
+        let path = path.strip_prefix("/api/v1").unwrap_or(path);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v1{path}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let body = body.map_or(Body::empty(), |body| Body::from(body.to_string()));
+        let mut request = request.body(body).unwrap();
+        if let Some(principal) = &self.principal {
+            request.extensions_mut().insert(principal.clone());
+        }
+        let response = self.world.router.clone().oneshot(request).await.unwrap();
+        Tried::read(response).await
+    }
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Tried {
+    pub status: StatusCode,
+    pub headers: axum::http::HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Tried {
+    async fn read(response: Response<Body>) -> Tried {
+        let (head, body) = response.into_parts();
+        Tried {
+            status: head.status,
+            headers: head.headers,
+            body: body.collect().await.unwrap().to_bytes().to_vec(),
+        }
+    }
+
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Tried {
+        let body = String::from_utf8_lossy(&self.body);
+        assert_eq!(self.status.as_u16(), status, "{body}");
+        self
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    fn header(&self, name: header::HeaderName) -> String {
+        self.headers[name].to_str().unwrap().to_owned()
+    }
+
+    pub fn etag(&self) -> String {
+        self.header(header::ETAG)
+    }
+
+    pub fn location(&self) -> String {
+        self.header(header::LOCATION)
+    }
+}

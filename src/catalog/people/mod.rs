@@ -1,0 +1,11 @@
+//! People of the tenants: groups, roles, users.
+//!
+//! Reads take a [`Scope`](crate::access::Scope) and give what lies in it; what lies outside is not there. Writes are steps of
+//! a [`Change`](super::Change).
+
+mod groups;
+mod listing;
+mod tenants;
+
+pub use groups::{Group, GroupDraft};
+pub use listing::{Listed, Listing, MAX_LISTED};
