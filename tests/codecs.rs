@@ -5,16 +5,19 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use callreel::base::Side;
 use callreel::capture::{CaptureFiles, PcapWriter};
-use callreel::codec::{AmrLayout, Codec, Decoder, Packing, Resampler};
+use callreel::codec::{AmrLayout, Codec, Decoder, Packing};
 use callreel::rtp::RtpPacket;
 use callreel::sip;
 use callreel::storage::Cause;
 use callreel::wire::{LinkType, TcpInterest, Unit, Wire, WireLimits};
 
+use common::audio::{
+    aligned, bytes, channels, correlation, ffmpeg, lag, level, ogg, reference, resampled,
+    through_the_filters_of_amr,
+};
 use common::replay::{Replay, public_captures};
 
 const WIDE_HZ: u32 = 16_000;
@@ -33,84 +36,25 @@ fn speech(name: &str) -> Vec<i16> {
     samples
 }
 
-fn resampled(samples: &[i16], from_hz: u32, to_hz: u32) -> Vec<i16> {
-    if from_hz == to_hz {
-        return samples.to_vec();
-    }
-    let (mut resampler, mut out) = (Resampler::new(from_hz, to_hz).unwrap(), Vec::new());
-    resampler.push(samples, &mut out);
-    resampler.finish(&mut out);
-    out
-}
-
-/// Pearson's coefficient of the stretch that both have.
-fn correlation(a: &[i16], b: &[i16]) -> f64 {
-    let count = a.len().min(b.len()) as f64;
-    let mean = |x: &[i16]| x.iter().map(|&s| f64::from(s)).sum::<f64>() / count;
-    let (a, b) = (&a[..count as usize], &b[..count as usize]);
-    let (mean_a, mean_b) = (mean(a), mean(b));
-    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
-    for (&a, &b) in a.iter().zip(b) {
-        let (a, b) = (f64::from(a) - mean_a, f64::from(b) - mean_b);
-        (ab, aa, bb) = (ab + a * b, aa + a * a, bb + b * b);
-    }
-    ab / (aa * bb).sqrt()
-}
-
-/// By how many samples `heard` is later than `said`, by the best of all correlations.
-fn lag(said: &[i16], heard: &[i16], reach: i64) -> i64 {
-    let at = |lag: i64| {
-        let (said, heard) = aligned(said, heard, lag);
-        let part = 4 * reach as usize..20 * reach as usize;
-        correlation(&said[part.clone()], &heard[part])
-    };
-    (-reach..=reach)
-        .map(|lag| (at(lag), lag))
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .unwrap()
-        .1
-}
-
-fn aligned<'a>(said: &'a [i16], heard: &'a [i16], lag: i64) -> (&'a [i16], &'a [i16]) {
-    match usize::try_from(lag) {
-        Ok(later) => (said, &heard[later.min(heard.len())..]),
-        Err(_) => (&said[(-lag) as usize..], heard),
-    }
-}
-
-fn level(samples: &[i16]) -> f64 {
-    let sum: f64 = samples.iter().map(|&s| f64::from(s) * f64::from(s)).sum();
-    10.0 * (sum / samples.len() as f64 / 32_768f64.powi(2)).log10()
-}
-
-/// Both channels of a recording.
-fn channels(path: &Path) -> (u32, [Vec<i16>; 2]) {
-    let mut wav = hound::WavReader::open(path).unwrap();
-    let rate_hz = wav.spec().sample_rate;
-    let mut channels = [Vec::new(), Vec::new()];
-    for (n, sample) in wav.samples::<i16>().enumerate() {
-        channels[n % 2].push(sample.unwrap());
-    }
-    (rate_hz, channels)
-}
-
-/// File, name of the codec, rate of the recording, and the least that each second must be like what was said. A codec that
-/// models speech keeps its sound, not its shape, and the more so the fewer bits it has.
-const PHONES: [(&str, &str, u32, f64); 8] = [
-    ("g722", "G722", 16_000, 0.95),
-    ("g726-24", "G726-24", 8000, 0.95),
-    ("g726-32", "G726-32", 8000, 0.95),
-    ("gsm", "GSM", 8000, 0.95),
-    ("amr", "AMR", 8000, 0.85),
-    ("amr-wb", "AMR-WB", 16_000, 0.95),
-    ("l16-16k", "L16", 16_000, 0.99),
-    ("opus", "opus", 16_000, 0.85),
+/// File, name of the codec, rate of the recording.
+const PHONES: [(&str, &str, u32); 8] = [
+    ("g722", "G722", 16_000),
+    ("g726-24", "G726-24", 8000),
+    ("g726-32", "G726-32", 8000),
+    ("gsm", "GSM", 8000),
+    ("amr", "AMR", 8000),
+    ("amr-wb", "AMR-WB", 16_000),
+    ("l16-16k", "L16", 16_000),
+    ("opus", "opus", 16_000),
 ];
+
+/// The least that each second of a recording is like what was said.
+const LIKE: f64 = 0.95;
 
 #[test]
 fn phones_are_heard_in_every_codec() {
     let mut faults = Vec::new();
-    for (file, codec, rate_hz, least) in PHONES {
+    for (file, codec, rate_hz) in PHONES {
         let replay = Replay::run(&[fixtures().join(format!("{file}.pcap"))]);
         assert!(!replay.panicked(), "{file}: {}", replay.stderr);
         let [call] = &replay.report.calls[..] else {
@@ -126,7 +70,10 @@ fn phones_are_heard_in_every_codec() {
         assert_eq!(found_hz, rate_hz, "{file}");
         let mut lags = Vec::new();
         for (side, channel) in Side::BOTH.into_iter().zip(&channels) {
-            let said = resampled(&speech(&format!("{side}.wav")), WIDE_HZ, rate_hz);
+            let mut said = resampled(&speech(&format!("{side}.wav")), WIDE_HZ, rate_hz);
+            if codec == "AMR" {
+                said = through_the_filters_of_amr(&said);
+            }
             let lag = lag(&said, channel, i64::from(rate_hz) / 20);
             let (said, heard) = aligned(&said, channel, lag);
             let second = rate_hz as usize;
@@ -136,11 +83,11 @@ fn phones_are_heard_in_every_codec() {
                 .enumerate()
             {
                 let like = correlation(said, heard);
-                // That baresip packs G.726 another way than it says is noticed after some payloads of speech.
-                let least = if n == 0 && codec.starts_with("G726") {
+                // Its packing is not what it says: see the test after this one. That takes half a second to be noticed.
+                let least = if n == 0 && codec == "G726-32" {
                     0.6
                 } else {
-                    least
+                    LIKE
                 };
                 if like < least || n > 0 && (level(said) - level(heard)).abs() > 1.5 {
                     let levels = (level(said), level(heard));
@@ -157,45 +104,40 @@ fn phones_are_heard_in_every_codec() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
-/// Runs ffmpeg on `input`; `None` where it is not installed, said aloud.
-fn ffmpeg(args: &[&str], input: &[u8]) -> Option<Vec<u8>> {
-    let child = Command::new("ffmpeg")
-        .args(["-hide_banner", "-loglevel", "error"])
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn();
-    let mut child = match child {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            println!("no ffmpeg: skipped");
-            return None;
+/// Why the first half second of these calls is noise: the phone names the packing of RFC 3551, which is ffmpeg's `g726le`, and
+/// sends the other. What is named gives something little like the speech, by ffmpeg's decoder either; the other gives it from the
+/// first second on.
+#[test]
+fn the_phone_itself_packs_g726_another_way_than_it_says() {
+    for (file, code_size) in [("g726-24", "3"), ("g726-32", "4")] {
+        for payloads in payloads(&fixtures().join(format!("{file}.pcap"))).values() {
+            let alike = |format: &str| -> Option<Vec<f64>> {
+                let args = ["-f", format, "-code_size", code_size, "-ar", "8000"];
+                let heard = reference(&args, &payloads.concat())?;
+                let by_side = Side::BOTH.map(|side| {
+                    let said = resampled(&speech(&format!("{side}.wav")), WIDE_HZ, 8000);
+                    let lag = lag(&said, &heard, 400);
+                    let (said, heard) = aligned(&said, &heard, lag);
+                    let seconds = said.chunks_exact(8000).zip(heard.chunks_exact(8000));
+                    seconds
+                        .map(|(said, heard)| correlation(said, heard))
+                        .collect::<Vec<_>>()
+                });
+                let [caller, callee] = by_side;
+                Some(if caller[0] > callee[0] {
+                    caller
+                } else {
+                    callee
+                })
+            };
+            let (Some(named), Some(other)) = (alike("g726le"), alike("g726")) else {
+                return;
+            };
+            println!("{file}: as it is named {named:.2?}, the other way {other:.3?}");
+            assert!(named.iter().all(|&like| like < 0.7), "{file}: {named:?}");
+            assert!(other.iter().all(|&like| like >= LIKE), "{file}: {other:?}");
         }
-        child => child.unwrap(),
-    };
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_vec();
-    // What it does not read is no fault: it knows where its input ends.
-    let writer = std::thread::spawn(move || _ = std::io::Write::write_all(&mut stdin, &input));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap();
-    assert!(output.status.success(), "ffmpeg {args:?}");
-    Some(output.stdout)
-}
-
-fn samples(bytes: &[u8]) -> Vec<i16> {
-    let samples = bytes.chunks_exact(2);
-    samples.map(|b| i16::from_le_bytes([b[0], b[1]])).collect()
-}
-
-fn bytes(samples: &[i16]) -> Vec<u8> {
-    samples.iter().flat_map(|s| s.to_le_bytes()).collect()
-}
-
-/// `stream` as ffmpeg decodes it.
-fn reference(args: &[&str], stream: &[u8]) -> Option<Vec<i16>> {
-    let args = [args, &["-i", "pipe:0", "-ac", "1", "-f", "s16le", "pipe:1"]].concat();
-    ffmpeg(&args, stream).map(|bytes| samples(&bytes))
+    }
 }
 
 /// `payloads` as this program decodes them; each as long as it is said to be.
@@ -342,8 +284,39 @@ fn amr_of_phones_is_as_ffmpeg_decodes_it() {
     }
 }
 
-/// The fixture in Opus without every ninth packet of audio, of either side in turn, but for the first ones.
+#[test]
+fn opus_is_as_ffmpeg_decodes_it() {
+    let streams = payloads(&fixtures().join("opus.pcap")).into_values();
+    let public = public_captures().map(|folder| payloads(&folder.join("opus-one-way.pcap")));
+    for payloads in streams.chain(public.into_iter().flat_map(BTreeMap::into_values)) {
+        let file = ogg(&payloads, |packet| Codec::Opus.extent(packet).samples);
+        // By the reference implementation: what ffmpeg has of its own is another 5 % off where bands are put together.
+        let Some(theirs) = reference(&["-c:a", "libopus", "-f", "ogg"], &file) else {
+            return;
+        };
+        assert_alike("Opus", &decoded(Codec::Opus, &payloads), &theirs);
+    }
+}
+
+/// ffmpeg has no encoder: FreeSWITCH's is in a public capture.
+#[test]
+fn g729_is_as_ffmpeg_decodes_it() {
+    let Some(captures) = public_captures() else {
+        return;
+    };
+    let streams = payloads(&captures.join("g729a-one-way.pcap"));
+    assert_eq!(streams.len(), 1);
+    for payloads in streams.values() {
+        let Some(theirs) = reference(&["-f", "g729"], &payloads.concat()) else {
+            return;
+        };
+        assert_alike("G.729", &decoded(Codec::G729, payloads), &theirs);
+    }
+}
+
+/// The fixture in Opus without every ninth packet of audio, of either side in turn, but for the first and last ones.
 fn with_losses(capture: &Path, to: &Path) -> usize {
+    let all: usize = payloads(capture).values().map(Vec::len).sum();
     let mut files = CaptureFiles::open(&[capture.to_owned()]).unwrap();
     let file = std::io::BufWriter::new(std::fs::File::create(to).unwrap());
     let mut output = PcapWriter::new(file, LinkType::Ethernet).unwrap();
@@ -356,7 +329,7 @@ fn with_losses(capture: &Path, to: &Path) -> usize {
             .is_some_and(|rtp| rtp[0] == 0x80 && rtp[1] & 0x7f == 96)
         {
             audio += 1;
-            if audio % 9 == 0 && audio > 20 {
+            if audio % 9 == 0 && (21..all - 20).contains(&audio) {
                 lost += 1;
                 continue;
             }

@@ -1,3 +1,4 @@
+pub mod audio;
 pub mod expected;
 pub mod findings;
 pub mod recording;

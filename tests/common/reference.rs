@@ -12,6 +12,7 @@ use callreel::rtp::{RtpPacket, samples_between};
 use callreel::sip::{self, Message, Method, StartLine};
 use callreel::wire::{TcpInterest, Unit, Wire, WireLimits};
 
+use super::audio::correlation;
 use super::expected::{Leg, Stream};
 
 /// All fixtures are G.711.
@@ -284,19 +285,4 @@ impl Placed {
             .or_else(|| best(FAR))
             .map_or(before, |(.., shift)| shift)
     }
-}
-
-/// Pearson's coefficient; 1 for two silences.
-fn correlation(a: &[i16], b: &[i16]) -> f64 {
-    let mean = |x: &[i16]| x.iter().map(|&s| f64::from(s)).sum::<f64>() / x.len().max(1) as f64;
-    let (mean_a, mean_b) = (mean(a), mean(b));
-    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
-    for (&a, &b) in a.iter().zip(b) {
-        let (a, b) = (f64::from(a) - mean_a, f64::from(b) - mean_b);
-        (ab, aa, bb) = (ab + a * b, aa + a * a, bb + b * b);
-    }
-    if aa == 0.0 && bb == 0.0 {
-        return 1.0;
-    }
-    ab / (aa * bb).sqrt()
 }
