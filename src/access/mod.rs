@@ -4,14 +4,32 @@
 //! and the [`Permissions`] that every act needs. It is the one place where the reach of a principal is decided, so that no
 //! caller can forget to limit a query to its tenant. An [`Event`] is what the audit keeps of an act.
 
+mod attempts;
+mod error;
 mod event;
+mod password;
 mod permission;
+mod policy;
 mod principal;
+mod random;
 mod role;
 mod scope;
+mod seal;
+mod session;
+mod token;
+mod totp;
 
+pub use attempts::{AttemptRules, Attempts, IfFailed, Refused, TooMany};
+pub use error::Error;
 pub use event::{Event, Outcome};
+pub use password::{MAX_PASSWORD_BYTES, Password, PasswordCost, PasswordHasher, Verdict};
 pub use permission::{Operation, Permissions, Resource};
+pub use policy::{Owner, PasswordPolicy, Weakness};
 pub use principal::{Actor, Lacking, Principal, Support};
+pub use random::random;
 pub use role::{AccessLevel, Preset, Role, preset};
 pub use scope::{Reach, Scope};
+pub use seal::SealingKey;
+pub use session::{SessionFacts, SessionLimits, Stage, Standing};
+pub use token::{ResetToken, SERVICE_TOKEN_PREFIX, ServiceToken, SessionToken, TokenHash};
+pub use totp::{RECOVERY_CODES, RecoveryCode, TotpSecret};
