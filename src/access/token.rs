@@ -184,7 +184,7 @@ fn base62(bytes: &[u8], digits: usize) -> Zeroizing<String> {
     for place in text.iter_mut().rev() {
         let mut rest = 0_u32;
         for byte in number.iter_mut() {
-            let value = rest << 8 | u32::from(*byte);
+            let value = (rest << 8) | u32::from(*byte);
             (*byte, rest) = ((value / 62) as u8, value % 62);
         }
         *place = LETTERS[rest as usize];
@@ -197,7 +197,7 @@ fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32, byte: &u8| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
             let low = crc & 1;
-            crc >> 1 ^ low.wrapping_neg() & 0xedb8_8320
+            (crc >> 1) ^ (low.wrapping_neg() & 0xedb8_8320)
         })
     };
     !bytes.iter().fold(!0, step)

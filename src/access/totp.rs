@@ -154,7 +154,7 @@ fn base32(bytes: &[u8]) -> String {
         let bits = u64::from_be_bytes(bits);
         let letters = (group.len() * 8).div_ceil(5);
         for at in 0..letters {
-            let index = bits >> (35 - 5 * at) & 31;
+            let index = (bits >> (35 - 5 * at)) & 31;
             text.push(char::from(LETTERS[index as usize]));
         }
     }

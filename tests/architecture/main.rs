@@ -36,6 +36,7 @@ const ROOMS: &[(&str, May)] = &[
     ),
     ("access", May::Use(&["base"])),
     ("catalog", May::Use(&["base", "access"])),
+    ("mail", May::Use(&["base"])),
     ("decoders", May::UseNothing),
     (
         "recorder",
