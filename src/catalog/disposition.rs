@@ -45,12 +45,18 @@ pub enum Disposition {
     PlanLimit,
     /// All that could have been recorded lay in pauses.
     Paused,
+    /// The tenant's recordings take what its plan gives it of the storage.
+    PlanStorage,
+    /// The tenant has recorded as many minutes this month as its plan gives it.
+    PlanMinutes,
+    /// The tenant is suspended.
+    TenantSuspended,
     /// A code that this version does not know.
     Other(String),
 }
 
 /// All that this version knows, in the order help texts show them.
-static KNOWN: [Disposition; 19] = [
+static KNOWN: [Disposition; 22] = [
     Disposition::Recorded,
     Disposition::NoMedia,
     Disposition::NotAnswered,
@@ -70,6 +76,9 @@ static KNOWN: [Disposition; 19] = [
     Disposition::DoNotRecord,
     Disposition::PlanLimit,
     Disposition::Paused,
+    Disposition::PlanStorage,
+    Disposition::PlanMinutes,
+    Disposition::TenantSuspended,
 ];
 
 impl Disposition {
@@ -100,6 +109,9 @@ impl Disposition {
             Disposition::DoNotRecord => "do_not_record",
             Disposition::PlanLimit => "plan_limit",
             Disposition::Paused => "paused",
+            Disposition::PlanStorage => "plan_storage",
+            Disposition::PlanMinutes => "plan_minutes",
+            Disposition::TenantSuspended => "tenant_suspended",
             Disposition::Other(code) => code,
         }
     }

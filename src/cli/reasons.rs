@@ -137,7 +137,10 @@ fn print_claim(side: Side, claim: &Claim, names: &Names<'_>) {
     let user = claim
         .user
         .as_ref()
-        .map_or_else(String::new, |user| format!(", user {user}"));
+        .map_or_else(String::new, |user| match claim.allocated {
+            true => format!(", allocated to user {user}"),
+            false => format!(", user {user}"),
+        });
     let text = [
         format!(
             "{side}: {} by {} {:?}, looked up as {}",

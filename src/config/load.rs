@@ -8,19 +8,31 @@ use super::diagnostic::{Diagnostic, Error, Severity, Spot};
 use super::glob;
 use super::reader::{Fields, Source};
 use super::settings::{self, Settings};
-use super::tenant;
-use crate::directory::{self, Directory, Place, TenantDefinition};
+use super::{rows, tenant};
+use crate::base::SYSTEM_TENANT;
+use crate::directory::{self, Directory, MatchRule, Network, Place, TenantDefinition};
 
 /// A configuration that is valid as a whole.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     pub settings: Settings,
+    /// Of what is written alone.
     pub directory: Arc<Directory>,
+    /// What the directory was compiled of.
+    pub tenants: Arc<Vec<Written>>,
     /// The files it was read from, the daemon's first.
     pub files: Vec<PathBuf>,
     /// Folders where a file that appears may belong to it too.
     pub folders: Vec<PathBuf>,
     pub warnings: Vec<Diagnostic>,
+}
+
+/// A tenant as its file has it.
+#[derive(Clone, Debug)]
+pub struct Written {
+    pub definition: TenantDefinition,
+    /// All of the file but `[tenant]` and `[[extension]]`, and the country: [`super::TenantText::rules`].
+    pub rules: serde_json::Value,
 }
 
 /// Threads that read tenant files, at most.
@@ -54,12 +66,17 @@ pub fn load(path: &Path) -> Result<Loaded, Error> {
     let plans: Vec<&str> = settings.plans.keys().map(String::as_str).collect();
     let plans = plans_known.then_some(plans.as_slice());
     let (mut tenants, mut of_tenants) = read_tenants(&found.files, plans);
-    for tenant in &mut tenants {
+    for tenant in tenants.iter_mut().map(|tenant| &mut tenant.definition) {
         let plan = (tenant.plan.as_deref()).and_then(|plan| settings.plans.get(plan));
         tenant.recording.concurrent = plan.and_then(|plan| plan.concurrent_recordings);
     }
     diagnostics.append(&mut of_tenants);
-    let directory = Directory::compile(tenants, Some(&settings.tenancy.system_name));
+    if !settings.tenancy.multi {
+        diagnostics.extend(others_than_system(&tenants));
+        open_system(&mut tenants);
+    }
+    let definitions: Vec<_> = tenants.iter().map(|tenant| &tenant.definition).collect();
+    let directory = Directory::compile_all(&definitions, Some(&settings.tenancy.system_name));
     let directory = directory.unwrap_or_else(|errors| {
         diagnostics.extend(errors.iter().map(from_directory));
         Directory::empty()
@@ -73,10 +90,45 @@ pub fn load(path: &Path) -> Result<Loaded, Error> {
     Ok(Loaded {
         settings,
         directory: Arc::new(directory),
+        tenants: Arc::new(tenants),
         files: files.collect(),
         folders: found.folders,
         warnings,
     })
+}
+
+/// With one tenant there is no file of another.
+fn others_than_system(tenants: &[Written]) -> impl Iterator<Item = Diagnostic> {
+    let others = tenants
+        .iter()
+        .map(|tenant| &tenant.definition)
+        .filter(|tenant| tenant.id != SYSTEM_TENANT);
+    others.map(|tenant| {
+        let text = std::fs::read_to_string(&*tenant.place.file).unwrap_or_default();
+        let spot = Spot::line(&text, tenant.place.line);
+        let message = "with `multi = false` under [tenancy] the System tenant is the only one";
+        Diagnostic::new(Severity::Error, &tenant.place.file, spot, message).help(Some(format!(
+            "give this file id = \"{SYSTEM_TENANT}\", or leave `multi` out"
+        )))
+    })
+}
+
+/// The only tenant needs no match rule to have its calls.
+fn open_system(tenants: &mut [Written]) {
+    let system = tenants.iter_mut().map(|tenant| &mut tenant.definition);
+    for system in system.filter(|tenant| tenant.id == SYSTEM_TENANT) {
+        if system.rules.is_empty() {
+            system.rules.push(everywhere(system.place.clone()));
+        }
+    }
+}
+
+/// A rule that holds for every call.
+pub fn everywhere(place: Place) -> MatchRule {
+    let mut rule = MatchRule::new(place);
+    let all = ["0.0.0.0/0", "::/0"].map(str::parse::<Network>);
+    rule.networks = all.into_iter().flatten().collect();
+    rule
 }
 
 fn label(path: &Path) -> Arc<str> {
@@ -111,10 +163,7 @@ fn unreadable(file: &Arc<str>, error: &std::io::Error) -> Diagnostic {
 }
 
 /// Thousands of files take a second or more on one processor, so they are shared out. The order stays.
-fn read_tenants(
-    files: &[PathBuf],
-    plans: Option<&[&str]>,
-) -> (Vec<TenantDefinition>, Vec<Diagnostic>) {
+fn read_tenants(files: &[PathBuf], plans: Option<&[&str]>) -> (Vec<Written>, Vec<Diagnostic>) {
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     let readers = processors
         .min(READERS)
@@ -150,13 +199,16 @@ fn read_tenant(
     path: &Path,
     plans: Option<&[&str]>,
     diagnostics: &mut Vec<Diagnostic>,
-) -> Option<TenantDefinition> {
+) -> Option<Written> {
     let file = label(path);
     let text = read(path, &file, diagnostics)?;
     let mut source = Source::new(&file, &text);
     let document = source.parse();
-    let tenant =
-        document.and_then(|document| tenant::read(&mut source, Fields::new(&document), plans));
+    let tenant = document.and_then(|document| {
+        let definition = tenant::read(&mut source, Fields::new(&document), plans)?;
+        let rules = rows::rules_of(document.get_ref());
+        Some(Written { definition, rules })
+    });
     diagnostics.append(&mut source.into_diagnostics());
     tenant
 }

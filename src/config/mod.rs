@@ -4,6 +4,8 @@
 //! [`crate::directory::Directory`], and which files and folders to watch. All errors of all files come at once; what
 //! is not written has a default that suits a first run, and an unknown key is an error with a suggestion.
 //!
+//! Tenants and extensions that are kept elsewhere are read by the same rules ([`tenant_of`], [`extension_of`]).
+//!
 //! This is the only room that reads configuration files. Nothing is kept between two loads: a reload is another
 //! [`load`], and what was there stays in use when it fails.
 
@@ -15,6 +17,7 @@ mod interactions;
 mod load;
 mod reader;
 mod recording;
+mod rows;
 mod settings;
 mod tenant;
 #[cfg(test)]
@@ -23,8 +26,9 @@ mod tests;
 pub use decoders::{DecoderFormat, Decoders};
 pub use diagnostic::{Diagnostic, Error, Related, Severity, render};
 pub use feeds::{HEP_SOURCE, Hep, Secret, Tunnels};
-pub use load::{Loaded, load};
+pub use load::{Loaded, Written, everywhere, load};
+pub use rows::{ExtensionKind, Fault, TenantText, extension_of, tenant_of};
 pub use settings::{
-    Api, AudioFormat, Capture, Catalog, Engine, Log, LogFormat, LogLevel, Plan, Recorder, Sensor,
-    Settings, Storage, Tenancy, Unattributed,
+    Api, AudioFormat, Capture, Catalog, Engine, Log, LogFormat, LogLevel, Origin, PLAN_FEATURES,
+    Plan, Recorder, Sensor, Settings, Storage, Tenancy, Unattributed,
 };

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::decoders::{self, Decoders};
 use super::feeds::{self, Hep, Tunnels};
 use super::interactions::{self, Interactions};
-use super::reader::{Fields, Source};
-use crate::directory::SYSTEM_NAME;
+use super::reader::{Fields, Source, choice};
+use crate::directory::{Place, SYSTEM_NAME};
 
 /// Settings of one daemon. `Settings::default()` is what runs without any configuration: everything goes to the
 /// System tenant.
@@ -147,6 +147,11 @@ pub struct Tenancy {
     pub unattributed: Unattributed,
     /// Name of the System tenant.
     pub system_name: String,
+    /// Where that name is written; absent, it may be changed elsewhere.
+    #[serde(skip)]
+    pub system_named: Origin,
+    /// Whether there are tenants besides the System tenant.
+    pub multi: bool,
 }
 
 impl Default for Tenancy {
@@ -155,6 +160,8 @@ impl Default for Tenancy {
             tenants: "tenants/*.toml".into(),
             unattributed: Unattributed::Keep,
             system_name: SYSTEM_NAME.into(),
+            system_named: Origin::default(),
+            multi: true,
         }
     }
 }
@@ -176,10 +183,31 @@ pub struct Plan {
     pub retention_days: Option<u32>,
     /// Absent: as far as the disk goes.
     pub storage_gib: Option<u64>,
-    pub features: Vec<String>,
+    /// Absent: all of [`PLAN_FEATURES`].
+    pub features: Option<Vec<String>>,
     /// Calls of the tenant recorded at the same time. Absent: all.
     pub concurrent_recordings: Option<u32>,
+    /// Minutes recorded in a calendar month, UTC. Absent: any number.
+    pub minutes_per_month: Option<u32>,
+    /// Users that are not removed. Absent: any number.
+    pub users: Option<u32>,
+    /// Where it is written.
+    #[serde(skip)]
+    pub place: Origin,
 }
+
+/// Where a setting is written. Settings that say the same are the same, wherever they are written.
+#[derive(Clone, Debug, Default, Eq)]
+pub struct Origin(pub Option<Place>);
+
+impl PartialEq for Origin {
+    fn eq(&self, _: &Origin) -> bool {
+        true
+    }
+}
+
+/// What a plan can have and another can lack.
+pub const PLAN_FEATURES: [&str; 4] = ["live_monitor", "encryption", "download", "api_access"];
 
 /// Caps and timeouts of the engine. Past a cap the oldest idle state goes first, counted.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -423,6 +451,10 @@ fn read_tenancy(source: &mut Source<'_>, fields: &mut Fields<'_>, tenancy: &mut 
         &mut tenancy.unattributed,
         fields.choice(source, "unattributed", &choices),
     );
+    set(&mut tenancy.multi, fields.flag(source, "multi"));
+    if fields.has("system_name") {
+        tenancy.system_named = Origin(Some(source.place(&fields.span_of("system_name"))));
+    }
     set(
         &mut tenancy.system_name,
         fields.parsed(source, "system_name", not_empty),
@@ -432,20 +464,28 @@ fn read_tenancy(source: &mut Source<'_>, fields: &mut Fields<'_>, tenancy: &mut 
 fn read_plans(source: &mut Source<'_>, root: &mut Fields<'_>) -> BTreeMap<String, Plan> {
     let mut plans = BTreeMap::new();
     for (name, mut fields) in root.named_tables(source, "plans") {
-        let features = fields.strings(source, "features").unwrap_or_default();
         let plan = Plan {
+            place: Origin(Some(source.place(&fields.span))),
             retention_days: fields.integer(source, "retention_days", 1..=36_500),
             storage_gib: fields.integer(source, "storage_gib", 1..=1_u64 << 30),
-            features: features
-                .into_iter()
-                .map(|feature| feature.value.to_owned())
-                .collect(),
+            features: read_features(source, &mut fields),
+            minutes_per_month: fields.integer(source, "minutes_per_month", 1..=1_000_000_000),
+            users: fields.integer(source, "users", 1..=1_000_000),
             concurrent_recordings: fields.integer(source, "concurrent_recordings", 0..=1_000_000),
         };
         fields.finish(source);
         plans.insert(name.to_owned(), plan);
     }
     plans
+}
+
+fn read_features(source: &mut Source<'_>, fields: &mut Fields<'_>) -> Option<Vec<String>> {
+    let names = fields.strings(source, "features")?;
+    let choices = PLAN_FEATURES.map(|name| (name, name));
+    let known = names
+        .iter()
+        .filter_map(|name| choice(source, name, &choices));
+    Some(known.map(str::to_owned).collect())
 }
 
 fn read_engine(source: &mut Source<'_>, fields: &mut Fields<'_>, engine: &mut Engine) {

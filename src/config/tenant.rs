@@ -29,14 +29,7 @@ pub(super) fn read(
         );
     }
     let mut tenant = head.and_then(|head| read_head(source, head, plans));
-    let (recording, control) = read_recording(source, &mut root);
-    let candidates = read_candidates(source, &mut root);
-    let rewrites = read_rewrites(source, &mut root);
-    let tables = root.tables(source, "match");
-    let rules: Vec<MatchRule> = tables
-        .into_iter()
-        .map(|fields| read_rule(source, fields))
-        .collect();
+    let rules = Rules::read(source, &mut root);
     let tables = root.tables(source, "extension");
     // Collecting would keep the tables' memory, three times as large, until the directory is compiled.
     let mut extensions = Vec::with_capacity(tables.len());
@@ -46,16 +39,45 @@ pub(super) fn read(
             .filter_map(|fields| read_extension(source, fields)),
     );
     if let Some(tenant) = &mut tenant {
-        tenant.recording = recording;
-        tenant.control = control;
-        tenant.candidates = candidates;
-        tenant.rewrites = rewrites;
-        tenant.rules = rules;
+        rules.apply(tenant);
         tenant.extensions = extensions;
         warn_of_idle(source, &root, tenant);
     }
     root.finish(source);
     tenant.filter(|_| !source.has_errors())
+}
+
+/// What is written of a tenant besides who it is and which extensions it has.
+pub(super) struct Rules {
+    recording: RecordingPolicy,
+    control: ControlRules,
+    candidates: CandidateOrder,
+    rewrites: Vec<Rewrite>,
+    rules: Vec<MatchRule>,
+}
+
+impl Rules {
+    pub fn read(source: &mut Source<'_>, root: &mut Fields<'_>) -> Rules {
+        let (recording, control) = read_recording(source, root);
+        let candidates = read_candidates(source, root);
+        let rewrites = read_rewrites(source, root);
+        let tables = root.tables(source, "match").into_iter();
+        Rules {
+            recording,
+            control,
+            candidates,
+            rewrites,
+            rules: tables.map(|fields| read_rule(source, fields)).collect(),
+        }
+    }
+
+    pub fn apply(self, tenant: &mut TenantDefinition) {
+        tenant.recording = self.recording;
+        tenant.control = self.control;
+        tenant.candidates = self.candidates;
+        tenant.rewrites = self.rewrites;
+        tenant.rules = self.rules;
+    }
 }
 
 fn warn_of_idle(source: &mut Source<'_>, root: &Fields<'_>, tenant: &TenantDefinition) {
@@ -128,7 +150,7 @@ fn is_given(source: &mut Source<'_>, text: &At<&str>) -> bool {
 }
 
 /// The shape of an IANA name; whether the zone exists is for those who have the table.
-fn timezone(text: &str) -> Result<Arc<str>, String> {
+pub(super) fn timezone(text: &str) -> Result<Arc<str>, String> {
     let fits = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphabetic())
             && part
@@ -145,7 +167,7 @@ fn timezone(text: &str) -> Result<Arc<str>, String> {
 }
 
 /// The shape of a language tag (RFC 5646 section 2.1): `en`, `en-GB`, `zh-Hant-TW`.
-fn language(text: &str) -> Result<Arc<str>, String> {
+pub(super) fn language(text: &str) -> Result<Arc<str>, String> {
     let mut parts = text.split('-');
     let first = parts.next().unwrap_or_default();
     let primary = (2..=3).contains(&first.len()) && first.bytes().all(|b| b.is_ascii_alphabetic());
@@ -161,7 +183,7 @@ fn language(text: &str) -> Result<Arc<str>, String> {
     }
 }
 
-fn country(source: &mut Source<'_>, code: &At<&str>) -> Option<Country> {
+pub(super) fn country(source: &mut Source<'_>, code: &At<&str>) -> Option<Country> {
     let country = Country::from_iso(code.value);
     if country.is_none() {
         let message = format!(
@@ -393,6 +415,7 @@ fn read_extension(source: &mut Source<'_>, mut fields: Fields<'_>) -> Option<Ext
             user: user.map(|user| user.value.into()),
             place: source.place(&span),
             policy,
+            allocated: false,
         }),
         Err(error) => {
             source.error(span, error.to_string());

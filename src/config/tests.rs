@@ -532,6 +532,47 @@ fn settings_of_a_tenant_reach_the_directory() {
     assert_eq!(loaded.folders, [files.0.path().join("tenants")]);
 }
 
+#[test]
+fn the_only_tenant_needs_no_rule_and_has_no_other_beside_it() {
+    let daemon = ("callreel.toml", "[tenancy]\nmulti = false\n");
+    let system = |name: &str| {
+        format!(
+            "[tenant]\nid = \"{SYSTEM_TENANT}\"\nname = \"{name}\"\n[[extension]]\nnumber = \"1\"\n"
+        )
+    };
+    let loaded = files(&[daemon, ("tenants/a.toml", &system("House"))])
+        .load()
+        .unwrap();
+    assert!(!loaded.settings.tenancy.multi);
+    assert_eq!(loaded.directory.rule_count(), 1);
+    let error = files(&[daemon, ("tenants/a.toml", &tenant(1, "A", ""))])
+        .load()
+        .unwrap_err();
+    let found = &error.diagnostics()[0];
+    assert!(found.message.contains("the System tenant is the only one") && found.line == 1);
+}
+
+#[test]
+fn a_plan_has_only_features_that_there_are() {
+    let load = |text: &str| files(&[("callreel.toml", text)]).load();
+    let plan =
+        "[plans.p]\nusers = 3\nminutes_per_month = 100\nfeatures = [\"download\"]\n[plans.q]\n";
+    let settings = load(plan).unwrap().settings;
+    assert_eq!(
+        settings.plans["p"].features.as_deref().unwrap(),
+        ["download"]
+    );
+    assert_eq!(
+        (settings.plans["p"].users, &settings.plans["q"].features),
+        (Some(3), &None)
+    );
+    let line = settings.plans["q"].place.0.as_ref().unwrap().line;
+    assert_eq!(line, 5);
+    let error = load("[plans.p]\nfeatures = [\"downloads\"]\n").unwrap_err();
+    let found = &error.diagnostics()[0];
+    assert_eq!(found.help.as_deref(), Some("did you mean `download`?"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 

@@ -439,6 +439,8 @@ impl Directory {
             rule: self.place(rule.file, rule.line),
             extension_line: self.place(entry.file, entry.line),
             policy: entry.policy.policy(),
+            allocated: entry.of_user.is_allocated(),
+            users_policy: entry.of_user.has_policy(),
         })
     }
 

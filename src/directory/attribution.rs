@@ -182,7 +182,7 @@ pub struct Claim {
     /// The extension that fits: a number, `first-last`, or a prefix with `*` after it; normalised. For an alias, the
     /// extension it belongs to.
     pub extension: Arc<str>,
-    /// The user it is pinned to.
+    /// The user it is pinned to, or was allocated to when the call began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Arc<str>>,
     /// The candidate as it was looked up: normalised and rewritten.
@@ -196,9 +196,20 @@ pub struct Claim {
     pub rule: Place,
     /// The line of the extension, or of the alias.
     pub extension_line: Place,
-    /// The extension's own policy.
+    /// The policy of the extension or of its user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
+    /// The user has the extension by an allocation.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub allocated: bool,
+    /// `policy` is the user's.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub users_policy: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl fmt::Debug for Claim {

@@ -23,7 +23,7 @@ const CHEAP_PAIRS: usize = 2_000_000;
 /// All clashes, at most [`MAX_CLASHES`] pairs of tenants, in the order of the tenants.
 pub(super) fn find(
     directory: &Directory,
-    tenants: &[TenantDefinition],
+    tenants: &[&TenantDefinition],
     rules: &[&MatchRule],
 ) -> Vec<Error> {
     let mut proof = Proof {
@@ -44,7 +44,7 @@ pub(super) fn find(
 
 struct Proof<'a> {
     directory: &'a Directory,
-    tenants: &'a [TenantDefinition],
+    tenants: &'a [&'a TenantDefinition],
     /// Pairs whose rules meet and whose extensions were compared.
     compared: BTreeSet<(u32, u32)>,
     clashes: BTreeMap<(u32, u32), Error>,

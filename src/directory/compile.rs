@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::clash;
 use super::control::PolicyByte;
-use super::definition::{CandidateOrder, ExtensionDefinition, MatchRule, Place, TenantDefinition};
+use super::definition::{
+    CandidateOrder, ExtensionDefinition, MatchRule, Place, Policy, TenantDefinition,
+};
 use super::error::{Error, MAX_ERRORS};
 use super::extension::{Kind, Range, Spelled};
 use super::network;
@@ -13,7 +15,7 @@ use super::numbering::NumberingBuilder;
 use super::rewrite::{Dialling, DiallingKey};
 use super::rule::{Domain, Rule, RuleHead};
 use super::rule_index::RuleIndex;
-use super::snapshot::{Directory, Entry, NO_DIALLING, NO_USER, Span, Standing, Tenant};
+use super::snapshot::{Directory, Entry, NO_DIALLING, NO_USER, OfUser, Span, Standing, Tenant};
 use crate::base::{SYSTEM_TENANT, TenantId, WireMap};
 
 /// Name of the System tenant until it is renamed.
@@ -37,7 +39,19 @@ impl Directory {
         definitions: Vec<TenantDefinition>,
         system_name: Option<&str>,
     ) -> Result<Directory, Vec<Error>> {
-        let tenants = with_system(definitions, system_name);
+        Directory::compile_all(&definitions.iter().collect::<Vec<_>>(), system_name)
+    }
+
+    /// As [`Directory::compile`], of definitions that are kept.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn compile_all(
+        definitions: &[&TenantDefinition],
+        system_name: Option<&str>,
+    ) -> Result<Directory, Vec<Error>> {
+        let system = unnamed_system(system_name);
+        let tenants = with_system(definitions, &system);
         let rules: Vec<&MatchRule> = tenants.iter().flat_map(|tenant| &tenant.rules).collect();
         let (directory, mut errors) = build(&tenants, &rules);
         if errors.is_empty() {
@@ -55,25 +69,37 @@ impl Directory {
 /// A directory that need not be free of clashes: for tests of what happens then.
 #[cfg(test)]
 pub(super) fn without_proof(definitions: Vec<TenantDefinition>) -> Directory {
-    let tenants = with_system(definitions, None);
+    let system = unnamed_system(None);
+    let tenants = with_system(&definitions.iter().collect::<Vec<_>>(), &system);
     let rules: Vec<&MatchRule> = tenants.iter().flat_map(|tenant| &tenant.rules).collect();
     build(&tenants, &rules).0
 }
 
-/// The System tenant first, made where it is not defined.
-fn with_system(definitions: Vec<TenantDefinition>, name: Option<&str>) -> Vec<TenantDefinition> {
-    let (mut tenants, others): (Vec<_>, Vec<_>) =
-        (definitions.into_iter()).partition(|definition| definition.id == SYSTEM_TENANT);
+/// The System tenant where nobody defines it.
+fn unnamed_system(name: Option<&str>) -> TenantDefinition {
+    TenantDefinition::new(
+        SYSTEM_TENANT,
+        name.unwrap_or(SYSTEM_NAME),
+        Place::new("", 0),
+    )
+}
+
+/// The System tenant first, `system` where it is not defined.
+fn with_system<'d>(
+    definitions: &[&'d TenantDefinition],
+    system: &'d TenantDefinition,
+) -> Vec<&'d TenantDefinition> {
+    let (mut tenants, others): (Vec<_>, Vec<_>) = definitions
+        .iter()
+        .partition(|definition| definition.id == SYSTEM_TENANT);
     if tenants.is_empty() {
-        let place = Place::new("", 0);
-        let name = name.unwrap_or(SYSTEM_NAME);
-        tenants.push(TenantDefinition::new(SYSTEM_TENANT, name, place));
+        tenants.push(system);
     }
     tenants.extend(others);
     tenants
 }
 
-fn build(tenants: &[TenantDefinition], rules: &[&MatchRule]) -> (Directory, Vec<Error>) {
+fn build(tenants: &[&TenantDefinition], rules: &[&MatchRule]) -> (Directory, Vec<Error>) {
     let mut builder = Builder::new();
     for (index, definition) in (0_u32..).zip(tenants) {
         builder.add_tenant(index, definition);
@@ -104,6 +130,7 @@ struct Owner {
     main: u32,
     user: u32,
     policy: PolicyByte,
+    of_user: OfUser,
 }
 
 /// Values that many share, each kept once.
@@ -135,6 +162,26 @@ impl Interned<Arc<str>, Arc<str>> {
         }
         let copy: Arc<str> = text.into();
         self.id(copy.clone(), || copy)
+    }
+}
+
+/// The policy that counts for an extension, and whether it is that of its user. Where both have one, the one that records
+/// less.
+fn policy_of(
+    extension: &ExtensionDefinition,
+    definition: &TenantDefinition,
+) -> (Option<Policy>, bool) {
+    let of_user = extension.user.as_ref().and_then(|user| {
+        let mut users = definition.user_policies.iter();
+        users.find(|(login, _)| login.eq_ignore_ascii_case(user))
+    });
+    match (extension.policy, of_user) {
+        (own, None) => (own, false),
+        (None, Some((_, policy))) => (Some(*policy), true),
+        (Some(own), Some((_, policy))) => {
+            let stricter = own.stricter(*policy);
+            (Some(stricter), stricter != own)
+        }
     }
 }
 
@@ -243,12 +290,14 @@ impl Builder {
             let Some(spelled) = extension.pattern.spelled(definition.country) else {
                 continue;
             };
+            let (policy, by_user) = policy_of(extension, definition);
             let owner = Owner {
                 tenant,
                 first_rule,
                 main: index(self.entries.len()),
                 user: self.user_id(extension),
-                policy: PolicyByte::new(extension.policy),
+                policy: PolicyByte::new(policy),
+                of_user: OfUser::new(extension.allocated, by_user),
             };
             self.add_entry(&owner, &extension.place, &spelled, &mut ranges);
             for alias in &extension.aliases {
@@ -291,6 +340,7 @@ impl Builder {
             main: owner.main,
             user: owner.user,
             policy: owner.policy,
+            of_user: owner.of_user,
         });
         let width = if let Spelled::Range(range) = spelled {
             ranges.push((*range, at));

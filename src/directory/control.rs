@@ -118,6 +118,8 @@ pub struct Decision {
     pub policy: super::Policy,
     /// The extension whose own policy it is, with its side; `None`: the tenant's.
     pub extension: Option<(Side, std::sync::Arc<str>)>,
+    /// The user of that extension, where it is the user's own policy.
+    pub user: Option<std::sync::Arc<str>>,
 }
 
 impl super::Policy {
@@ -158,17 +160,20 @@ impl super::Attribution {
                 let claim = self
                     .claim(side)
                     .filter(|claim| claim.tenant == owner.tenant)?;
-                Some((claim.policy?, (side, claim.extension.clone())))
+                let user = claim.user.clone().filter(|_| claim.users_policy);
+                Some((claim.policy?, (side, claim.extension.clone()), user))
             });
         let strictest = own.reduce(|a, b| if a.0.stricter(b.0) == a.0 { a } else { b });
         match strictest {
-            Some((policy, extension)) => Decision {
+            Some((policy, extension, user)) => Decision {
                 policy,
                 extension: Some(extension),
+                user,
             },
             None => Decision {
                 policy: of_tenant,
                 extension: None,
+                user: None,
             },
         }
     }

@@ -31,7 +31,10 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
+        match self.line {
+            0 => f.write_str(&self.file),
+            line => write!(f, "{}:{line}", self.file),
+        }
     }
 }
 
@@ -55,6 +58,8 @@ pub struct TenantDefinition {
     pub extensions: Vec<ExtensionDefinition>,
     pub place: Place,
     pub control: ControlRules,
+    /// Users with a policy of their own, by login in any case. It counts as that of each of their extensions.
+    pub user_policies: Vec<(Arc<str>, Policy)>,
 }
 
 impl TenantDefinition {
@@ -74,6 +79,7 @@ impl TenantDefinition {
             extensions: Vec::new(),
             place,
             control: ControlRules::default(),
+            user_policies: Vec::new(),
         }
     }
 }
@@ -91,6 +97,21 @@ pub struct RecordingPolicy {
     pub digits: Digits,
     /// The dialog's messages are kept beside the recording.
     pub signalling: bool,
+    /// Why no call of the tenant is recorded at present, whatever the policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<Withheld>,
+}
+
+/// Why a tenant's calls are followed, and not recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Withheld {
+    /// Its recordings take what its plan gives it of the storage.
+    PlanStorage,
+    /// It has recorded as many minutes this month as its plan gives it.
+    PlanMinutes,
+    /// Whoever runs the installation has suspended it.
+    Suspended,
 }
 
 /// Which legs of an interaction a tenant wants recordings of, where it owns several.
@@ -123,11 +144,13 @@ pub enum Policy {
 pub struct ExtensionDefinition {
     pub pattern: ExtensionPattern,
     pub aliases: Vec<Alias>,
-    /// Login name of the user it is pinned to; absent, it is allocated through the API.
+    /// Login name of the user it is pinned to, or allocated to; absent, it is free to be allocated through the API.
     pub user: Option<Arc<str>>,
     pub place: Place,
     /// In place of the tenant's.
     pub policy: Option<Policy>,
+    /// `user` has it by an allocation.
+    pub allocated: bool,
 }
 
 /// Another number of an extension, such as its direct-dial number.

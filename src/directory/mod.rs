@@ -43,7 +43,7 @@ pub use control::{
 pub use country::Country;
 pub use definition::{
     Alias, CandidateOrder, CandidateSource, ExtensionDefinition, Legs, MatchRule, Place, Policy,
-    RecordingPolicy, TenantDefinition,
+    RecordingPolicy, TenantDefinition, Withheld,
 };
 pub use error::{Claimant, Clash, Error, MAX_CLASHES, MAX_ERRORS};
 pub use extension::{ExtensionError, ExtensionPattern, check_number};

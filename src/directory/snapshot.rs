@@ -89,6 +89,7 @@ pub(super) struct Entry {
     /// Its text is a number, not a range or a prefix.
     pub is_number: bool,
     pub policy: PolicyByte,
+    pub of_user: OfUser,
     pub file: u32,
     pub line: u32,
     pub tenant: u32,
@@ -97,6 +98,29 @@ pub(super) struct Entry {
     /// The extension it is an alias of; itself where it is the extension.
     pub main: u32,
     pub user: u32,
+}
+
+/// What of an entry is so because of its user, in one byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OfUser(u8);
+
+impl OfUser {
+    const ALLOCATED: u8 = 1;
+    const POLICY: u8 = 2;
+
+    pub fn new(allocated: bool, policy: bool) -> OfUser {
+        OfUser(u8::from(allocated) * OfUser::ALLOCATED + u8::from(policy) * OfUser::POLICY)
+    }
+
+    /// The user has it by an allocation.
+    pub fn is_allocated(self) -> bool {
+        self.0 & OfUser::ALLOCATED != 0
+    }
+
+    /// The policy is the user's, not the extension's.
+    pub fn has_policy(self) -> bool {
+        self.0 & OfUser::POLICY != 0
+    }
 }
 
 pub(super) const NO_USER: u32 = u32::MAX;
@@ -112,6 +136,8 @@ pub struct Extension<'a> {
     /// Set for an alias: the extension it belongs to.
     pub alias_of: Option<&'a str>,
     pub user: Option<&'a Arc<str>>,
+    /// The user has it by an allocation, and is not pinned to it.
+    pub allocated: bool,
     pub place: Place,
 }
 
@@ -139,6 +165,7 @@ impl Directory {
                 .flatten()
                 .map(|main| self.entry_text(main)),
             user: self.user(entry),
+            allocated: entry.of_user.is_allocated(),
             place: self.place(entry.file, entry.line),
         })
     }

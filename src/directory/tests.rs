@@ -50,6 +50,7 @@ impl Draft {
             user: user.map(Arc::from),
             place: place.clone(),
             policy: None,
+            allocated: false,
         });
         self
     }
@@ -579,4 +580,37 @@ fn an_attribution_survives_its_sidecar() {
         text.contains(r#""verdict":"owned""#) && text.contains(r#""sides":"both""#),
         "{text}"
     );
+}
+
+#[test]
+fn a_users_policy_goes_with_the_user() {
+    let mut draft = tenant(1)
+        .networks(&["10.0.0.0/8"])
+        .pattern(
+            ExtensionPattern::number("1001").unwrap(),
+            &["2001"],
+            Some("Alice"),
+        )
+        .pattern(
+            ExtensionPattern::number("1002").unwrap(),
+            &[],
+            Some("alice"),
+        )
+        .pattern(ExtensionPattern::number("1003").unwrap(), &[], Some("bob"));
+    draft.0.user_policies = vec![("alice".into(), Policy::OnDemand)];
+    draft.0.extensions[1].policy = Some(Policy::None);
+    draft.0.extensions[0].allocated = true;
+    let directory = compile([draft]).unwrap();
+    let decided = |number| {
+        let attribution = call((number, "10.0.0.1"), ("x", "10.0.0.2")).attribute(&directory);
+        let claim = attribution.caller.clone().unwrap();
+        let decision = attribution.decision(&attribution.owners[0], Policy::All);
+        (decision.policy, decision.user, claim.allocated)
+    };
+    let alice: Option<Arc<str>> = Some("Alice".into());
+    assert_eq!(decided("1001"), (Policy::OnDemand, alice.clone(), true));
+    assert_eq!(decided("2001"), (Policy::OnDemand, alice, true));
+    // The extension's own records less.
+    assert_eq!(decided("1002"), (Policy::None, None, false));
+    assert_eq!(decided("1003"), (Policy::All, None, false));
 }

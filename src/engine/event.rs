@@ -14,7 +14,7 @@ use crate::base::{
     time_ordered,
 };
 use crate::codec::{Codec, PayloadFormat};
-use crate::directory::{Attribution, ControlRules, Decision, Policy, RecordingPolicy};
+use crate::directory::{Attribution, ControlRules, Decision, Policy, RecordingPolicy, Withheld};
 use crate::rtp::Suite;
 
 /// Listens to the engine. Called on the capture thread: hand on, do not work.
@@ -283,10 +283,26 @@ pub enum Disposition {
     PlanLimit,
     /// All that could have been recorded lay in pauses.
     Paused,
+    /// The tenant's recordings take what its plan gives it of the storage.
+    PlanStorage,
+    /// The tenant has recorded as many minutes this month as its plan gives it.
+    PlanMinutes,
+    /// The tenant is suspended.
+    TenantSuspended,
+}
+
+impl From<Withheld> for Disposition {
+    fn from(withheld: Withheld) -> Disposition {
+        match withheld {
+            Withheld::PlanStorage => Disposition::PlanStorage,
+            Withheld::PlanMinutes => Disposition::PlanMinutes,
+            Withheld::Suspended => Disposition::TenantSuspended,
+        }
+    }
 }
 
 impl Disposition {
-    pub const ALL: [Disposition; 18] = [
+    pub const ALL: [Disposition; 21] = [
         Disposition::Recorded,
         Disposition::NoMedia,
         Disposition::NotAnswered,
@@ -305,6 +321,9 @@ impl Disposition {
         Disposition::DoNotRecord,
         Disposition::PlanLimit,
         Disposition::Paused,
+        Disposition::PlanStorage,
+        Disposition::PlanMinutes,
+        Disposition::TenantSuspended,
     ];
 
     pub fn code(self) -> &'static str {
@@ -327,6 +346,9 @@ impl Disposition {
             Disposition::DoNotRecord => "do_not_record",
             Disposition::PlanLimit => "plan_limit",
             Disposition::Paused => "paused",
+            Disposition::PlanStorage => "plan_storage",
+            Disposition::PlanMinutes => "plan_minutes",
+            Disposition::TenantSuspended => "tenant_suspended",
         }
     }
 }

@@ -132,7 +132,10 @@ fn reasons(info: &CallInfo, tenant: TenantId) -> serde_json::Value {
         let extension = decision.extension.as_ref();
         let decided_by = extension.map_or_else(
             || "tenant".to_owned(),
-            |(side, extension)| format!("extension {extension} of the {side}"),
+            |(side, extension)| match &decision.user {
+                Some(user) => format!("user {user}, extension {extension} of the {side}"),
+                None => format!("extension {extension} of the {side}"),
+            },
         );
         object.insert(
             "policy".into(),

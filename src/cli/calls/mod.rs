@@ -23,7 +23,8 @@ use crate::catalog::{CallQuery, CallRecord, Catalog, MAX_PAGE};
     after_help = "Without a subcommand calls are searched: `callreel calls --from 24h --user alice`.\n\n\
 A catalog holds every call that was seen, recorded or not; the disposition says why there is no recording: \
 recorded, no_media, not_answered, encrypted, unsupported_codec, no_audio, policy_none, policy_on_demand, policy_sample, kept_raw, \
-unattributed_discarded, disk_error, overload, other_leg, too_short, do_not_record, plan_limit, paused.\n\n\
+unattributed_discarded, disk_error, overload, other_leg, too_short, do_not_record, plan_limit, paused,
+plan_storage, plan_minutes, tenant_suspended.\n\n\
 Exit status: 0 answered, with calls or without; 1 there is no such call to show; 2 bad usage or configuration, or no \
 catalog."
 )]

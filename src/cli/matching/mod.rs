@@ -13,7 +13,7 @@ use super::reasons::{self, CandidateLine};
 use super::{Exit, selection};
 use crate::base::{SYSTEM_TENANT, Side, TenantId};
 use crate::config::{Loaded, Unattributed};
-use crate::directory::{Attribution, Policy};
+use crate::directory::{Attribution, Policy, Withheld};
 use crate::engine::signalling::with_facts;
 
 #[derive(Debug, clap::Args)]
@@ -135,21 +135,40 @@ fn recordings(attribution: &Attribution, loaded: &Loaded) -> Vec<RecordingLine> 
             tenant_id: owner.tenant,
             tenant: name(owner.tenant),
             recorded: match decision.policy {
+                _ if policy.withheld.is_some() => Some(false),
                 Policy::All => Some(true),
                 Policy::None => Some(false),
                 // On demand it is as somebody asks.
                 Policy::OnDemand | Policy::Sample { .. } => None,
             },
-            reason: match &decision.extension {
-                Some((side, extension)) => format!(
+            reason: match (&decision.extension, &decision.user) {
+                _ if let Some(withheld) = policy.withheld => {
+                    format!(
+                        "nothing of the tenant is recorded: {}",
+                        withheld_text(withheld)
+                    )
+                }
+                (Some((side, _)), Some(user)) => format!(
+                    "the policy of user {user}, the {side}, is {}",
+                    decision.policy.text()
+                ),
+                (Some((side, extension)), None) => format!(
                     "the policy of extension {extension}, the {side}'s, is {}",
                     decision.policy.text()
                 ),
-                None => format!("the tenant's policy is {}", policy_text(policy)),
+                (None, _) => format!("the tenant's policy is {}", policy_text(policy)),
             },
         }
     };
     attribution.owners.iter().map(line).collect()
+}
+
+fn withheld_text(withheld: Withheld) -> &'static str {
+    match withheld {
+        Withheld::PlanStorage => "its recordings fill what its plan gives it of the storage",
+        Withheld::PlanMinutes => "its minutes of this month are used up",
+        Withheld::Suspended => "it is suspended",
+    }
 }
 
 fn print(answer: &Answer, loaded: &Loaded) {

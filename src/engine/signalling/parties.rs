@@ -238,7 +238,10 @@ pub fn owners(
             callee: false,
         };
         let mut owner = ownership(directory, SYSTEM_TENANT, sides);
-        owner.refusal = (!sensor.keep_unattributed).then_some(Disposition::Unattributed);
+        let withheld = owner.recording.withheld.map(Disposition::from);
+        owner.refusal = (!sensor.keep_unattributed)
+            .then_some(Disposition::Unattributed)
+            .or(withheld);
         return smallvec![owner];
     }
     attribution
@@ -260,6 +263,8 @@ pub fn owners(
                 }
                 Policy::Sample { .. } => {}
             }
+            let withheld = of_call.recording.withheld.map(Disposition::from);
+            of_call.refusal = of_call.refusal.or(withheld);
             of_call.decision = Some(decision);
             of_call
         })

@@ -8,7 +8,7 @@ use super::world::{At, Dialog, START, Talk, World, sdp};
 use crate::base::{Side, TenantId, Timestamp};
 use crate::directory::{
     ControlAction, ControlFrom, ControlHeader, ControlRules, Directory, ExtensionDefinition,
-    ExtensionPattern, MatchRule, Place, Policy, RecordingPolicy, TenantDefinition,
+    ExtensionPattern, MatchRule, Place, Policy, RecordingPolicy, TenantDefinition, Withheld,
 };
 use crate::engine::EngineSettings;
 use crate::engine::control::{ControlBy, ControlRequest, pauses};
@@ -35,6 +35,7 @@ fn tenant(
         user: Some("alice".into()),
         place: place(),
         policy: of_extension,
+        allocated: false,
     });
     tenant.recording = recording;
     tenant.control = control;
@@ -513,6 +514,30 @@ fn a_plan_limits_recordings_at_a_time() {
         .map(|end| end.info.owners[0].refusal)
         .collect();
     assert_eq!(refusals, [None, Some(Disposition::PlanLimit), None]);
+}
+
+#[test]
+fn nothing_is_recorded_while_a_tenant_is_withheld() {
+    for (withheld, disposition) in [
+        (Withheld::PlanStorage, Disposition::PlanStorage),
+        (Withheld::PlanMinutes, Disposition::PlanMinutes),
+        (Withheld::Suspended, Disposition::TenantSuspended),
+    ] {
+        let policy = RecordingPolicy {
+            withheld: Some(withheld),
+            concurrent: Some(1),
+            ..RecordingPolicy::default()
+        };
+        let mut world = world_of(vec![tenant(policy, rules(), None)]);
+        for name in ["a", "b"] {
+            let dialog = Dialog::new(name, 1, 2);
+            dialog.set_up(&mut world, CALLER, CALLEE);
+            dialog.bye(&mut world);
+        }
+        let ends = world.ends();
+        let refusals: Vec<_> = ends.iter().map(|end| end.info.owners[0].refusal).collect();
+        assert_eq!(refusals, [Some(disposition), Some(disposition)]);
+    }
 }
 
 #[test]

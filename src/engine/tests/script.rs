@@ -203,6 +203,7 @@ pub fn directory_of_vlan(vlan: u16, extension: &str) -> Arc<Directory> {
         user: None,
         place: place(3),
         policy: None,
+        allocated: false,
     });
     Arc::new(Directory::compile(vec![definition], None).unwrap())
 }
@@ -222,6 +223,7 @@ pub fn directory(tenants: &[(u8, &str, &[&str])]) -> Arc<Directory> {
                 user: Some(format!("user{extension}").into()),
                 place: place(line),
                 policy: None,
+                allocated: false,
             });
         }
         definition
