@@ -9,8 +9,8 @@ use super::glob;
 use super::reader::{Fields, Source};
 use super::settings::{self, Settings};
 use super::{rows, tenant};
-use crate::base::SYSTEM_TENANT;
-use crate::directory::{self, Directory, MatchRule, Network, Place, TenantDefinition};
+use crate::base::{Network, SYSTEM_TENANT};
+use crate::directory::{self, Directory, MatchRule, Place, TenantDefinition};
 
 /// A configuration that is valid as a whole.
 #[derive(Clone, Debug)]
