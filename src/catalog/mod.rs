@@ -47,7 +47,7 @@ pub use change::Change;
 pub use disposition::Disposition;
 pub use error::{Error, Result};
 pub use open::Catalog;
-pub use people::{Group, GroupDraft, Listed, Listing, MAX_LISTED};
+pub use people::{Group, GroupDraft, Listed, Listing, MAX_LISTED, Person};
 pub use query::{CallQuery, MAX_PAGE, NumberFilter, Page};
 pub use rebuild::{Rebuild, Rebuilt};
 pub use record::{

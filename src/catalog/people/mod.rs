@@ -5,7 +5,9 @@
 
 mod groups;
 mod listing;
+mod principals;
 mod tenants;
 
 pub use groups::{Group, GroupDraft};
 pub use listing::{Listed, Listing, MAX_LISTED};
+pub use principals::Person;
