@@ -73,6 +73,14 @@ pub enum Error {
     #[error("there is one with this {field} already")]
     Taken { field: &'static str },
 
+    /// The call is held: nobody deletes it.
+    #[error("the call is held")]
+    Held,
+
+    /// There is no room for another.
+    #[error("it has as many {what} as it can have")]
+    TooMany { what: &'static str },
+
     /// The text given as [`CallQuery::after`](super::CallQuery::after) was not made by a page of this catalog.
     #[error("not a position in a list of calls: use the `next` of the page before")]
     Cursor,

@@ -29,6 +29,7 @@ mod audit;
 mod change;
 mod disposition;
 mod error;
+mod marks;
 mod open;
 mod people;
 mod plan;
@@ -46,13 +47,17 @@ mod write;
 pub use change::Change;
 pub use disposition::Disposition;
 pub use error::{Error, Result};
+pub use marks::{
+    CallToMark, Category, CategoryDraft, CategoryUse, Deletion, Hold, MAX_NOTES, MAX_SHARES, Marks,
+    Note, NoteDraft, Opened, Removal, Share, ShareDraft,
+};
 pub use open::Catalog;
 pub use people::{Group, GroupDraft, Listed, Listing, MAX_LISTED, Person};
-pub use query::{CallQuery, MAX_PAGE, NumberFilter, Page};
+pub use query::{CallQuery, CallState, MAX_PAGE, NumberFilter, Page, Sort};
 pub use rebuild::{Rebuild, Rebuilt};
 pub use record::{
-    CallQuality, CallRecord, FileRecord, FileRow, InteractionRow, LinkRecord, ParticipantRecord,
-    PartyRecord, TenantRow,
+    CallQuality, CallRecord, Direction, FileRecord, FileRow, InteractionRow, LinkRecord,
+    ParticipantRecord, PartyRecord, TenantRow,
 };
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
-use super::plan::{NARROW_PREFIX, Plan};
+use super::plan::Plan;
 use super::query::Cursor;
 use super::reach::Reach;
 use super::row::{CALL_AND_TENANT, call_of, count, participant_of};
@@ -31,27 +31,18 @@ impl Catalog {
         let mut plan = Plan::new(scope, query)?;
         // One transaction: calls and participants are of one moment.
         let mut transaction = self.readers.begin().await.map_err(failed)?;
-        if let Some(mut probe) = plan.prefix_probe() {
-            let found: i64 = probe
-                .build_query_scalar()
-                .fetch_one(&mut *transaction)
-                .await
-                .map_err(failed)?;
-            plan.wide_prefix = found > NARROW_PREFIX;
+        settle(&mut plan, &mut transaction).await.map_err(failed)?;
+        let mut rows = rows_of(&plan, &mut transaction).await.map_err(failed)?;
+        if plan.is_to_be_asked_again(rows.len()) {
+            rows = rows_of(&plan, &mut transaction).await.map_err(failed)?;
         }
-        let mut rows = plan
-            .sql()
-            .build()
-            .fetch_all(&mut *transaction)
-            .await
-            .map_err(failed)?;
         let more = rows.len() > plan.limit();
         rows.truncate(plan.limit());
         let calls = calls_of(&mut transaction, &rows).await.map_err(failed)?;
         let next = calls
             .last()
             .filter(|_| more)
-            .map(|last| Cursor::behind(last).to_text());
+            .map(|last| Cursor::behind(last, query.sort).to_text());
         Ok(Page { calls, next })
     }
 
@@ -63,7 +54,7 @@ impl Catalog {
         sql.push(CALL_AND_TENANT)
             .push(" FROM tenants t CROSS JOIN calls c ON c.tenant_id = t.id WHERE c.id = ");
         sql.push_bind(id);
-        Reach::of(scope, None).limit(&mut sql, "t.id");
+        Reach::of(scope, None).limit_calls(&mut sql, "c");
         let mut transaction = self.readers.begin().await.map_err(failed)?;
         let rows = sql
             .build()
@@ -82,9 +73,9 @@ impl Catalog {
         limit: u32,
     ) -> Result<Vec<FileRow>> {
         let mut sql = QueryBuilder::<Sqlite>::new(
-            "SELECT tenant_id, id, file_path, size_bytes FROM calls WHERE file_path IS NOT NULL",
+            "SELECT tenant_id, id, file_path, size_bytes FROM calls WHERE file_path IS NOT NULL AND deleted_at IS NULL",
         );
-        Reach::of(scope, None).limit(&mut sql, "tenant_id");
+        Reach::of(scope, None).limit_calls(&mut sql, "calls");
         if let Some((tenant, id)) = after {
             sql.push(" AND (tenant_id, id) > (")
                 .push_bind(tenant.0)
@@ -106,9 +97,10 @@ impl Catalog {
         from: Option<Timestamp>,
         to: Option<Timestamp>,
     ) -> Result<Vec<(Disposition, u64)>> {
-        let mut sql =
-            QueryBuilder::<Sqlite>::new("SELECT disposition, count(*) FROM calls WHERE TRUE");
-        Reach::of(scope, None).limit(&mut sql, "tenant_id");
+        let mut sql = QueryBuilder::<Sqlite>::new(
+            "SELECT disposition, count(*) FROM calls WHERE deleted_at IS NULL",
+        );
+        Reach::of(scope, None).limit_calls(&mut sql, "calls");
         if let Some(from) = from {
             sql.push(" AND started_at >= ").push_bind(from.as_nanos());
         }
@@ -149,11 +141,41 @@ impl Catalog {
              CROSS JOIN interactions n ON n.tenant_id = t.id WHERE n.id = ",
         );
         sql.push_bind(id.0);
-        Reach::of(scope, None).limit(&mut sql, "t.id");
+        let reach = Reach::of(scope, None);
+        reach.limit(&mut sql, "t.id");
+        sql.push(" AND EXISTS (SELECT 1 FROM calls c WHERE c.tenant_id = n.tenant_id AND c.interaction_id = n.id");
+        reach.limit_calls(&mut sql, "c");
+        sql.push(")");
         let rows = sql.build().fetch_all(&self.readers).await;
         rows.and_then(|rows| rows.iter().map(interaction_row_of).collect())
             .map_err(|error| Error::from_sqlx("look up an interaction", &self.place, error))
     }
+}
+
+async fn rows_of(plan: &Plan, connection: &mut SqliteConnection) -> sqlx::Result<Vec<SqliteRow>> {
+    plan.sql().build().fetch_all(connection).await
+}
+
+/// Lets a plan choose by how many calls its filters have.
+async fn settle(plan: &mut Plan, connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    if let Some(group) = plan.group_to_place() {
+        let tenant: Option<Uuid> = sqlx::query_scalar("SELECT tenant_id FROM groups WHERE id = ?")
+            .bind(group.0)
+            .fetch_optional(&mut *connection)
+            .await?;
+        plan.place_group(tenant.map(TenantId));
+    }
+    let mut counts = Vec::new();
+    for mut probe in plan.probes() {
+        counts.push(
+            probe
+                .build_query_scalar()
+                .fetch_one(&mut *connection)
+                .await?,
+        );
+    }
+    plan.settle(&counts);
+    Ok(())
 }
 
 /// Turns rows of [`CALL_AND_TENANT`] into calls, in the same order, with their participants.

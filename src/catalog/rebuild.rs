@@ -1,5 +1,8 @@
 //! A new catalog in place of an old one.
 //!
+//! Calls are made anew of what is given. All other tables are taken over as they are: people and their rights, the audit,
+//! what was added to calls, and which were deleted, have no other place.
+//!
 //! The new one grows in a file of its own beside the old, and takes its name in one step when it is complete and synced:
 //! whoever opens the catalog finds either the old or the new one, never a part. The old one is locked against everybody
 //! from before the last look at it until it is replaced, so no call is written into a file that is about to go.
@@ -11,8 +14,9 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use futures_util::TryStreamExt;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Row, SqliteConnection, TypeInfo, ValueRef};
 
 use super::error::is_busy;
 use super::open::{BUSY_TIMEOUT, Place};
@@ -91,8 +95,8 @@ impl Rebuild {
         Ok(())
     }
 
-    /// Takes over the calls without a recording from the old catalog, as far as it is readable, and puts the new one in
-    /// its place.
+    /// Takes over from the old catalog, as far as it is readable, the calls without a recording and all that is not of
+    /// calls, and puts the new one in its place.
     ///
     /// # Errors
     ///
@@ -101,6 +105,7 @@ impl Rebuild {
     pub async fn finish(&mut self) -> Result<Rebuilt> {
         let mut old = self.lock_old().await?;
         let kept = self.keep(&mut old).await?;
+        self.take_over(&mut old).await?;
         self.new.close().await;
         self.files.put_in_place(self.unreadable.is_some()).await?;
         // Only now may others open the file by its name: they find the new one.
@@ -140,6 +145,20 @@ impl Rebuild {
             }
         }
         Ok(kept)
+    }
+
+    /// Copies every table that is not made of calls.
+    async fn take_over(&mut self, old: &mut Option<SqliteConnection>) -> Result<()> {
+        let Some(old) = old.as_mut().filter(|_| self.unreadable.is_none()) else {
+            return Ok(());
+        };
+        let place = self.new.place.clone();
+        let failed = |error| Error::from_sqlx("take over what is not of calls", &place, error);
+        let mut new = self.new.writer.begin().await.map_err(failed)?;
+        if let Err(error) = take_over_tables(old, &mut new).await {
+            return self.give_up_old(error);
+        }
+        new.commit().await.map_err(failed)
     }
 
     /// Goes on without the rest of the old catalog, unless somebody else is the reason.
@@ -199,6 +218,84 @@ async fn lock(path: &Path, busy_timeout: Duration) -> sqlx::Result<SqliteConnect
     Ok(connection)
 }
 
+/// Tables that are made of calls, and sqlx's own.
+const MADE_ANEW: [&str; 5] = [
+    "calls",
+    "participants",
+    "interactions",
+    "tenants",
+    "_sqlx_migrations",
+];
+
+async fn take_over_tables(
+    old: &mut SqliteConnection,
+    new: &mut SqliteConnection,
+) -> sqlx::Result<()> {
+    // One table refers to another, and they come in any order.
+    sqlx::query("PRAGMA defer_foreign_keys = ON")
+        .execute(&mut *new)
+        .await?;
+    // Virtual tables and what is behind them are filled by triggers.
+    let tables: Vec<String> = sqlx::query_scalar(
+        "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~'",
+    )
+    .fetch_all(&mut *new)
+    .await?;
+    for table in tables
+        .iter()
+        .filter(|table| !MADE_ANEW.contains(&table.as_str()))
+    {
+        copy_table(old, new, table).await?;
+    }
+    sqlx::query(
+        "UPDATE calls SET deleted_at = (SELECT d.deleted_at FROM deleted_calls d \
+         WHERE d.tenant_id = calls.tenant_id AND d.call_id = calls.id) \
+         WHERE (tenant_id, id) IN (SELECT tenant_id, call_id FROM deleted_calls)",
+    )
+    .execute(new)
+    .await
+    .map(|_| ())
+}
+
+/// Rows of the old table that are like rows of the new one's own (the System tenant) replace them.
+async fn copy_table(
+    old: &mut SqliteConnection,
+    new: &mut SqliteConnection,
+    table: &str,
+) -> sqlx::Result<()> {
+    let columns: Vec<String> = sqlx::query_scalar("SELECT name FROM pragma_table_info(?)")
+        .bind(table)
+        .fetch_all(&mut *new)
+        .await?;
+    // Names of the program's own tables: nothing of them came from outside.
+    let quoted: Vec<String> = columns
+        .iter()
+        .map(|column| format!("\"{column}\""))
+        .collect();
+    let select = format!("SELECT {} FROM \"{table}\"", quoted.join(", "));
+    let insert = format!(
+        "INSERT OR REPLACE INTO \"{table}\" ({}) VALUES ({})",
+        quoted.join(", "),
+        vec!["?"; columns.len()].join(", ")
+    );
+    let mut rows = sqlx::query(AssertSqlSafe(select)).fetch(old);
+    while let Some(row) = rows.try_next().await? {
+        let mut into = sqlx::query(AssertSqlSafe(insert.clone()));
+        for at in 0..columns.len() {
+            let value = row.try_get_raw(at)?;
+            into = match value.type_info().name() {
+                "INTEGER" | "BOOLEAN" => into.bind(row.try_get_unchecked::<Option<i64>, _>(at)?),
+                "REAL" => into.bind(row.try_get_unchecked::<Option<f64>, _>(at)?),
+                "TEXT" => into.bind(row.try_get_unchecked::<Option<String>, _>(at)?),
+                "BLOB" => into.bind(row.try_get_unchecked::<Option<Vec<u8>>, _>(at)?),
+                _ => into.bind(None::<i64>),
+            };
+        }
+        into.execute(&mut *new).await?;
+    }
+    Ok(())
+}
+
 /// A page of calls without a recording, and where it ended.
 async fn unrecorded(
     old: &mut SqliteConnection,
@@ -206,7 +303,7 @@ async fn unrecorded(
 ) -> sqlx::Result<(Vec<CallRecord>, Option<i64>)> {
     let rows = sqlx::query(
         "SELECT c.*, t.name AS tenant_name FROM calls c JOIN tenants t ON t.id = c.tenant_id \
-         WHERE c.file_path IS NULL AND c.call_row > $1 ORDER BY c.call_row LIMIT $2",
+         WHERE (c.file_path IS NULL OR c.deleted_at IS NOT NULL) AND c.call_row > $1 ORDER BY c.call_row LIMIT $2",
     )
     .bind(behind)
     .bind(PAGE)
@@ -334,8 +431,8 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{call, tenant, unrecorded};
-    use super::super::{CallQuery, Disposition};
+    use super::super::testing::{Added, add, call, category, tenant, unrecorded};
+    use super::super::{CallQuery, CallState, Disposition};
     use super::*;
     use crate::access::Scope;
 
@@ -412,6 +509,112 @@ mod tests {
         drop(rebuild);
         assert_eq!(old.calls().await, [call(1, 4), call(2, 3), lost]);
         assert_eq!(old.files(), ["c.db"]);
+    }
+
+    /// Every row of every table that is not made of calls, as text.
+    async fn administration(catalog: &Catalog) -> Vec<String> {
+        let tables: Vec<String> = sqlx::query_scalar(
+            "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name",
+        )
+        .fetch_all(&catalog.readers)
+        .await
+        .unwrap();
+        let mut found = Vec::new();
+        for table in tables
+            .iter()
+            .filter(|table| !MADE_ANEW.contains(&table.as_str()))
+        {
+            let columns: Vec<String> = sqlx::query_scalar("SELECT name FROM pragma_table_info(?)")
+                .bind(table)
+                .fetch_all(&catalog.readers)
+                .await
+                .unwrap();
+            let quoted: Vec<String> = columns
+                .iter()
+                .map(|name| format!("quote(\"{name}\")"))
+                .collect();
+            let text = format!(
+                "SELECT '{table} ' || {} FROM \"{table}\" ORDER BY 1",
+                quoted.join(" || ' ' || ")
+            );
+            let rows: Vec<String> = sqlx::query_scalar(AssertSqlSafe(text))
+                .fetch_all(&catalog.readers)
+                .await
+                .unwrap();
+            found.extend(rows);
+        }
+        found
+    }
+
+    #[tokio::test]
+    async fn people_the_audit_and_what_was_added_to_calls_are_taken_over() {
+        use crate::access::{Event, Principal};
+        let calls = [
+            call(0, 1),
+            call(0, 2),
+            call(0, 3),
+            unrecorded(0, 4, Disposition::NoMedia),
+        ];
+        let old = Old::with(&calls).await;
+        let catalog = old.open().await.unwrap();
+        let mut added = vec![Added::default(); 4];
+        added[0].notes = vec![("Refund promised".into(), true)];
+        added[1].is_held = true;
+        added[1].categories = vec![category(0)];
+        add(&catalog, &calls, &added).await;
+        for at in [2, 3] {
+            let mut change = catalog.change().await.unwrap();
+            let found = change
+                .call_to_mark(&Scope::root(), calls[at].id)
+                .await
+                .unwrap()
+                .unwrap();
+            change.delete_call(&found, "ann", "asked").await.unwrap();
+            change
+                .commit(Event::by(&Principal::operator("ops"), "calls.delete"))
+                .await
+                .unwrap();
+        }
+        let before = administration(&catalog).await;
+        for table in [
+            "users ",
+            "groups ",
+            "audit ",
+            "call_notes ",
+            "call_holds ",
+            "deleted_calls ",
+        ] {
+            assert!(
+                before.iter().any(|row| row.starts_with(table)),
+                "{table} is empty: {before:?}"
+            );
+        }
+        catalog.close().await;
+        let mut rebuild = old.rebuild().await.unwrap();
+        // The sidecar of a deleted call is still there.
+        rebuild.record(&calls[..3]).await.unwrap();
+        rebuild.finish().await.unwrap();
+        let new = old.open().await.unwrap();
+        assert_eq!(administration(&new).await, before);
+        let ids = async |query: CallQuery| -> Vec<_> {
+            let page = new.calls(&Scope::root(), &query).await.unwrap();
+            page.calls.iter().map(|call| call.id).collect()
+        };
+        assert_eq!(ids(CallQuery::default()).await, [calls[1].id, calls[0].id]);
+        let deleted = CallQuery {
+            state: Some(CallState::Deleted),
+            ..CallQuery::default()
+        };
+        assert_eq!(ids(deleted).await, [calls[3].id, calls[2].id]);
+        let refund = CallQuery {
+            notes: Some("refund".into()),
+            ..CallQuery::default()
+        };
+        assert_eq!(ids(refund).await, [calls[0].id]);
+        // And nothing brings a deleted one back.
+        new.record(&calls).await.unwrap();
+        assert_eq!(ids(CallQuery::default()).await.len(), 2);
+        new.close().await;
     }
 
     #[tokio::test]

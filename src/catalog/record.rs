@@ -33,6 +33,8 @@ pub struct CallRecord {
     pub end_reason: String,
     pub disposition: Disposition,
     pub parties: PerSide<PartyRecord>,
+    /// None where neither side is the tenant's own.
+    pub direction: Option<Direction>,
     /// The codecs of the media, for people.
     pub codec: String,
     /// Of the recording; 0 without one.
@@ -49,6 +51,46 @@ pub struct CallRecord {
     /// The tenant's other calls that this one was found to belong to.
     pub links: Vec<LinkRecord>,
     pub quality: CallQuality,
+    /// Read: when somebody deleted it. Never written.
+    pub deleted_at: Option<Timestamp>,
+}
+
+/// Which of the sides is the tenant's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// The callee is.
+    Inbound,
+    /// The caller is.
+    Outbound,
+    /// Both are.
+    Internal,
+}
+
+impl Direction {
+    pub const ALL: [Direction; 3] = [Direction::Inbound, Direction::Outbound, Direction::Internal];
+
+    /// Of a call whose `own` sides are the tenant's; none where neither is.
+    pub fn of(own: &PerSide<bool>) -> Option<Direction> {
+        match (own.caller, own.callee) {
+            (true, true) => Some(Direction::Internal),
+            (true, false) => Some(Direction::Outbound),
+            (false, true) => Some(Direction::Inbound),
+            (false, false) => None,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Direction::Inbound => "inbound",
+            Direction::Outbound => "outbound",
+            Direction::Internal => "internal",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Direction> {
+        Direction::ALL.into_iter().find(|one| one.name() == name)
+    }
 }
 
 /// How a call was heard.

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::text::{self, fit};
 use super::{
-    CallQuality, CallRecord, Disposition, FileRecord, LinkRecord, ParticipantRecord, PartyRecord,
+    CallQuality, CallRecord, Direction, Disposition, FileRecord, LinkRecord, ParticipantRecord,
+    PartyRecord,
 };
 use crate::base::{InteractionId, PerSide, Side, TenantId, Timestamp};
 
@@ -19,9 +20,9 @@ pub(super) const CALL_COLUMNS: &str = "tenant_id, id, interaction_id, sip_call_i
     ended_at, end_reason, disposition, caller_number, caller_normalised, caller_display, callee_number, \
     callee_normalised, callee_display, codec, length_ms, packets_lost, packets_expected, file_path, size_bytes, \
     file_format, sample_rate_hz, blake3, attribution, links, paused_ms, mos, jitter_ms, round_trip_ms, mirror_lost, \
-    packets_discarded, unheard";
+    packets_discarded, unheard, direction";
 
-/// Every column but those of the key.
+/// Every column but those of the key. A call that was deleted stays as it is.
 pub(super) const REPLACE_CALL: &str = " ON CONFLICT (tenant_id, id) DO UPDATE SET \
     interaction_id = excluded.interaction_id, sip_call_id = excluded.sip_call_id, sensor = excluded.sensor, \
     vantage = excluded.vantage, started_at = excluded.started_at, answered_at = excluded.answered_at, \
@@ -35,7 +36,8 @@ pub(super) const REPLACE_CALL: &str = " ON CONFLICT (tenant_id, id) DO UPDATE SE
     sample_rate_hz = excluded.sample_rate_hz, blake3 = excluded.blake3, attribution = excluded.attribution, \
     links = excluded.links, paused_ms = excluded.paused_ms, \
     mos = excluded.mos, jitter_ms = excluded.jitter_ms, round_trip_ms = excluded.round_trip_ms, \
-    mirror_lost = excluded.mirror_lost, packets_discarded = excluded.packets_discarded, unheard = excluded.unheard";
+    mirror_lost = excluded.mirror_lost, packets_discarded = excluded.packets_discarded, unheard = excluded.unheard, \
+    direction = excluded.direction WHERE calls.deleted_at IS NULL";
 
 /// In the order of [`CALL_COLUMNS`].
 pub(super) fn bind_call(
@@ -79,7 +81,8 @@ pub(super) fn bind_call(
         .push_bind(quality.round_trip_ms.filter(|ms| *ms >= 0.0))
         .push_bind(count_to_store(quality.mirror_lost))
         .push_bind(count_to_store(quality.packets_discarded))
-        .push_bind(quality.unheard.map(|side| side.to_string()));
+        .push_bind(quality.unheard.map(|side| side.to_string()))
+        .push_bind(call.direction.map(Direction::name));
 }
 
 /// Links of one call that are stored.
@@ -158,6 +161,9 @@ pub(super) fn call_of(
             caller: caller_of(row)?,
             callee: callee_of(row)?,
         },
+        direction: row
+            .try_get::<Option<&str>, _>("direction")?
+            .and_then(Direction::named),
         codec: row.try_get("codec")?,
         length_ms: count(row.try_get("length_ms")?),
         packets_lost: count(row.try_get("packets_lost")?),
@@ -168,6 +174,7 @@ pub(super) fn call_of(
         participants,
         links: serde_json::from_value(json_of(row, "links")?).unwrap_or_default(),
         quality: quality_of(row)?,
+        deleted_at: time_of(row, "deleted_at")?,
     })
 }
 

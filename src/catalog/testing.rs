@@ -5,7 +5,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::*;
-use crate::base::{InteractionId, PerSide, Side, TenantId, Timestamp};
+use crate::access::{
+    AccessLevel, Actor, Operation, Permissions, Principal, Reach, Resource, Role, Scope,
+};
+use crate::base::{GroupId, InteractionId, PerSide, RoleId, Side, TenantId, Timestamp, UserId};
 
 pub fn tenant(number: u128) -> TenantId {
     TenantId(Uuid::from_u128(0xacc0 << 64 | number))
@@ -57,6 +60,7 @@ pub fn call(tenant_number: u128, number: u64) -> CallRecord {
             caller: party("02079460101", "+442079460101"),
             callee: party("1001", "1001"),
         },
+        direction: Some(Direction::Inbound),
         codec: "PCMA/8000".into(),
         length_ms: 60_000,
         packets_lost: 3,
@@ -102,6 +106,7 @@ pub fn call(tenant_number: u128, number: u64) -> CallRecord {
             packets_discarded: 1,
             unheard: Some(Side::Callee),
         },
+        deleted_at: None,
     }
 }
 
@@ -160,6 +165,14 @@ pub fn any_calls() -> impl Strategy<Value = Vec<CallRecord>> {
         (any_number(), any_number(), any_number(), any_number()),
         proptest::collection::vec(any_participant(), 0..3),
         proptest::option::of(0..4u128),
+        (
+            proptest::option::of(any_direction()),
+            prop_oneof![
+                Just("PCMA"),
+                Just("PCMU opus/48000"),
+                Just("G722 (dtls_srtp)")
+            ],
+        ),
     );
     proptest::collection::vec(one, 0..60).prop_map(|parts| (0..).zip(parts).map(assemble).collect())
 }
@@ -169,9 +182,20 @@ type Parts = (
     (String, String, String, String),
     Vec<ParticipantRecord>,
     Option<u128>,
+    (Option<Direction>, &'static str),
 );
 
-fn assemble((number, (facts, numbers, participants, interaction)): (u64, Parts)) -> CallRecord {
+pub fn any_direction() -> impl Strategy<Value = Direction> {
+    prop_oneof![
+        Just(Direction::Inbound),
+        Just(Direction::Outbound),
+        Just(Direction::Internal),
+    ]
+}
+
+fn assemble(
+    (number, (facts, numbers, participants, interaction, media)): (u64, Parts),
+) -> CallRecord {
     let (owner, at, disposition, recorded, length_ms) = facts;
     let plain = call(owner, number);
     CallRecord {
@@ -188,6 +212,8 @@ fn assemble((number, (facts, numbers, participants, interaction)): (u64, Parts))
         file: plain.file.filter(|_| recorded),
         disposition,
         length_ms,
+        direction: media.0,
+        codec: media.1.into(),
         participants,
         quality: CallQuality {
             mos: [None, Some(3.5), Some(4.0)][length_ms as usize % 3],
@@ -197,24 +223,208 @@ fn assemble((number, (facts, numbers, participants, interaction)): (u64, Parts))
     }
 }
 
+/// What people did with a call.
+#[derive(Clone, Debug, Default)]
+pub struct Added {
+    pub is_held: bool,
+    pub is_deleted: bool,
+    pub categories: Vec<Uuid>,
+    /// Each with whether it is pinned.
+    pub notes: Vec<(String, bool)>,
+}
+
+pub fn category(number: u128) -> Uuid {
+    Uuid::from_u128(0xca << 100 | number)
+}
+
+pub fn any_added() -> impl Strategy<Value = Added> {
+    let note = ("(cat|Catalan|dog|ÉTÉ|x'\"%)( fish| été)?", any::<bool>());
+    (
+        proptest::bool::weighted(0.2),
+        proptest::bool::weighted(0.1),
+        proptest::collection::vec((0..2u128).prop_map(category), 0..2),
+        proptest::collection::vec(note, 0..3),
+    )
+        .prop_map(|(is_held, is_deleted, categories, notes)| Added {
+            is_held,
+            is_deleted,
+            categories,
+            notes,
+        })
+}
+
+pub fn group(number: u128) -> GroupId {
+    GroupId(Uuid::from_u128(0x96 << 100 | number))
+}
+
+/// The group and the confidentiality of a login that calls have, in the tenants 0 and 10.
+pub fn user_of(login: &str) -> (Option<GroupId>, bool) {
+    match login {
+        "a" => (Some(group(0)), false),
+        "b" => (Some(group(0)), true),
+        "%" => (Some(group(1)), false),
+        _ => (None, false),
+    }
+}
+
+async fn add_people(catalog: &Catalog) {
+    for number in [0, 10] {
+        let owner = tenant(number);
+        catalog
+            .register_for_tests(owner, &format!("t{number}"))
+            .await;
+        // The groups are tenant 0's; one who is in a group of another tenant is in none.
+        for group_number in 0..3 {
+            sqlx::query("INSERT OR IGNORE INTO groups (id, tenant_id, name, description, created_at, changed_at) VALUES (?, ?, ?, '', 0, 0)")
+                .bind(group(group_number).0)
+                .bind(owner.0)
+                .bind(group_number.to_string())
+                .execute(&catalog.writer)
+                .await
+                .unwrap();
+        }
+        for login in ["a", "b", "%", "A", "idle"] {
+            let (group, confidential) = user_of(login);
+            sqlx::query("INSERT INTO users (id, tenant_id, login, name, group_id, role_id, confidential, created_at, changed_at) VALUES (?, ?, ?, '', ?, ?, ?, 0, 0) ON CONFLICT DO NOTHING")
+                .bind(Uuid::now_v7())
+                .bind(owner.0)
+                .bind(login)
+                .bind(group.filter(|_| number == 0).map(|group| group.0))
+                .bind(Uuid::nil())
+                .bind(confidential)
+                .execute(&catalog.writer)
+                .await
+                .unwrap();
+        }
+    }
+}
+
+/// A scope of a principal of this level.
+pub fn scope_of(level: AccessLevel, login: &str, groups: &[GroupId], confidential: bool) -> Scope {
+    let mut permissions = Permissions::default();
+    permissions.allow(Resource::Calls, &[Operation::View]);
+    if confidential {
+        permissions.allow(Resource::Calls, &[Operation::ViewConfidential]);
+    }
+    let role = Role {
+        role_id: RoleId(Uuid::nil()),
+        name: "some".into(),
+        access_level: level,
+        tenant_id: Some(tenant(0)),
+        permissions,
+    };
+    let login: std::sync::Arc<str> = login.into();
+    let actor = Actor::User {
+        id: UserId(Uuid::nil()),
+        login: login.clone(),
+    };
+    Principal::new(actor, tenant(0), login, &role, groups.into()).scope()
+}
+
+/// Whether the scope shows the call.
+pub fn shows(scope: &Scope, call: &CallRecord) -> bool {
+    let users = || {
+        call.participants
+            .iter()
+            .filter_map(|who| who.user.as_deref())
+    };
+    let known = |login: &str| match call.tenant == tenant(0) {
+        true => user_of(login),
+        false => (None, user_of(login).1 && call.tenant == tenant(10)),
+    };
+    let whose = match scope.reach() {
+        Reach::System | Reach::Tenant(_) => true,
+        Reach::Groups { groups, .. } => {
+            users().any(|login| known(login).0.is_some_and(|group| groups.contains(&group)))
+        }
+        Reach::User { login, .. } => {
+            return scope.covers(call.tenant) && users().any(|user| user == &**login);
+        }
+    };
+    let kept_from = !scope.sees_confidential() && users().any(|login| known(login).1);
+    scope.covers(call.tenant) && whose && !kept_from
+}
+
+/// Writes what was added to calls, each for the call at its place.
+pub async fn add(catalog: &Catalog, calls: &[CallRecord], added: &[Added]) {
+    let place = |id: Uuid| id.as_u128();
+    add_people(catalog).await;
+    for number in 0..2 {
+        sqlx::query("INSERT INTO call_categories VALUES (?, ?, ?, '', '', 0, 1)")
+            .bind(category(number))
+            .bind(tenant(0).0)
+            .bind(number.to_string())
+            .execute(&catalog.writer)
+            .await
+            .unwrap();
+    }
+    for (call, added) in calls.iter().zip(added) {
+        let bind = |text: &'static str| {
+            sqlx::query(text)
+                .bind(call.tenant.0)
+                .bind(call.id)
+                .bind(call.started_at.as_nanos())
+        };
+        let mut statements = Vec::new();
+        if added.is_held {
+            statements.push(bind(
+                "INSERT INTO call_holds (tenant_id, call_id, started_at, held_at, held_by, reason) VALUES (?, ?, ?, 0, '', '')",
+            ));
+        }
+        if added.is_deleted {
+            statements.push(bind(
+                "UPDATE calls SET deleted_at = 5 WHERE tenant_id = ? AND id = ? AND started_at = ?",
+            ));
+        }
+        for category in &added.categories {
+            let text = "INSERT INTO categorized_calls (tenant_id, call_id, started_at, category_id, assigned_at, assigned_by) \
+                        VALUES (?, ?, ?, ?, 0, '')";
+            statements.push(bind(text).bind(*category));
+        }
+        for (at, (text, pinned)) in (0u128..).zip(&added.notes) {
+            let id = Uuid::from_u128(place(call.id) << 8 ^ place(call.tenant.0) << 40 ^ at);
+            let statement = "INSERT INTO call_notes (tenant_id, call_id, started_at, id, author_name, text, pinned, created_at, version) \
+                        VALUES (?, ?, ?, ?, '', ?, ?, 0, 1)";
+            statements.push(bind(statement).bind(id).bind(text).bind(*pinned));
+        }
+        for statement in statements {
+            statement.execute(&catalog.writer).await.unwrap();
+        }
+    }
+}
+
 /// The question asked of a list, as the documentation of [`CallQuery`] words it.
-pub fn holds(query: &CallQuery, call: &CallRecord) -> bool {
-    let parties = [&call.parties.caller, &call.parties.callee];
-    let mut numbers = parties
-        .iter()
-        .flat_map(|party| [&party.number, &party.normalised]);
-    let number = query.number.as_ref().is_none_or(|filter| match filter {
-        NumberFilter::Exact(wanted) => {
-            numbers.any(|number| text::fit(number, 256) == text::fit(wanted, 256))
-        }
-        NumberFilter::Prefix(wanted) => {
-            numbers.any(|number| text::fit(number, 256).starts_with(&*text::fit(wanted, 256)))
-        }
-    });
+pub fn holds(query: &CallQuery, call: &CallRecord, added: &Added) -> bool {
+    let (caller, callee) = (&call.parties.caller, &call.parties.callee);
+    let number = |filter: &Option<NumberFilter>, parties: &[&PartyRecord]| {
+        let mut numbers = parties
+            .iter()
+            .flat_map(|party| [&party.number, &party.normalised]);
+        filter.as_ref().is_none_or(|filter| match filter {
+            NumberFilter::Exact(wanted) => {
+                numbers.any(|number| text::fit(number, 256) == text::fit(wanted, 256))
+            }
+            NumberFilter::Prefix(wanted) => {
+                numbers.any(|number| text::fit(number, 256).starts_with(&*text::fit(wanted, 256)))
+            }
+        })
+    };
     let took_part = |name: fn(&ParticipantRecord) -> &Option<String>, wanted: &Option<String>| {
         wanted.is_none() || call.participants.iter().any(|who| name(who) == wanted)
     };
-    number
+    let direction = query.direction.is_none() || call.direction == query.direction;
+    let of_group = |wanted: GroupId| {
+        let mut users = call
+            .participants
+            .iter()
+            .filter_map(|who| who.user.as_deref());
+        call.tenant == tenant(0) && users.any(|login| user_of(login).0 == Some(wanted))
+    };
+    number(&query.number, &[caller, callee])
+        && number(&query.caller, &[caller])
+        && number(&query.callee, &[callee])
+        && direction
+        && query.group.is_none_or(of_group)
         && query.tenant.is_none_or(|wanted| call.tenant == wanted)
         && query.from.is_none_or(|from| call.started_at >= from)
         && query.to.is_none_or(|to| call.started_at < to)
@@ -226,8 +436,73 @@ pub fn holds(query: &CallQuery, call: &CallRecord) -> bool {
             .as_ref()
             .is_none_or(|wanted| call.disposition == *wanted)
         && (!query.recorded_only || call.file.is_some())
+        && holds_measures(query, call)
+        && holds_added(query, call, added)
+}
+
+fn holds_measures(query: &CallQuery, call: &CallRecord) -> bool {
+    let mos = call.quality.mos;
+    let codec = query.codec.as_ref().is_none_or(|wanted| {
+        let name = |codec: &str| codec.split('/').next().map(str::to_ascii_lowercase);
+        let mut codecs = call.codec.split(' ');
+        codecs.any(|codec| name(codec) == Some(wanted.to_ascii_lowercase()))
+    });
+    codec
         && call.length_ms >= query.min_length_ms
         && query
+            .max_length_ms
+            .is_none_or(|most| call.length_ms <= most)
+        && query
             .mos_below
-            .is_none_or(|below| call.quality.mos.is_some_and(|mos| mos < below))
+            .is_none_or(|below| mos.is_some_and(|mos| mos < below))
+        && query
+            .mos_at_least
+            .is_none_or(|least| mos.is_some_and(|mos| mos >= least))
+        && (mos.is_some() || !matches!(query.sort, Sort::BestHeard | Sort::WorstHeard))
+}
+
+fn holds_added(query: &CallQuery, call: &CallRecord, added: &Added) -> bool {
+    let state = match query.state {
+        Some(CallState::Deleted) => return added.is_deleted && holds_more(query, added),
+        None => true,
+        Some(CallState::Recorded) => call.file.is_some(),
+        Some(CallState::None) => call.file.is_none(),
+        Some(CallState::Held) => added.is_held,
+        Some(CallState::Pinned) => added.notes.iter().any(|(_, pinned)| *pinned),
+    };
+    state && !added.is_deleted && holds_more(query, added)
+}
+
+fn holds_more(query: &CallQuery, added: &Added) -> bool {
+    let plain = |text: &str| text.to_lowercase().replace('é', "e");
+    let words = |text: &str| -> Vec<String> {
+        let text = plain(text);
+        let words = text.split(|c: char| !c.is_alphanumeric());
+        words
+            .filter(|word| !word.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
+    let note = |wanted: &String| {
+        let wanted = words(wanted);
+        let has = |note: &str| {
+            let note = words(note);
+            let one = |begin: &String| note.iter().any(|word| word.starts_with(begin.as_str()));
+            !wanted.is_empty() && wanted.iter().all(one)
+        };
+        added.notes.iter().any(|(text, _)| has(text))
+    };
+    let category = |wanted: Uuid| added.categories.contains(&wanted);
+    query.notes.as_ref().is_none_or(note) && query.category.is_none_or(category)
+}
+
+/// A call's place in an order: calls come by these, smallest first.
+pub fn rank(sort: Sort, call: &CallRecord) -> impl Ord + use<> {
+    let value = match sort {
+        Sort::Newest | Sort::Oldest => 0,
+        Sort::Longest | Sort::Shortest => call.length_ms,
+        // Positive numbers are in the order of their bits.
+        Sort::BestHeard | Sort::WorstHeard => call.quality.mos.unwrap_or_default().to_bits(),
+    };
+    (value, call.started_at, call.id, call.tenant)
 }

@@ -26,7 +26,7 @@ type CallKey = (TenantId, Uuid);
 
 impl Catalog {
     /// Writes calls, all of them or none. A call that is there already (by tenant and id) is replaced; written twice it
-    /// is there once. Of a call twice in the batch the later one counts.
+    /// is there once. Of a call twice in the batch the later one counts. A call that was deleted stays so.
     ///
     /// # Errors
     ///
@@ -50,6 +50,7 @@ impl Catalog {
             .begin_with("BEGIN IMMEDIATE")
             .await
             .map_err(failed)?;
+        let batch = not_deleted(&mut transaction, batch).await.map_err(failed)?;
         let written = write_all(&mut transaction, &batch, existing)
             .await
             .map_err(failed)?;
@@ -92,6 +93,33 @@ fn distinct(batch: &[CallRecord]) -> Result<Vec<&CallRecord>> {
         .filter(is_last)
         .map(|(_, call)| call)
         .collect())
+}
+
+/// The calls that nobody deleted.
+async fn not_deleted<'a>(
+    connection: &mut SqliteConnection,
+    batch: Vec<&'a CallRecord>,
+) -> sqlx::Result<Vec<&'a CallRecord>> {
+    let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM deleted_calls)")
+        .fetch_one(&mut *connection)
+        .await?;
+    if !any {
+        return Ok(batch);
+    }
+    let mut kept = Vec::with_capacity(batch.len());
+    for call in batch {
+        let deleted: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM deleted_calls WHERE tenant_id = ? AND call_id = ?)",
+        )
+        .bind(call.tenant.0)
+        .bind(call.id)
+        .fetch_one(&mut *connection)
+        .await?;
+        if !deleted {
+            kept.push(call);
+        }
+    }
+    Ok(kept)
 }
 
 fn check(call: &CallRecord) -> Result<()> {

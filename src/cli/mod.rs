@@ -44,7 +44,7 @@ enum Command {
     /// Explain whose call a call would be.
     Match(matching::Args),
     /// Search, show and export calls.
-    Calls(calls::Args),
+    Calls(Box<calls::Args>),
     /// Rebuild or verify the catalog.
     Catalog(catalog::Args),
     /// Decode what was kept raw.
@@ -108,7 +108,7 @@ impl Cli {
             Command::Replay(args) => replay::run(args),
             Command::Check(args) => check::run(&args),
             Command::Match(args) => matching::run(args),
-            Command::Calls(args) => calls::run(args),
+            Command::Calls(args) => calls::run(*args),
             Command::Catalog(args) => catalog::run(args),
             Command::Decode(args) => decode::run(args),
             Command::Simulate(args) => simulate::run(&args),

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::base::{PerSide, SYSTEM_TENANT, Side, Timestamp};
 use crate::catalog::{
-    CallQuality, CallRecord, Catalog, Disposition, FileRecord, LinkRecord, ParticipantRecord,
-    PartyRecord,
+    CallQuality, CallRecord, Catalog, Direction, Disposition, FileRecord, LinkRecord,
+    ParticipantRecord, PartyRecord,
 };
 use crate::engine::event::{CallInfo, StreamReport};
 use crate::recorder::{
@@ -217,6 +217,7 @@ fn row_of(
         end_reason: end.reason.code().to_owned(),
         disposition: Disposition::from(of.disposition.code()),
         parties: PerSide::of(|side| party(info, side, own[side] || of.tenant == SYSTEM_TENANT)),
+        direction: Direction::of(&own),
         codec: codecs(&end.streams),
         length_ms: 0,
         packets_lost: heard.lost,
@@ -238,6 +239,7 @@ fn row_of(
             }))
             .collect(),
         quality: quality(&heard),
+        deleted_at: None,
     }
 }
 
@@ -329,6 +331,10 @@ pub fn row_of_sidecar(sidecar: &Sidecar, path: &str) -> CallRecord {
             caller: party(&sidecar.caller),
             callee: party(&sidecar.callee),
         },
+        direction: Direction::of(&PerSide {
+            caller: sidecar.caller.own,
+            callee: sidecar.callee.own,
+        }),
         codec: codecs.join(" "),
         length_ms: sidecar.samples * 1000 / u64::from(sidecar.sample_rate_hz.max(1)),
         packets_lost: heard.lost,
@@ -345,6 +351,7 @@ pub fn row_of_sidecar(sidecar: &Sidecar, path: &str) -> CallRecord {
         participants,
         links: sidecar.links.iter().map(link_row).collect(),
         quality: quality(&heard),
+        deleted_at: None,
     }
 }
 

@@ -9,5 +9,6 @@ mod principals;
 mod tenants;
 
 pub use groups::{Group, GroupDraft};
+pub(super) use listing::Position;
 pub use listing::{Listed, Listing, MAX_LISTED};
 pub use principals::Person;

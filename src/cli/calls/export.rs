@@ -99,7 +99,7 @@ async fn write(
 
 type Column = (&'static str, fn(&CallLine) -> String);
 
-const COLUMNS: [Column; 31] = [
+const COLUMNS: [Column; 32] = [
     ("id", |call| call.id.to_string()),
     ("tenant_id", |call| call.tenant_id.to_string()),
     ("tenant", |call| call.tenant.clone()),
@@ -155,6 +155,10 @@ const COLUMNS: [Column; 31] = [
     ("unheard", |call| {
         call.unheard
             .map_or_else(String::new, |side| side.to_string())
+    }),
+    ("direction", |call| {
+        call.direction
+            .map_or_else(String::new, |direction| direction.name().to_owned())
     }),
 ];
 

@@ -9,7 +9,7 @@ use time::{Date, OffsetDateTime};
 
 use crate::access::Scope;
 use crate::base::{TenantId, Timestamp};
-use crate::catalog::{CallQuery, Catalog, Disposition, NumberFilter};
+use crate::catalog::{CallQuery, CallState, Catalog, Direction, Disposition, NumberFilter, Sort};
 
 #[derive(Debug, Default, PartialEq, clap::Args)]
 #[command(next_help_heading = "Filters")]
@@ -26,6 +26,15 @@ pub struct Filters {
     /// Caller or callee begins so
     #[arg(long, value_name = "DIGITS")]
     prefix: Option<String>,
+    /// The caller's number, as signalled or as the extension it is
+    #[arg(long, value_name = "NUMBER")]
+    caller: Option<String>,
+    /// The callee's number
+    #[arg(long, value_name = "NUMBER")]
+    callee: Option<String>,
+    /// Which side is the tenant's own: inbound, outbound, or internal for both
+    #[arg(long, value_name = "DIRECTION", value_parser = direction)]
+    direction: Option<Direction>,
     /// A user of the tenant who took part
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
@@ -44,6 +53,21 @@ pub struct Filters {
     /// Only recordings at least this long: seconds, or 90s, 5m, 1h
     #[arg(long, value_name = "LENGTH", value_parser = length)]
     min_length: Option<Duration>,
+    /// Only recordings at most this long
+    #[arg(long, value_name = "LENGTH", value_parser = length)]
+    max_length: Option<Duration>,
+    /// A codec by its name, such as PCMA
+    #[arg(long, value_name = "NAME")]
+    codec: Option<String>,
+    /// A note of the call has words that begin so
+    #[arg(long, value_name = "WORDS")]
+    notes: Option<String>,
+    /// What there is of the call: recorded, none, held, pinned (a note is), deleted
+    #[arg(long, value_name = "STATE", value_parser = state)]
+    state: Option<CallState>,
+    /// newest, oldest, longest, shortest, best-heard, worst-heard
+    #[arg(long, value_name = "ORDER", default_value = "newest", value_parser = sort)]
+    sort: Sort,
     /// Only calls that were heard worse than this mean opinion score, 1 to 4.5
     #[arg(long, value_name = "SCORE", value_parser = score)]
     mos_below: Option<f64>,
@@ -60,6 +84,10 @@ impl Filters {
             .prefix
             .as_deref()
             .map(|text| NumberFilter::Prefix(as_dialled(text)));
+        let exact = |text: &Option<String>| {
+            let text = text.as_deref()?;
+            Some(NumberFilter::Exact(as_dialled(text)))
+        };
         let tenant = match &self.tenant {
             Some(tenant) => Some(tenant_id(tenant, catalog).await?),
             None => None,
@@ -74,8 +102,16 @@ impl Filters {
             from: self.from,
             to: self.to,
             number: number.or(prefix),
+            caller: exact(&self.caller),
+            callee: exact(&self.callee),
+            direction: self.direction,
             user: self.user.clone(),
             extension: self.extension.clone(),
+            codec: self.codec.clone(),
+            notes: self.notes.clone(),
+            state: self.state,
+            sort: self.sort,
+            max_length_ms: self.max_length.map(millis),
             disposition,
             recorded_only: self.recorded,
             min_length_ms: self.min_length.map_or(0, millis),
@@ -191,6 +227,26 @@ fn score(text: &str) -> anyhow::Result<f64> {
     score
         .filter(|score| (1.0..=5.0).contains(score))
         .context("expected a mean opinion score from 1 to 5, such as 3.6")
+}
+
+fn direction(text: &str) -> anyhow::Result<Direction> {
+    Direction::named(text).context("expected inbound, outbound or internal")
+}
+
+fn state(text: &str) -> anyhow::Result<CallState> {
+    CallState::named(text).context("expected recorded, none, held, pinned or deleted")
+}
+
+fn sort(text: &str) -> anyhow::Result<Sort> {
+    Ok(match text {
+        "newest" => Sort::Newest,
+        "oldest" => Sort::Oldest,
+        "longest" => Sort::Longest,
+        "shortest" => Sort::Shortest,
+        "best-heard" => Sort::BestHeard,
+        "worst-heard" => Sort::WorstHeard,
+        _ => bail!("expected newest, oldest, longest, shortest, best-heard or worst-heard"),
+    })
 }
 
 /// `90s`, `5m`, `24h`, `7d`, `2w`.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::base::{InteractionId, PerSide, Side, TenantId, Timestamp};
-use crate::catalog::{CallRecord, ParticipantRecord};
+use crate::catalog::{CallRecord, Direction, ParticipantRecord};
 
 /// A call of one tenant.
 #[derive(Debug, Serialize)]
@@ -25,6 +25,8 @@ pub struct CallLine {
     pub ended_at: Option<String>,
     pub end_reason: String,
     pub disposition: String,
+    /// Which side is the tenant's own; null where neither is.
+    pub direction: Option<Direction>,
     pub caller: PartyLine,
     pub callee: PartyLine,
     /// Users of the tenant who took part, the caller first.
@@ -90,6 +92,7 @@ impl CallLine {
             ended_at: call.ended_at.as_ref().map(Timestamp::to_string),
             end_reason: call.end_reason.clone(),
             disposition: call.disposition.code().to_owned(),
+            direction: call.direction,
             users: users.collect(),
             caller: parties.caller,
             callee: parties.callee,
