@@ -707,11 +707,12 @@ mod tests {
     fn the_corpus_holds_a_call_that_is_recorded() {
         let mut engine = Engine::new(EngineSettings::default(), Arc::new(Directory::empty()));
         let mut recordings = 0;
+        let mut count =
+            |event: Event| recordings += usize::from(matches!(event, Event::Recording { .. }));
         for (time, link, frame) in Frames::new(&call()) {
-            let mut count =
-                |event: Event| recordings += usize::from(matches!(event, Event::Recording { .. }));
             engine.handle_packet(&packet(time, link, &frame), &mut count);
         }
+        engine.finish(EndReason::EndOfCapture, &mut count);
         assert_eq!(recordings, 1);
     }
 

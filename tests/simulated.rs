@@ -892,3 +892,53 @@ fn what_befalls_plain_media_befalls_srtp_alike() {
         }
     }
 }
+
+/// What tells the RTP stream of a frame of a plain scenario from every other: addresses, ports and SSRC.
+fn rtp_stream(frame: &[u8]) -> Option<Vec<u8>> {
+    let is_rtp = frame.get(42).is_some_and(|byte| byte >> 6 == 2);
+    let (ends, ssrc) = (frame.get(26..38)?, frame.get(50..54)?);
+    is_rtp.then(|| [ends, ssrc].concat())
+}
+
+#[test]
+fn first_packets_that_are_late_or_swapped_leave_every_sample_in_its_place() {
+    let scenario = Scenario {
+        codecs: vec![Codec::Pcmu, Codec::L16Wide, Codec::Pcma, Codec::L16Narrow],
+        ..all_with(|f| f.ssrc_change = 50)
+    };
+    let (frames, truth) = simulate(&scenario);
+    for late_ms in [0, 25, 60, 100, 150] {
+        let mut frames = frames.clone();
+        let mut streams: std::collections::HashMap<Vec<u8>, Vec<usize>> = Default::default();
+        for (n, (_, frame)) in frames.iter().enumerate() {
+            if let Some(stream) = rtp_stream(frame) {
+                streams.entry(stream).or_default().push(n);
+            }
+        }
+        for packets in streams.values() {
+            let due = frames[packets[0]].0 + Duration::from_millis(late_ms);
+            for &n in packets {
+                frames[n].0 = frames[n].0.max(due);
+            }
+            if late_ms == 0 {
+                // The first one comes right behind the second.
+                frames[packets[0]].0 = frames[packets[1]].0 + Duration::from_micros(1);
+            }
+        }
+        frames.sort_by_key(|(time, _)| *time);
+        let folder = tempfile::tempdir().unwrap();
+        let capture = folder.path().join("calls.pcap");
+        write_capture(&capture, &frames);
+        let config = write_config(&scenario, folder.path(), "pcm16");
+        let storage = folder.path().join("storage");
+        let report = replay(Some(&config), &[&capture], &storage);
+        assert_eq!(report["summary"]["rtp_not_placed"], 0);
+        let recordings = world::recordings(&storage);
+        assert_eq!(recordings.len(), truth.calls.len());
+        for recording in &recordings {
+            let call = truth.call(&recording.sidecar.call_id).unwrap();
+            let score = world::judge(call, recording);
+            assert!(score.is_perfect(1), "late by {late_ms} ms: {score:#?}");
+        }
+    }
+}

@@ -1,7 +1,10 @@
 //! The place of a stream's packets on a recording's timeline (ARCHITECTURE.md, "The timeline").
 //!
 //! The first packet is anchored by its capture time. After it RTP timestamps decide, so that jitter does not move audio.
-//! Three things move the anchor:
+//! That packet may itself have been late, by up to [`EARLY_MS`]: as long as nothing of what was placed since was handed on, all of it
+//! is moved to where the smallest delay says ([`StreamClock::settle`]).
+//!
+//! Three things move the anchor after that:
 //!
 //! - A timestamp that disagrees with the capture clock by more than [`TOLERANCE_MS`]. One such packet may be a late one
 //!   or a broken one, so it waits until its followers agree with it; then the anchor is set anew.
@@ -26,6 +29,8 @@ const MAX_WAITING: u8 = 32;
 const DRIFT_MS: i64 = 4;
 /// Offset that is repaired [`FAST_STEP`] samples a packet: what the sides may be apart.
 const FAR_MS: i64 = 20;
+/// How far before its place a packet may come while its anchor can still be moved to it.
+const EARLY_MS: i64 = 400;
 /// Silence after which a sender may have stopped and begun again.
 const PAUSE_MS: i64 = 100;
 /// A hole of so many samples is still no gap for those who draw the packets.
@@ -73,6 +78,8 @@ pub struct StreamClock {
     drift: i64,
     /// The latest steps of repair, newest first, with the packets after which they were made.
     steps: [(u32, i64); STEPS],
+    /// Where the anchor was set, as long as it can be put right.
+    settles_from: Option<i64>,
 }
 
 /// Samples at `rate_hz` from `start` to `time`, negative when `time` is earlier. Rounds towards minus infinity.
@@ -107,6 +114,7 @@ impl StreamClock {
             window_end: Timestamp::MIN,
             drift: 0,
             steps: [(0, 0); STEPS],
+            settles_from: None,
         }
     }
 
@@ -157,7 +165,7 @@ impl StreamClock {
             self.anchor(timestamp, arrival, time);
             return Placement::Anchored { position: arrival };
         }
-        if skew.abs() > samples(TOLERANCE_MS) {
+        if skew.abs() > samples(TOLERANCE_MS) && !self.may_settle(skew) {
             return self.disagree(timestamp, time, arrival, skew);
         }
         self.waiting = 0;
@@ -264,6 +272,62 @@ impl StreamClock {
         self.last_at = time;
         self.last_position = position;
         self.window_end = time + DRIFT_WINDOW;
+        self.settles_from = Some(position);
+    }
+
+    #[cold]
+    fn may_settle(&self, skew: i64) -> bool {
+        let early = EARLY_MS * i64::from(self.sample_rate_hz) / 1000;
+        self.settles_from.is_some() && (-early..0).contains(&skew)
+    }
+
+    /// Where the packets begin that [`StreamClock::settle`] is about; `None` when there are none.
+    pub fn settles_from(&self) -> Option<i64> {
+        self.settles_from
+    }
+
+    /// Puts an anchor that is off by more than [`FAR_MS`] right by what has come since it was set: the samples, 0 or less, by
+    /// which everything that was placed since is to be moved.
+    pub fn settle(&mut self) -> i64 {
+        let offset = self.settled_by();
+        self.anchor_position += offset;
+        self.last_position += offset;
+        self.smallest_skew = self.smallest_skew.saturating_sub(offset);
+        self.last_skew -= offset;
+        offset
+    }
+
+    /// As [`StreamClock::settle`], where what was placed was handed on already: followed as drift is.
+    #[cold]
+    pub fn settle_late(&mut self) {
+        let offset = self.settled_by();
+        if offset != 0 {
+            self.repair += offset;
+            self.smallest_skew = 0;
+        }
+    }
+
+    /// The smallest delay since the anchor, where it says that the anchor is far off. Many a sender begins with two packets at
+    /// once: one packet ahead is no reason to doubt the first.
+    fn settled_by(&mut self) -> i64 {
+        let far = FAR_MS * i64::from(self.sample_rate_hz) / 1000;
+        match self.settles_from.take() {
+            Some(_) if self.smallest_skew < -far => self.smallest_skew,
+            _ => 0,
+        }
+    }
+
+    /// Moves everything by `samples`: the timeline begins so much earlier.
+    #[cold]
+    pub fn shift(&mut self, samples: i64) {
+        self.anchor_position += samples;
+        self.last_position += samples;
+        if let Some((.., position)) = &mut self.before {
+            *position += samples;
+        }
+        if let Some(from) = &mut self.settles_from {
+            *from += samples;
+        }
     }
 
     /// A packet more than the tolerance off. Followers that are off by as much confirm it; a burst after a stall of the
@@ -298,7 +362,7 @@ impl StreamClock {
         // What is being repaired already is not to be repaired again.
         let delay = of_two - self.repair;
         self.smallest_skew = self.smallest_skew.min(delay);
-        if delay < -far {
+        if delay < -far && self.settles_from.is_none() {
             self.repair += delay;
             self.smallest_skew = 0;
         }
@@ -316,14 +380,21 @@ impl StreamClock {
             self.steps[0] = (timestamp, step);
         }
         if time >= self.window_end {
-            let offset = self.smallest_skew;
-            let threshold = DRIFT_MS * i64::from(self.sample_rate_hz) / 1000;
-            if offset.abs() > threshold {
-                self.repair += offset;
-            }
-            self.smallest_skew = i64::MAX;
-            self.window_end = time + DRIFT_WINDOW;
+            self.end_window(time);
         }
+    }
+
+    #[cold]
+    fn end_window(&mut self, time: Timestamp) {
+        // What it placed went nowhere, or it would have been settled.
+        self.settles_from = None;
+        let offset = self.smallest_skew;
+        let threshold = DRIFT_MS * i64::from(self.sample_rate_hz) / 1000;
+        if offset.abs() > threshold {
+            self.repair += offset;
+        }
+        self.smallest_skew = i64::MAX;
+        self.window_end = time + DRIFT_WINDOW;
     }
 }
 
@@ -441,13 +512,48 @@ mod tests {
     }
 
     #[test]
-    fn a_first_packet_that_was_late_is_repaired_once() {
+    fn a_first_packet_that_was_late_is_put_right_with_all_that_follow_it() {
+        for late in [25, 50, 150, 199, 300] {
+            let mut clock = StreamClock::new(8000, 8000);
+            clock.place(START, ms(late), 0);
+            assert_eq!(clock.settles_from(), Some(late * 8));
+            let mut placed = Vec::new();
+            for n in 1..=30i64 {
+                let at = ms((n * 20).max(late));
+                placed.push(position(clock.place(START, at, n as u32 * 160)));
+            }
+            assert_eq!(placed[29], 30 * 160 + late * 8);
+            assert_eq!((clock.settle(), clock.settles_from()), (-late * 8, None));
+            for n in 31..=2000i64 {
+                let at = clock.place(START, ms(n * 20), n as u32 * 160);
+                assert_eq!(at, Placement::At { position: n * 160 });
+            }
+            assert_eq!((clock.drift_samples(), clock.settle()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn one_early_timestamp_moves_nothing_but_itself() {
+        let mut clock = StreamClock::new(8000, 8000);
+        clock.place(START, ms(0), 0);
+        clock.place(START, ms(20), 160 + 800);
+        for n in 2..30i64 {
+            clock.place(START, ms(n * 20), n as u32 * 160);
+        }
+        assert_eq!(clock.settle(), 0);
+    }
+
+    #[test]
+    fn what_was_handed_on_before_it_was_put_right_is_repaired_step_by_step() {
         let mut clock = StreamClock::new(8000, 8000);
         clock.place(START, ms(50), 0);
         for n in 1..=2000i64 {
             let at = position(clock.place(START, ms(n * 20), n as u32 * 160));
             assert!(at >= n * 160, "packet {n} is placed before it was sent");
             assert!(at <= n * 160 + 80 || n < 50, "packet {n} is still far");
+            if n == 5 {
+                clock.settle_late();
+            }
         }
         assert_eq!(clock.drift_samples(), -400);
     }

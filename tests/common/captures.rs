@@ -495,19 +495,20 @@ pub const CAPTURES: &[Capture] = &[
             }).linked("20d1c8822125483494b04e47206cec19", "numbers"),
         ])
     },
-    // In GTP-U. Of over 900 packets of speech 27 are left; a third party's copies in ICMP are no media.
+    // In GTP-U. Of over 900 packets of speech 27 are left; a third party's copies in ICMP are no media. The callee's first packet
+    // is 70 ms late.
     each("volte-gtp-ipv6-amr.pcap", 106, &[
         recorded("zTHDK1uOm6wLihi3m15pRfSR", ("+88270006", "122"), "bye_callee", "AMR", (14 + 13 + 509 + 402, 509 + 402), Recording {
-            starts: 80.70, talk: Some(10.64), seconds: 10.72, rate_hz: 8000, left: -94.12, right: -79.75,
+            starts: 80.63, talk: Some(10.64), seconds: 10.79, rate_hz: 8000, left: -94.12, right: -79.75,
             streams: &[
                 ("callee", "[fd01::183]:19956", "6399bbc1", "AMR", 14, 509, 0),
                 ("caller", "[fd00:183:1:1:1886:9040:8605:32b8]:49120", "a2ff620f", "AMR", 13, 402, 0),
             ],
             segments: &[
-                ("caller", 0.0, 0.178, "no_media"), ("callee", 0.02, 0.04, "no_media"), ("callee", 0.06, 0.08, "no_media"),
-                ("caller", 0.238, 8.278, "loss"), ("callee", 0.29, 10.47, "loss"), ("caller", 8.278, 10.478, "no_media"),
-                ("callee", 10.47, 10.497, "no_media"), ("callee", 10.517, 10.718, "no_media"),
-                ("caller", 10.638, 10.718, "comfort_noise"),
+                ("caller", 0.0, 0.248, "no_media"), ("callee", 0.02, 0.04, "no_media"), ("callee", 0.06, 0.08, "no_media"),
+                ("caller", 0.308, 8.348, "loss"), ("callee", 0.29, 10.48, "loss"), ("caller", 8.348, 10.548, "no_media"),
+                ("callee", 10.48, 10.567, "no_media"), ("callee", 10.587, 10.788, "no_media"),
+                ("caller", 10.708, 10.788, "comfort_noise"),
             ],
             digits: "",
         }),

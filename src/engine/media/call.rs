@@ -9,7 +9,7 @@ use super::tap::Tap;
 use super::timeline::Timeline;
 use crate::base::{Endpoint, Flow, PerSide, Side, Timestamp, Vantage};
 use crate::codec::{Codec, PayloadFormat};
-use crate::engine::event::{Disposition, Event, Sink, StreamReport};
+use crate::engine::event::{Disposition, StreamReport};
 use crate::engine::plan::MediaPlan;
 
 /// A stream that is quiet for this long gives its track up to any other.
@@ -39,6 +39,8 @@ pub struct MediaCall {
     pub learned: SmallVec<[(Vantage, Endpoint, Side); 2]>,
     pub heard: Heard,
     pub block_timer_set: bool,
+    /// A stream began, or began anew, in blocks that are open: see `settling`.
+    pub is_settling: bool,
     /// Both sides agreed on keys between themselves.
     pub zrtp: bool,
     /// Packets from where no side said it would send, beside those of the side itself.
@@ -184,6 +186,7 @@ impl MediaCall {
             learned: SmallVec::new(),
             heard: Heard::default(),
             block_timer_set: false,
+            is_settling: false,
             zrtp: false,
             suspicious_packets: 0,
             tap: None,
@@ -200,16 +203,12 @@ impl MediaCall {
         next ^ u64::from(self.tracks[side].holder.unwrap_or(0)) ^ u64::from(self.record)
     }
 
-    /// Time zero: the first audio of either side.
+    /// Time zero: the first audio of either side. It is told when the first block is closed.
     #[cold]
-    pub fn begin(&mut self, start: Timestamp, codec: Codec, sink: &mut impl Sink) {
+    pub fn begin(&mut self, start: Timestamp, codec: Codec) {
         let sample_rate_hz = self.recording_rate_hz(codec);
         self.timeline = Some(Timeline::new(start, sample_rate_hz));
-        sink.event(Event::Recording {
-            call: self.plan.call,
-            start,
-            sample_rate_hz,
-        });
+        self.is_settling = true;
     }
 
     /// What `payload_type` means in a packet from `sender`: as the receiver's SDP says, or the sender's, or RFC 3551.

@@ -203,7 +203,7 @@ impl Media {
         stream.ordinal = call.next_ordinal;
         call.next_ordinal = call.next_ordinal.wrapping_add(1);
         stream.mean(None);
-        stream.clock = None;
+        stream.unplace();
         call.streams.push(id);
         let (kept, bytes) = stream.take_kept();
         self.kept_bytes -= bytes;

@@ -17,6 +17,7 @@ mod plans;
 mod protected;
 mod redundant;
 mod rtcp;
+mod settling;
 mod slots;
 mod stream;
 mod tap;
@@ -206,10 +207,14 @@ impl Media {
         std::mem::take(&mut self.pressed)
     }
 
-    /// Time zero of a call's timeline, once it has one.
+    /// Time zero of a call's timeline, once it was told.
     pub fn start(&self, call: CallKey) -> Option<Timestamp> {
         let call = self.calls.get(*self.by_key.get(&call)?)?;
-        call.timeline.as_ref().map(|timeline| timeline.start)
+        let timeline = call
+            .timeline
+            .as_ref()
+            .filter(|timeline| timeline.is_fixed)?;
+        Some(timeline.start)
     }
 
     /// When media of `call` was last seen.
@@ -364,7 +369,7 @@ impl Media {
                 return;
             }
             let start = opening::first_to_come(call, &self.streams, arrived.time);
-            call.begin(start, meaning.format.codec, sink);
+            call.begin(start, meaning.format.codec);
             stream = self.streams.get_mut(id).expect("it was there a moment ago");
         }
         if meaning.number.is_none() {
@@ -422,6 +427,9 @@ impl Media {
         else {
             return;
         };
+        if call.is_settling {
+            call.settle(&mut self.streams, &mut self.payloads, false, sink);
+        }
         let Some(timeline) = &mut call.timeline else {
             return;
         };

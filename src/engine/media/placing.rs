@@ -108,7 +108,7 @@ pub fn change_meaning(
 #[inline]
 pub fn position(
     stream: &mut Stream,
-    call: &MediaCall,
+    call: &mut MediaCall,
     format: &PayloadFormat,
     arrived: &Arrived,
 ) -> Option<i64> {
@@ -137,7 +137,12 @@ pub fn position(
         clock.set_clock_rate(format.clock_rate_hz);
     }
     match clock.place(timeline.start, arrived.time, arrived.timestamp) {
-        Placement::At { position } | Placement::Anchored { position } => Some(position),
+        Placement::At { position } => Some(position),
+        Placement::Anchored { position } => {
+            call.is_settling = true;
+            stream.note_anchor(arrived.number as u32);
+            Some(position)
+        }
         Placement::Wait => None,
     }
 }
@@ -204,6 +209,10 @@ impl Placing<'_> {
             Put::Late(mut block) => {
                 if codec.is_kept_raw() {
                     block.headers[self.side].push(self.header(arrived));
+                }
+                let is_told = self.call.timeline.as_ref().is_some_and(|t| t.is_fixed);
+                if !is_told {
+                    self.call.tell_start(sink);
                 }
                 let call = self.call.plan.call;
                 sink.event(Event::Block { call, block });

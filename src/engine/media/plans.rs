@@ -122,6 +122,24 @@ impl Media {
         }
     }
 
+    /// Places what still waits for packets that agree with it.
+    fn place_all_kept(&mut self, call: &mut MediaCall, sink: &mut impl Sink) {
+        for id in call.streams.clone() {
+            if let Some(stream) = self.streams.get_mut(id)
+                && let Owner::Call { side, .. } = stream.owner
+            {
+                let mut placing = Placing {
+                    stream,
+                    call,
+                    side,
+                    payloads: &mut self.payloads,
+                    counters: &mut self.counters,
+                };
+                placing.place_kept(&mut self.kept_bytes, sink);
+            }
+        }
+    }
+
     /// Ends a call: hands on what is open, and reports. `None` for a call that no plan was made for.
     ///
     /// `pad_to`: time up to which the timeline is the call's, though nothing may have been heard.
@@ -139,6 +157,10 @@ impl Media {
             self.drop_protection(id);
         }
         let mut call = self.calls.remove(slot)?;
+        self.place_all_kept(&mut call, sink);
+        if call.timeline.is_some() {
+            call.settle(&mut self.streams, &mut self.payloads, true, sink);
+        }
         let mut streams = std::mem::take(&mut call.departed);
         for id in std::mem::take(&mut call.streams) {
             let Some(stream) = self.streams.get_mut(id) else {
@@ -150,14 +172,6 @@ impl Media {
                 self.orphans.push_back((id, stream.key));
                 continue;
             };
-            let mut placing = Placing {
-                stream,
-                call: &mut call,
-                side,
-                payloads: &mut self.payloads,
-                counters: &mut self.counters,
-            };
-            placing.place_kept(&mut self.kept_bytes, sink);
             // A stream that was claimed by its addresses and never sent says nothing.
             if stream.was_heard() {
                 streams.push(stream.report(side));

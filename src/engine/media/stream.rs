@@ -91,6 +91,10 @@ pub struct Stream {
     pub sequence: SequenceTracker,
     /// `None` until the first packet is placed: the recording's rate is not known before.
     pub clock: Option<StreamClock>,
+    /// Number of the first packet that was placed by the clock's anchor; `None` while that is the first.
+    pub anchored_by: Option<u32>,
+    /// Whether the clock had an anchor.
+    was_anchored: bool,
     pub kept: VecDeque<Kept>,
     pub kept_bytes: usize,
     pub digits: DigitCollector,
@@ -127,6 +131,8 @@ impl Stream {
             run: 0,
             sequence: SequenceTracker::default(),
             clock: None,
+            anchored_by: None,
+            was_anchored: false,
             kept: VecDeque::new(),
             kept_bytes: 0,
             digits: DigitCollector::default(),
@@ -246,6 +252,21 @@ impl Stream {
         };
         self.bytes += u64::from(len);
         Some(arrived)
+    }
+
+    /// Notes that the packet with that number anchors the clock; what was kept until then is placed by it too.
+    #[cold]
+    pub fn note_anchor(&mut self, number: u32) {
+        let first = self.kept.front().map_or(number, |kept| kept.number as u32);
+        self.anchored_by = Some(first).filter(|_| self.was_anchored);
+        self.was_anchored = true;
+    }
+
+    /// Forgets its place on a timeline: it is another call's from now on.
+    pub fn unplace(&mut self) {
+        self.clock = None;
+        self.anchored_by = None;
+        self.was_anchored = false;
     }
 
     /// Counts a packet of audio that is no duplicate.

@@ -55,6 +55,8 @@ impl Overheard {
 pub struct Tap {
     /// Open blocks, by index, with the number of their pieces that were handed on.
     handed: SmallVec<[(u64, PerSide<usize>); 4]>,
+    /// Samples by which time zero was moved since it was first told.
+    lead: i64,
     sides: PerSide<Vec<Piece>>,
     bytes: Vec<u8>,
 }
@@ -65,6 +67,7 @@ impl Tap {
             return;
         }
         self.sides[side].push(Piece {
+            position: piece.position - self.lead,
             offset: self.bytes.len() as u32,
             len: payload.len() as u16,
             chunk: 0,
@@ -91,8 +94,17 @@ impl Tap {
         PerSide::of(|side| sides[side].len())
     }
 
+    /// What is on the open blocks was moved, after it was gathered, and time zero by `lead` samples.
+    #[cold]
+    pub fn follow(&mut self, timeline: &Timeline, lead: i64) {
+        self.lead += lead;
+        let open = timeline.open_blocks();
+        let handed = open.map(|(index, sides, _)| (index, PerSide::of(|side| sides[side].len())));
+        self.handed = handed.collect();
+    }
+
     /// Takes what is new on the open blocks.
-    fn gather(&mut self, timeline: &Timeline, payloads: &Payloads) {
+    pub fn gather(&mut self, timeline: &Timeline, payloads: &Payloads) {
         let mut handed = SmallVec::new();
         for (index, sides, chunks) in timeline.open_blocks() {
             let payload = |piece: &Piece| {
@@ -116,7 +128,7 @@ impl Tap {
 
     fn hand_over(&mut self, timeline: &Timeline, now: Timestamp) -> Overheard {
         Overheard {
-            start: timeline.start,
+            start: timeline.time_of(self.lead),
             sample_rate_hz: timeline.sample_rate_hz,
             now,
             sides: std::mem::take(&mut self.sides),

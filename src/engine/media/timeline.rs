@@ -33,6 +33,8 @@ pub struct Timeline {
     open: SmallVec<[OpenBlock; 2]>,
     /// Index of the first block that was not handed on yet.
     next: u64,
+    /// Its start was told, and stays what it is.
+    pub is_fixed: bool,
     /// One past the last sample that was put.
     end: i64,
     formats: Arc<Vec<PayloadFormat>>,
@@ -57,6 +59,7 @@ impl Timeline {
             sample_rate_hz,
             open: SmallVec::new(),
             next: 0,
+            is_fixed: false,
             end: 0,
             formats: Arc::default(),
             usual_pieces: PerSide::default(),
@@ -122,10 +125,10 @@ impl Timeline {
         payloads: &mut Payloads,
     ) -> Put {
         let block_len = self.samples_a_block();
-        if piece.position < 0 {
+        if piece.position < 0 && !self.may_begin_at(piece.position) {
             return Put::Outside;
         }
-        let index = (piece.position / block_len) as u64;
+        let index = (piece.position.max(0) / block_len) as u64;
         if index >= self.next + MAX_OPEN {
             return Put::Outside;
         }
@@ -133,6 +136,13 @@ impl Timeline {
         let Some(ahead) = index.checked_sub(self.next) else {
             return Put::Late(self.late_block(index, side, piece, payloads.bytes(stored)));
         };
+        self.open_up_to(ahead);
+        self.open[ahead as usize].append(side, piece, stored, payloads);
+        Put::Done
+    }
+
+    #[inline]
+    fn open_up_to(&mut self, ahead: u64) {
         while self.open.len() as u64 <= ahead {
             let sides = self.usual_pieces.map(Vec::with_capacity);
             self.open.push(OpenBlock {
@@ -141,8 +151,6 @@ impl Timeline {
                 headers: None,
             });
         }
-        self.open[ahead as usize].append(side, piece, stored, payloads);
-        Put::Done
     }
 
     /// Keeps the header of the packet that was put last, at `position` of `side`.
@@ -224,6 +232,106 @@ impl Timeline {
     /// What [`Piece::format`] points into.
     pub fn formats(&self) -> Arc<Vec<PayloadFormat>> {
         self.formats.clone()
+    }
+
+    /// The samples that the first open block has room for.
+    pub fn next_block(&self) -> (i64, i64) {
+        let len = self.samples_a_block();
+        let from = i64::try_from(self.next).map_or(i64::MAX, |next| next.saturating_mul(len));
+        (from, from.saturating_add(len))
+    }
+
+    /// Whether what is put there, before time zero, may become the beginning.
+    #[cold]
+    fn may_begin_at(&self, position: i64) -> bool {
+        !self.is_fixed && self.next == 0 && position > -(MAX_OPEN as i64) * self.samples_a_block()
+    }
+
+    /// Makes the first media time zero, which is told from now on: the samples by which the beginning, and with it every place,
+    /// was moved.
+    #[cold]
+    pub fn fix_start(&mut self, payloads: &mut Payloads) -> i64 {
+        self.is_fixed = true;
+        let pieces = self.open.iter().flat_map(|block| block.sides.iter());
+        let first = pieces
+            .flat_map(|(_, pieces)| pieces)
+            .map(|piece| piece.position);
+        let lead = -first.min().unwrap_or(0).min(0);
+        if lead > 0 {
+            self.start = self.time_of(-lead);
+            self.rearrange(payloads, |_| lead);
+        }
+        lead
+    }
+
+    /// Moves what is in the open blocks, each piece by as many samples as `by` says. Gives back what then lies in blocks that
+    /// were handed on.
+    #[cold]
+    pub fn rearrange(&mut self, payloads: &mut Payloads, by: impl Fn(&Piece) -> i64) -> Vec<Block> {
+        let formats = self.formats.clone();
+        let mut late = Vec::new();
+        let (mut end_before, mut end) = (i64::MIN, i64::MIN);
+        for block in std::mem::take(&mut self.open) {
+            let mut headers = block
+                .headers
+                .map_or_else(PerSide::default, |headers| *headers);
+            for side in Side::BOTH {
+                let mut headers = std::mem::take(&mut headers[side]).into_iter();
+                for piece in &block.sides[side] {
+                    let stored = Stored {
+                        chunk: block.chunks[usize::from(piece.chunk)],
+                        offset: piece.offset,
+                        len: piece.len,
+                    };
+                    let codec = formats
+                        .get(usize::from(piece.format))
+                        .map(|format| format.codec);
+                    let raw = codec.filter(|codec| codec.is_kept_raw());
+                    let header = raw.and_then(|_| headers.next());
+                    let moved = Piece {
+                        position: piece.position + by(piece),
+                        ..*piece
+                    };
+                    let payload = payloads.bytes(stored);
+                    let samples =
+                        codec.map_or(0, |codec| codec.samples_at(self.sample_rate_hz, payload));
+                    end_before = end_before.max(piece.position + samples);
+                    end = end.max(moved.position + samples);
+                    late.extend(self.put_again(side, moved, stored, header, payloads));
+                }
+            }
+            for chunk in block.chunks {
+                payloads.release(chunk);
+            }
+        }
+        // Where something else reaches further, that is where the timeline ends.
+        if self.end <= end_before {
+            self.end = end;
+        }
+        late
+    }
+
+    fn put_again(
+        &mut self,
+        side: Side,
+        piece: Piece,
+        stored: Stored,
+        header: Option<RawHeader>,
+        payloads: &mut Payloads,
+    ) -> Option<Block> {
+        let index = (piece.position.max(0) / self.samples_a_block()) as u64;
+        let Some(ahead) = index.checked_sub(self.next) else {
+            let mut block = self.late_block(index, side, piece, payloads.bytes(stored));
+            block.headers[side].extend(header);
+            return Some(block);
+        };
+        self.open_up_to(ahead);
+        let block = &mut self.open[ahead as usize];
+        block.append(side, piece, stored, payloads);
+        if let Some(header) = header {
+            block.headers.get_or_insert_default()[side].push(header);
+        }
+        None
     }
 
     /// Hands on the first open block.

@@ -175,3 +175,45 @@ fn listening_changes_nothing_of_what_is_recorded() {
     assert_eq!(run(1), alone);
     assert_eq!(run(13), alone);
 }
+
+#[test]
+fn what_is_put_right_at_the_beginning_is_heard_once_on_one_timeline() {
+    let mut world = World::new();
+    let (_, mut caller, mut callee, key) = begin(&mut world);
+    world.engine_mut().listen(key);
+    let mut heard = Vec::new();
+    // The caller's first packet comes behind its second, and the callee's are held up for 100 ms.
+    let (first, second) = (caller.next(), caller.next());
+    for packet in [second, first] {
+        world.send(CALLER, CALLEE, &packet);
+    }
+    heard.extend(world.overhear());
+    for _ in 0..5 {
+        let packet = callee.next();
+        world.send(CALLEE, CALLER, &packet);
+    }
+    for _ in 0..60 {
+        world.pass(20);
+        for talk in [&mut caller, &mut callee] {
+            let packet = talk.next();
+            world.send(talk.from, talk.to, &packet);
+        }
+        heard.extend(world.overhear());
+    }
+    let starts = heard
+        .iter()
+        .filter_map(|(_, heard)| Some(heard.as_ref()?.start));
+    let starts: std::collections::BTreeSet<_> = starts.collect();
+    assert_eq!(starts.len(), 1, "{starts:?}");
+    for (side, first) in [(Side::Caller, 0), (Side::Callee, -640)] {
+        let places: Vec<i64> = places(&heard, side).iter().map(|place| place.0).collect();
+        let count = if side == Side::Caller { 62 } else { 65 };
+        assert_eq!(places.len(), count, "{side}: {places:?}");
+        let last = places.last().copied().unwrap();
+        // Once everything is put right.
+        assert_eq!(
+            last,
+            first + (count as i64 - 1) * 160 - if side == Side::Caller { 160 } else { 0 }
+        );
+    }
+}

@@ -1,5 +1,6 @@
 //! The engine in a scripted world: what signalling and media do to each other.
 
+mod beginnings;
 mod calls;
 mod control;
 mod conversations;
