@@ -20,6 +20,7 @@ pub mod access;
 pub mod api;
 pub mod catalog;
 pub mod decoders;
+pub mod delivery;
 pub mod mail;
 pub mod recorder;
 

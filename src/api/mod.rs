@@ -6,16 +6,21 @@
 //! In: a [`Service`] that answers, and the address to listen on. Out: `/health` for those who must know whether recording
 //! works, `/metrics` for Prometheus, `/status` for who sits at this machine. Nothing here waits for a packet or a disk.
 
+pub mod audio;
 mod caller;
 mod document;
+mod feed;
 mod fields;
+mod live;
 mod problem;
 mod request;
 mod routes;
+mod sensor;
 mod state;
 mod tenancy;
 #[cfg(test)]
 mod testing;
+mod watching;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -29,8 +34,15 @@ use serde::Serialize;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+pub use audio::{OggOpus, endless_wav};
 pub use caller::{Caller, ClientAddress, RequestId};
-pub use state::{Api, ApiSettings};
+pub use feed::{CallEvent, EventKind, Feed, Finished, Followed, Stored};
+pub use live::Live;
+pub use sensor::{
+    Action, ActiveCall, ActiveParticipant, ActiveParty, Container, Hearing, LiveAudio, Sensor,
+    Steered, Steering, Unheard, Unsteered,
+};
+pub use state::{Api, ApiSettings, WebhookSettings};
 
 /// What the daemon answers with. Called on the thread that serves: must not block.
 pub trait Service: Send + Sync + 'static {
@@ -94,6 +106,11 @@ pub fn v1(api: Api) -> Router {
 /// The OpenAPI document of `/api/v1`.
 pub fn document() -> utoipa::openapi::OpenApi {
     described().1
+}
+
+/// An event as streams and webhooks tell it.
+pub fn event_as_json(api: &Api, event: &CallEvent) -> serde_json::Value {
+    routes::event_as_json(api, event)
 }
 
 fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
+use super::live::Live;
 use super::problem::{Problem, Result};
 use crate::catalog::Catalog;
+use crate::delivery::AddressPolicy;
 
 /// Shared by all requests; cheap to clone.
 #[derive(Clone, Debug)]
@@ -17,6 +19,7 @@ struct Shared {
     /// None while the catalog cannot be opened.
     catalog: ArcSwapOption<Catalog>,
     settings: ApiSettings,
+    live: Live,
 }
 
 /// What the configuration says about the API.
@@ -26,6 +29,15 @@ pub struct ApiSettings {
     pub storage_root: PathBuf,
     /// Whether there are tenants besides the System tenant. Roles have no `tenant_id` otherwise.
     pub multi_tenancy: bool,
+    pub webhooks: WebhookSettings,
+}
+
+/// Where webhooks may go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WebhookSettings {
+    /// Also by plain HTTP.
+    pub allow_http: bool,
+    pub addresses: AddressPolicy,
 }
 
 impl Api {
@@ -33,6 +45,7 @@ impl Api {
         Api(Arc::new(Shared {
             catalog: ArcSwapOption::empty(),
             settings,
+            live: Live::default(),
         }))
     }
 
@@ -46,6 +59,11 @@ impl Api {
     /// A problem of status 503 while the catalog is away.
     pub fn catalog(&self) -> Result<Arc<Catalog>> {
         self.0.catalog.load_full().ok_or_else(Problem::unavailable)
+    }
+
+    /// What happens at this moment.
+    pub fn live(&self) -> &Live {
+        &self.0.live
     }
 
     pub fn settings(&self) -> &ApiSettings {

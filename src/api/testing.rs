@@ -18,6 +18,7 @@ use crate::catalog::Catalog;
 /// An API over a catalog of its own.
 pub struct World {
     pub catalog: Catalog,
+    pub api: Api,
     router: Router,
     _folder: tempfile::TempDir,
 }
@@ -34,10 +35,12 @@ impl World {
         let api = Api::new(ApiSettings {
             storage_root: folder.path().join("recordings"),
             multi_tenancy: true,
+            ..ApiSettings::default()
         });
         api.set_catalog(catalog.clone());
         World {
-            router: super::v1(api),
+            router: super::v1(api.clone()),
+            api,
             catalog,
             _folder: folder,
         }
@@ -131,6 +134,26 @@ impl Asking<'_> {
         headers: &[(&str, &str)],
         body: Option<Value>,
     ) -> Tried {
+        Tried::read(self.send(method, path, headers, body).await).await
+    }
+
+    /// As [`Asking::ask`], of an answer that does not end.
+    pub async fn begin(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Response<Body> {
+        self.send(method, path, headers, None).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Response<Body> {
         let path = path.strip_prefix("/api/v1").unwrap_or(path);
         let mut request = Request::builder()
             .method(method)
@@ -146,8 +169,7 @@ impl Asking<'_> {
         if let Some(principal) = &self.principal {
             request.extensions_mut().insert(principal.clone());
         }
-        let response = self.world.router.clone().oneshot(request).await.unwrap();
-        Tried::read(response).await
+        self.world.router.clone().oneshot(request).await.unwrap()
     }
 }
 

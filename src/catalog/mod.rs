@@ -27,6 +27,7 @@
 
 mod audit;
 mod change;
+mod delivery;
 mod disposition;
 mod error;
 mod marks;
@@ -40,11 +41,12 @@ mod rebuild;
 mod record;
 mod row;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod text;
 mod write;
 
 pub use change::Change;
+pub use delivery::{Attempt, Delivery, DeliveryState, DueDelivery, Queued, Webhook, WebhookDraft};
 pub use disposition::Disposition;
 pub use error::{Error, Result};
 pub use marks::{
@@ -52,7 +54,7 @@ pub use marks::{
     Note, NoteDraft, Opened, Removal, Share, ShareDraft,
 };
 pub use open::Catalog;
-pub use people::{Group, GroupDraft, Listed, Listing, MAX_LISTED, Person};
+pub use people::{Group, GroupDraft, Listed, Listing, MAX_LISTED, Person, Sight};
 pub use query::{CallQuery, CallState, MAX_PAGE, NumberFilter, Page, Sort};
 pub use rebuild::{Rebuild, Rebuilt};
 pub use record::{

@@ -31,6 +31,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "control", include_str!("sqlite/0004_control.sql")),
     (5, "people", include_str!("sqlite/0005_people.sql")),
     (8, "call notes", include_str!("sqlite/0008_calls.sql")),
+    (9, "delivery", include_str!("sqlite/0009_delivery.sql")),
 ];
 
 /// What was recorded. Cheap to clone; all clones share the connections.

@@ -738,7 +738,7 @@ mod tests {
         let old = Old::with(&[]).await;
         let catalog = old.open().await.unwrap();
         sqlx::query(
-            "INSERT INTO _sqlx_migrations VALUES (9, 'of tomorrow', '2030-01-01', TRUE, x'00', 0)",
+            "INSERT INTO _sqlx_migrations VALUES (900, 'of tomorrow', '2030-01-01', TRUE, x'00', 0)",
         )
         .execute(&catalog.writer)
         .await

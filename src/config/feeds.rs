@@ -56,7 +56,10 @@ impl Default for Hep {
     }
 }
 
-fn as_texts<S: serde::Serializer>(networks: &[Network], out: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_texts<S: serde::Serializer>(
+    networks: &[Network],
+    out: S,
+) -> Result<S::Ok, S::Error> {
     out.collect_seq(networks.iter().map(Network::to_string))
 }
 

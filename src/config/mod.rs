@@ -22,6 +22,7 @@ mod settings;
 mod tenant;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 pub use decoders::{DecoderFormat, Decoders};
 pub use diagnostic::{Diagnostic, Error, Related, Severity, render};
@@ -32,3 +33,4 @@ pub use settings::{
     Api, AudioFormat, Capture, Catalog, Engine, Log, LogFormat, LogLevel, Origin, PLAN_FEATURES,
     Plan, Recorder, Sensor, Settings, Storage, Tenancy, Unattributed,
 };
+pub use webhooks::Webhooks;

@@ -9,6 +9,7 @@ use super::decoders::{self, Decoders};
 use super::feeds::{self, Hep, Tunnels};
 use super::interactions::{self, Interactions};
 use super::reader::{Fields, Source, choice};
+use super::webhooks::{self, Webhooks};
 use crate::directory::{Place, SYSTEM_NAME};
 
 /// Settings of one daemon. `Settings::default()` is what runs without any configuration: everything goes to the
@@ -27,6 +28,7 @@ pub struct Settings {
     pub log: Log,
     pub decoders: Decoders,
     pub interactions: Interactions,
+    pub webhooks: Webhooks,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -130,12 +132,15 @@ impl Default for Catalog {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Api {
     pub listen: SocketAddr,
+    /// How many may listen to calls in progress at a time; of one tenant half as many.
+    pub live_listeners: u32,
 }
 
 impl Default for Api {
     fn default() -> Self {
         Api {
             listen: (Ipv4Addr::LOCALHOST, 8080).into(),
+            live_listeners: 32,
         }
     }
 }
@@ -310,6 +315,8 @@ pub(super) fn read(source: &mut Source<'_>, mut root: Fields<'_>, folder: &Path)
                 })
             });
             set(&mut api.listen, listen);
+            let listeners = fields.integer(source, "live_listeners", 0..=1000);
+            set(&mut api.live_listeners, listeners);
         }),
         tenancy: section(source, &mut root, "tenancy", read_tenancy),
         plans: read_plans(source, &mut root),
@@ -318,6 +325,7 @@ pub(super) fn read(source: &mut Source<'_>, mut root: Fields<'_>, folder: &Path)
         log: section(source, &mut root, "log", read_log),
         decoders: section(source, &mut root, "decoders", decoders::read),
         interactions: section(source, &mut root, "interactions", interactions::read),
+        webhooks: section(source, &mut root, "webhooks", webhooks::read),
     };
     root.finish(source);
     settings

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use super::monitor::Watch;
 use crate::base::{Redacted, Timestamp, WireMap};
 use crate::engine::event::{CallInfo, Event, Sink};
 use crate::engine::plan::CallKey;
@@ -22,10 +23,11 @@ pub struct Announcer {
     /// Calls that are not over: as many as the engine has.
     calls: WireMap<CallKey, Arc<CallInfo>>,
     beginnings: SyncSender<Beginning>,
+    watch: Watch,
 }
 
 impl Announcer {
-    pub fn start(recorder: Recorder) -> std::io::Result<Announcer> {
+    pub fn start(recorder: Recorder, watch: Watch) -> std::io::Result<Announcer> {
         let (beginnings, receiver): (_, Receiver<Beginning>) = sync_channel(WAITING);
         let thread = std::thread::Builder::new().name("announcer".into());
         // It ends with the sender.
@@ -34,7 +36,18 @@ impl Announcer {
             recorder,
             calls: WireMap::default(),
             beginnings,
+            watch,
         })
+    }
+
+    /// What is known of a call that is not over.
+    pub fn info(&self, call: CallKey) -> Option<Arc<CallInfo>> {
+        self.calls.get(&call).cloned()
+    }
+
+    /// Tells what could not be told at once.
+    pub fn catch_up(&mut self) {
+        self.watch.enter();
     }
 
     /// The recorder, when the engine has nothing more to say.
@@ -57,6 +70,7 @@ impl Sink for Announcer {
             }
             Event::Ended(end) => _ = self.calls.remove(&end.call),
         }
+        self.watch.event(&event);
         self.recorder.event(event);
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::serving;
 use super::state::Front;
 use super::steering::Steering;
+use super::webhooks::Webhooks;
 use crate::api::{self, Api};
 
 /// What the daemon is to do.
@@ -37,6 +38,7 @@ pub struct Http {
     pub api: Api,
     /// The address of the catalog that the API asks.
     pub catalog: String,
+    pub webhooks: Webhooks,
 }
 
 struct Signals {
@@ -90,6 +92,7 @@ fn serve(
         runtime.spawn(steering.serve());
     }
     runtime.spawn(serving::open_catalog(http.api.clone(), http.catalog));
+    runtime.spawn(http.webhooks.run(http.api.clone()));
     let served = runtime.block_on(async {
         tokio::select! {
             served = api::serve(http.listener, http.front, http.api, std::future::pending()) => served,

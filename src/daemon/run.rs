@@ -18,6 +18,7 @@ use super::keylog::{ClosedConnections, KeyLogWatch};
 use super::live::{self, Live, Session, Source};
 use super::log;
 use super::losses::Losses;
+use super::monitor::{Happening, Monitor, Telling};
 use super::pipeline;
 use super::probing;
 use super::quality::QualitySums;
@@ -26,6 +27,7 @@ use super::serving;
 use super::state::{CallCounts, Front, Heartbeat, ReloadState, State, StorageState, seconds_now};
 use super::steering::{Asks, Steering};
 use super::systemd;
+use super::webhooks::Webhooks;
 use crate::api;
 use crate::config::{Loaded, Settings};
 use crate::engine::event::Disposition;
@@ -78,16 +80,21 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
             (None, None)
         }
     };
+    let (mailbox, webhooks) = Webhooks::new();
+    let api = serving::api(&loaded);
+    let asking = steering.as_ref().map(Steering::asks);
+    let monitor = Monitor::start(&api, asking, settings.api.live_listeners, mailbox)?;
     let http = Http {
         listener,
         front: front.clone(),
-        api: serving::api(&loaded),
+        api,
         catalog: settings.catalog.url.clone(),
+        webhooks,
     };
     let control = Control::start(http, orders.clone(), steering)?;
     // Before what may take its time: their buffers fill meanwhile.
     let sources = live::open(settings)?;
-    let running = Running::start(&loaded, sources, &orders, asks)?;
+    let running = Running::start(&loaded, sources, &orders, asks, monitor)?;
     front.open(running.state.clone());
     systemd::start_watchdog(running.state.clone())?;
     let changed = move || _ = orders.try_send(Order::FilesChanged);
@@ -168,6 +175,7 @@ struct Running {
     cataloguer: Cataloguer,
     entering: Entering,
     keylog: Option<KeyLogWatch>,
+    telling: Telling,
 }
 
 impl Running {
@@ -176,6 +184,7 @@ impl Running {
         sources: Vec<Source>,
         orders: &SyncSender<Order>,
         asks: Option<Asks>,
+        monitor: Monitor,
     ) -> anyhow::Result<Running> {
         let settings = &loaded.settings;
         let names = settings.capture.sources();
@@ -188,7 +197,14 @@ impl Running {
         let calls = Arc::new(CallCounts::default());
         let quality = Arc::new(QualitySums::default());
         let counts = (calls.clone(), quality.clone());
-        let recorder = start_recorder(settings, of_recorder, &names, &cataloguer, counts)?;
+        let recorder = start_recorder(
+            settings,
+            of_recorder,
+            &names,
+            &cataloguer,
+            counts,
+            &monitor.telling,
+        )?;
         let state = Arc::new(State {
             started_at: seconds_now(),
             interfaces: sources.iter().map(|source| source.state.clone()).collect(),
@@ -205,6 +221,8 @@ impl Running {
             reloads: ReloadState::default(),
             keylog: Arc::default(),
             hep: sources.iter().find_map(|source| source.hep.clone()),
+            live: monitor.live.clone(),
+            webhooks: monitor.webhooks.clone(),
         });
         // Before the first packet. A failure is found again, and told, by the thread below.
         let _ = look_for_room(&layout, &state);
@@ -213,7 +231,14 @@ impl Running {
         let keylog = settings.capture.tls_keylog.as_deref();
         let keylog = keylog.map(|path| KeyLogWatch::start(path, state.keylog.clone()));
         let (keylog, secrets) = keylog.transpose()?.unzip();
-        let session = Session::new(engine, recorder, state.clone(), secrets, asks)?;
+        let session = Session::new(
+            engine,
+            recorder,
+            state.clone(),
+            secrets,
+            asks,
+            monitor.following,
+        )?;
         let orders = orders.clone();
         let live = Live::start(sources, session, move || {
             _ = orders.try_send(Order::CaptureEnded);
@@ -227,6 +252,7 @@ impl Running {
             cataloguer,
             entering,
             keylog,
+            telling: monitor.telling,
         })
     }
 
@@ -234,6 +260,7 @@ impl Running {
     fn finish(self) -> Ended {
         self.entering.finish();
         let whole = self.live.finish();
+        self.telling.finish();
         self.keylog.into_iter().for_each(KeyLogWatch::finish);
         self.disk.finish();
         let catalog = self.cataloguer.finish();
@@ -280,9 +307,11 @@ fn start_recorder(
     interfaces: &[Arc<str>],
     cataloguer: &Cataloguer,
     (calls, quality): (Arc<CallCounts>, Arc<QualitySums>),
+    telling: &Telling,
 ) -> anyhow::Result<Recorder> {
     let (sensor, names) = (pipeline::sensor_name(settings), interfaces.to_vec());
     let record = cataloguer.sender();
+    let happenings = telling.happenings.clone();
     let told = move |outcome: CallOutcome| {
         if outcome.recordings.is_empty() && !outcome.revised {
             calls.add(Disposition::Unattributed);
@@ -293,7 +322,12 @@ fn start_recorder(
         }
         quality.add(&outcome);
         tell_end(&outcome);
+        let ready = Happening::ready(&outcome);
         record(cataloguing::rows_of(&outcome, &sensor, &names));
+        // A row is on its way to the catalog when its event is told.
+        ready
+            .into_iter()
+            .for_each(|ready| _ = happenings.try_send(ready));
     };
     Recorder::start(of_recorder, told).context("cannot start the recorder's threads")
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use crate::api::{Api, ApiSettings};
+use crate::api::{Api, ApiSettings, WebhookSettings};
 use crate::base::SYSTEM_TENANT;
 use crate::catalog::Catalog;
 use crate::config::Loaded;
+use crate::delivery::AddressPolicy;
 
 /// Between attempts to open a catalog that is away.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -16,6 +17,12 @@ pub(super) fn api(loaded: &Loaded) -> Api {
     Api::new(ApiSettings {
         storage_root: loaded.settings.storage.root.clone(),
         multi_tenancy: others > 0,
+        webhooks: WebhookSettings {
+            allow_http: loaded.settings.webhooks.allow_http,
+            addresses: AddressPolicy {
+                allowed: loaded.settings.webhooks.allowed_networks.clone(),
+            },
+        },
     })
 }
 

@@ -10,10 +10,12 @@ use arc_swap::ArcSwap;
 
 use super::cataloguing::CatalogState;
 use super::keylog::KeyLogState;
+use super::monitor::LiveCounters;
 use super::quality::QualitySums;
 use super::status::Status;
 use crate::api::{Health, Service};
 use crate::capture::{HepStats, SharedKernelStats};
+use crate::delivery::CourierCounters;
 use crate::directory::Directory;
 use crate::engine::EngineCounters;
 use crate::engine::event::Disposition;
@@ -46,6 +48,9 @@ pub struct State {
     pub keylog: Arc<KeyLogState>,
     /// Where agents are listened to.
     pub hep: Option<Arc<HepStats>>,
+    /// Who listens to calls in progress.
+    pub live: Arc<LiveCounters>,
+    pub webhooks: Arc<CourierCounters>,
 }
 
 /// The engine's counters at one moment.
@@ -288,6 +293,8 @@ pub mod tests {
             reloads: ReloadState::default(),
             keylog: Arc::default(),
             hep: Some(Arc::default()),
+            live: Arc::default(),
+            webhooks: Arc::default(),
         }
     }
 

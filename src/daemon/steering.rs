@@ -124,6 +124,11 @@ impl Steering {
         Ok((Steering { listener, asks }, asked))
     }
 
+    /// What asks the engine, for others who may.
+    pub fn asks(&self) -> SyncSender<Ask> {
+        self.asks.clone()
+    }
+
     /// Answers clients until the runtime ends.
     pub async fn serve(self) {
         let Ok(listener) = UnixListener::from_std(self.listener) else {
@@ -185,23 +190,19 @@ async fn ask(line: Line, uid: u32, asks: &SyncSender<Ask>) -> Answer {
         "" => format!("uid {uid}"),
         name => format!("{name} (uid {uid})"),
     };
-    let (answer, outcome) = oneshot::channel();
-    let ask = Ask {
-        request: ControlRequest {
+    let asked = request(
+        asks,
+        ControlRequest {
             target: line.call,
             action: line.action,
             tenant: None,
             who: who.clone(),
             why: line.why.clone(),
         },
-        at: wall_clock(),
-        answer,
-    };
-    if asks.try_send(ask).is_err() {
-        return Answer::error("the engine is not there, or has too much to do");
-    }
-    let Ok(Ok(outcome)) = tokio::time::timeout(ENGINE_PATIENCE, outcome).await else {
-        return Answer::error("the engine did not answer in time; what was asked may yet be done");
+    );
+    let outcome = match asked.await {
+        Ok(outcome) => outcome,
+        Err(reason) => return Answer::error(reason),
     };
     tracing::info!(
         action = line.action.name(),
@@ -216,6 +217,30 @@ async fn ask(line: Line, uid: u32, asks: &SyncSender<Ask>) -> Answer {
         return Answer::error("there is no such call in progress");
     }
     outcome.into()
+}
+
+/// Asks the engine, and waits for what comes of it.
+///
+/// # Errors
+///
+/// It did not answer, and why.
+pub async fn request(
+    asks: &SyncSender<Ask>,
+    request: ControlRequest,
+) -> Result<ControlOutcome, &'static str> {
+    let (answer, outcome) = oneshot::channel();
+    let ask = Ask {
+        request,
+        at: wall_clock(),
+        answer,
+    };
+    if asks.try_send(ask).is_err() {
+        return Err("the engine is not there, or has too much to do");
+    }
+    match tokio::time::timeout(ENGINE_PATIENCE, outcome).await {
+        Ok(Ok(outcome)) => Ok(outcome),
+        _ => Err("the engine did not answer in time; what was asked may yet be done"),
+    }
 }
 
 fn wall_clock() -> Timestamp {

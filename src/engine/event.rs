@@ -172,6 +172,8 @@ pub struct CallInfo {
     pub participants: Vec<Participant>,
     /// What was asked about its recording, in the order it was heard.
     pub control: Vec<ControlNote>,
+    /// Which side keeps the other waiting at this moment.
+    pub held_by: PerSide<bool>,
 }
 
 impl CallInfo {

@@ -47,20 +47,24 @@ impl LiveMix {
         self.sample_rate_hz
     }
 
-    /// Takes what came, and appends what is complete by it to `out`: caller and callee, sample by sample. `until`: from this
-    /// moment on the call is not the listener's any more.
-    pub fn take(&mut self, heard: &mut Overheard, until: Option<Timestamp>, out: &mut Vec<i16>) {
+    /// Place on the timeline of the next sample that is given.
+    pub fn place(&self) -> i64 {
+        self.canvas.start()
+    }
+
+    /// Takes what came, and appends what is complete by it to `out`: caller and callee, sample by sample.
+    pub fn take(&mut self, heard: &mut Overheard, out: &mut Vec<i16>) {
         for side in Side::BOTH {
             heard.sides[side].sort_by_key(|piece| piece.position);
             for piece in &heard.sides[side] {
                 self.draw(side, piece, heard);
             }
         }
-        let last = until.map_or(i64::MAX, |until| self.position_at(until));
-        self.give(behind(heard).min(last), out);
+        self.give(behind(heard), out);
     }
 
-    fn position_at(&self, time: Timestamp) -> i64 {
+    /// Place of the sample of a moment.
+    pub fn position_at(&self, time: Timestamp) -> i64 {
         samples_between(self.start, time, self.sample_rate_hz)
     }
 
@@ -138,14 +142,14 @@ mod tests {
         let mut first = heard(60, &[(Side::Caller, 1, A), (Side::Caller, 0, A)]);
         let mut mix = LiveMix::new(&first);
         let mut out = Vec::new();
-        mix.take(&mut first, None, &mut out);
+        mix.take(&mut first, &mut out);
         assert!(out.is_empty(), "it is not yet complete");
         // The callee's first packet is late, and still in time.
         let mut second = heard(120, &[(Side::Callee, 1, B), (Side::Callee, 0, B)]);
-        mix.take(&mut second, None, &mut out);
+        mix.take(&mut second, &mut out);
         assert_eq!(levels(&out), [(a, b), (a, b)]);
         out.clear();
-        mix.take(&mut heard(160, &[(Side::Callee, 0, B)]), None, &mut out);
+        mix.take(&mut heard(160, &[(Side::Callee, 0, B)]), &mut out);
         assert_eq!(
             levels(&out),
             [(0, 0), (0, 0)],
@@ -154,23 +158,10 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_heard_once_the_call_is_another_tenants() {
-        let pieces: Vec<_> = (0..50).map(|n| (Side::Caller, n, A)).collect();
-        let mut all = heard(1000, &pieces);
-        let mut mix = LiveMix::new(&heard(0, &[]));
-        let mut out = Vec::new();
-        let until = START + std::time::Duration::from_millis(100);
-        mix.take(&mut all, Some(until), &mut out);
-        assert_eq!(out.len(), 2 * 800);
-        mix.take(&mut heard(2000, &[]), Some(until), &mut out);
-        assert_eq!(out.len(), 2 * 800);
-    }
-
-    #[test]
     fn a_long_silence_is_bounded() {
         let mut mix = LiveMix::new(&heard(0, &[]));
         let mut out = Vec::new();
-        mix.take(&mut heard(3_600_000, &[]), None, &mut out);
+        mix.take(&mut heard(3_600_000, &[]), &mut out);
         assert_eq!(out.len(), 2 * 5 * 8000);
         assert!(out.iter().all(|&sample| sample == 0));
     }

@@ -83,6 +83,7 @@ pub(super) fn info(tenants: &[TenantId]) -> Arc<CallInfo> {
         links: Vec::new(),
         participants: Vec::new(),
         control: Vec::new(),
+        held_by: PerSide::default(),
     })
 }
 

@@ -42,9 +42,10 @@ const ROOMS: &[(&str, May)] = &[
         "recorder",
         May::UseCoreAnd(&["engine", "storage", "decoders"]),
     ),
+    ("delivery", May::Use(&["base", "access", "catalog"])),
     (
         "api",
-        May::Use(&["base", "codec", "access", "catalog", "storage"]),
+        May::Use(&["base", "codec", "access", "catalog", "storage", "delivery"]),
     ),
     ("config", May::Use(&["base", "directory"])),
     ("fuzzing", May::UseCoreAnd(&["engine", "capture", "config"])),

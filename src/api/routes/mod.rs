@@ -1,6 +1,12 @@
 //! The routes of `/api/v1`, one file for each resource.
 
+mod active_calls;
+mod calls_audio;
+mod events;
 mod groups;
+#[cfg(test)]
+mod present_tests;
+mod webhooks;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -8,5 +14,12 @@ use super::state::Api;
 
 /// All of them.
 pub(super) fn all() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().merge(groups::routes())
+    OpenApiRouter::new()
+        .merge(groups::routes())
+        .merge(calls_audio::routes())
+        .merge(active_calls::routes())
+        .merge(events::routes())
+        .merge(webhooks::routes())
 }
+
+pub(super) use events::as_json as event_as_json;

@@ -6,9 +6,11 @@
 mod groups;
 mod listing;
 mod principals;
+mod sight;
 mod tenants;
 
 pub use groups::{Group, GroupDraft};
 pub(super) use listing::Position;
 pub use listing::{Listed, Listing, MAX_LISTED};
 pub use principals::Person;
+pub use sight::Sight;

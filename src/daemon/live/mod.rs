@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use self::merge::{Batch, Delivery, Merge};
-pub use self::session::Session;
+pub use self::session::{Following, Session};
 use super::state::InterfaceState;
 use crate::base::Timestamp;
 use crate::capture::{

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::Timestamp;
 use crate::daemon::announce::Announcer;
+use crate::daemon::monitor::{Ear, Watch};
 use crate::daemon::state::{EngineSnapshot, State, locked};
 use crate::daemon::steering::Asks;
 use crate::directory::Directory;
@@ -30,6 +31,14 @@ pub struct Session {
     secrets: Option<Receiver<Vec<LoggedSecret>>>,
     /// What is asked of calls in progress.
     asks: Option<Asks>,
+    /// For those who listen to calls.
+    ear: Ear,
+}
+
+/// What follows the engine at its work.
+pub struct Following {
+    pub watch: Watch,
+    pub ear: Ear,
 }
 
 impl Session {
@@ -39,16 +48,18 @@ impl Session {
         state: Arc<State>,
         secrets: Option<Receiver<Vec<LoggedSecret>>>,
         asks: Option<Asks>,
+        following: Following,
     ) -> std::io::Result<Session> {
         let directory = state.directory.load_full();
         Ok(Session {
             engine: Engine::new(settings, directory.clone()),
-            sink: Announcer::start(recorder)?,
+            sink: Announcer::start(recorder, following.watch)?,
             state,
             directory,
             next_telling: Instant::now(),
             secrets,
             asks,
+            ear: following.ear,
         })
     }
 
@@ -78,6 +89,9 @@ impl Session {
             self.engine.add_tls_secrets(secrets, &mut self.sink);
         }
         self.steer();
+        self.sink.catch_up();
+        self.ear
+            .attend(&mut self.engine, &mut self.sink, Announcer::info, now);
         if now >= self.next_telling {
             self.next_telling = now + TELL_EVERY;
             self.tell();

@@ -1,6 +1,7 @@
 //! The daemon's state as Prometheus reads it (text format, version 0.0.4).
 
 mod engine;
+mod present;
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -34,6 +35,7 @@ pub fn text(state: &State) -> String {
     reloads(&mut page, state);
     keylog(&mut page, state);
     hep(&mut page, state);
+    present::present(&mut page, state);
     page.0
 }
 

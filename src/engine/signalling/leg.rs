@@ -283,6 +283,16 @@ impl Leg {
         }
     }
 
+    /// Notes in what is told of the call who holds whom; whether that is another than was told.
+    pub fn turns_hold(&mut self) -> bool {
+        let held_by = PerSide::of(|side| self.holding[side].is_some());
+        let turns = self.info.held_by != held_by;
+        if turns {
+            Arc::make_mut(&mut self.info).held_by = held_by;
+        }
+        turns
+    }
+
     pub fn on_hold(&self) -> bool {
         self.holding.caller.is_some() || self.holding.callee.is_some()
     }

@@ -322,6 +322,9 @@ impl Signalling {
         if let Some(plan) = self.legs.get_mut(&key).and_then(Leg::new_plan) {
             orders.push(Order::Plan(Box::new(plan)));
         }
+        if self.legs.get_mut(&key).is_some_and(Leg::turns_hold) {
+            self.tell(key, orders);
+        }
     }
 
     fn tell(&mut self, key: CallKey, orders: &mut Orders) {

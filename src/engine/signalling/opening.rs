@@ -82,6 +82,7 @@ impl Signalling {
             links: Vec::new(),
             participants: Vec::new(),
             control: Vec::new(),
+            held_by: PerSide::default(),
         };
         let mut leg = Leg::new(
             key,

@@ -1,0 +1,119 @@
+//! What routes about the present share: the daemon, the feed of events, and who takes up room.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use axum::http::StatusCode;
+use tokio::sync::Notify;
+
+use super::audio::AudioDesk;
+use super::caller::Caller;
+use super::feed::Feed;
+use super::problem::{Problem, Result};
+use super::sensor::Sensor;
+
+/// Streams of events that are open at a time, and of one person.
+const STREAMS: usize = 256;
+const STREAMS_OF_ONE: usize = 16;
+
+/// See the [module](self).
+pub struct Live {
+    pub feed: Arc<Feed>,
+    pub audio: AudioDesk,
+    /// Rung when something was queued for a webhook.
+    pub bell: Arc<Notify>,
+    pub streams: Places,
+    sensor: OnceLock<Arc<dyn Sensor>>,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Live {
+            // Without random bytes the time tells two runs apart as well.
+            feed: Arc::new(Feed::new(getrandom::u32().unwrap_or_else(|_| seconds()))),
+            audio: AudioDesk::default(),
+            bell: Arc::default(),
+            streams: Places::default(),
+            sensor: OnceLock::new(),
+        }
+    }
+}
+
+fn seconds() -> u32 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs() as u32
+}
+
+impl Live {
+    /// From now on questions about the present go there. Once.
+    pub fn set_sensor(&self, sensor: Arc<dyn Sensor>) {
+        let _ = self.sensor.set(sensor);
+    }
+
+    /// # Errors
+    ///
+    /// A problem of status 503 as long as the daemon has not begun to record.
+    pub fn sensor(&self) -> Result<&dyn Sensor> {
+        let title = "Recording has not begun";
+        let problem =
+            || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "starting", title).retry_after(2);
+        self.sensor.get().map(AsRef::as_ref).ok_or_else(problem)
+    }
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live").finish_non_exhaustive()
+    }
+}
+
+/// Places for streams, some for each person and some for all.
+#[derive(Clone, Debug, Default)]
+pub struct Places(Arc<Mutex<HashMap<String, usize>>>);
+
+/// One of the places. It is free when this is dropped.
+#[derive(Debug)]
+pub struct Place {
+    places: Places,
+    of: String,
+}
+
+impl Places {
+    /// # Errors
+    ///
+    /// A problem of status 429 when there is none.
+    pub fn take(&self, caller: &Caller) -> Result<Place> {
+        let actor = caller.principal.actor();
+        let of = format!(
+            "{}/{:?}/{}",
+            actor.kind(),
+            actor.id(),
+            caller.principal.home()
+        );
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = taken.values().sum();
+        let own = taken.get(&of).copied().unwrap_or(0);
+        if all >= STREAMS || own >= STREAMS_OF_ONE {
+            let title = "Too many streams are open";
+            return Err(
+                Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_streams", title)
+                    .retry_after(10),
+            );
+        }
+        taken.insert(of.clone(), own + 1);
+        Ok(Place {
+            places: self.clone(),
+            of,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match taken.get_mut(&self.of) {
+            Some(own) if *own > 1 => *own -= 1,
+            _ => _ = taken.remove(&self.of),
+        }
+    }
+}

@@ -1,0 +1,519 @@
+//! `/webhooks`: where a tenant's own servers are told what happens to its calls.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Json;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use crate::access::{Operation, Resource};
+use crate::api::caller::Caller;
+use crate::api::feed::EventKind;
+use crate::api::fields::{self, Page};
+use crate::api::problem::{Problem, Result};
+use crate::api::request::{Body, Id, IfMatch, Parameters, Versioned};
+use crate::api::state::Api;
+use crate::api::tenancy;
+use crate::base::Timestamp;
+use crate::catalog::{Delivery, Webhook, WebhookDraft};
+use crate::delivery::{Target, new_secret};
+
+/// Webhooks of one tenant.
+const MOST: u64 = 20;
+
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(show, edit, remove))
+        .routes(routes!(renew))
+        .routes(routes!(test))
+        .routes(routes!(deliveries))
+}
+
+/// An endpoint that is told of events, by signed requests (Standard Webhooks 1.0).
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Webhook)]
+struct WebhookView {
+    id: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant_id: Option<Uuid>,
+    url: String,
+    description: String,
+    events: Vec<String>,
+    active: bool,
+    /// Why it was switched off, where that was for its failures.
+    disabled_reason: Option<String>,
+    last_success_at: Option<String>,
+    last_failure_at: Option<String>,
+    /// Signs what is sent. It is shown when it is made, and never again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+    /// RFC 3339, UTC.
+    created_at: String,
+    changed_at: String,
+}
+
+impl WebhookView {
+    fn new(api: &Api, webhook: &Webhook, secret: Option<String>) -> WebhookView {
+        let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
+        WebhookView {
+            id: webhook.id,
+            tenant_id: tenancy::shown(api, webhook.tenant),
+            url: webhook.url.clone(),
+            description: webhook.description.clone(),
+            events: webhook.events.clone(),
+            active: webhook.active,
+            disabled_reason: webhook.disabled_reason.clone(),
+            last_success_at: time(webhook.last_success_at),
+            last_failure_at: time(webhook.last_failure_at),
+            secret,
+            created_at: webhook.created_at.to_string(),
+            changed_at: webhook.changed_at.to_string(),
+        }
+    }
+}
+
+/// What of a webhook can be written.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct WebhookBody {
+    /// `https://`, and an address on the public internet, unless the operator allows more.
+    #[schema(max_length = 2000)]
+    url: String,
+    #[serde(default)]
+    #[schema(max_length = 200)]
+    description: String,
+    /// `call.started`, `call.answered`, `call.ended`, `recording.ready`.
+    #[schema(min_items = 1)]
+    events: Vec<String>,
+    #[serde(default = "yes")]
+    active: bool,
+    /// The tenant it belongs to; the caller's own when absent. Only where it is created.
+    #[serde(default)]
+    tenant_id: Option<Uuid>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl WebhookBody {
+    fn draft(&self, api: &Api, caller: &Caller) -> Result<WebhookDraft> {
+        let settings = &api.settings().webhooks;
+        Target::parse(&self.url, settings.allow_http, &settings.addresses)
+            .map_err(|refused| Problem::invalid("url", refused.to_string()))?;
+        let names = EventKind::ALL.map(EventKind::name);
+        let mut events: Vec<String> = Vec::new();
+        for event in &self.events {
+            if !names.contains(&event.as_str()) {
+                return Err(Problem::invalid(
+                    "events",
+                    format!("of {}", names.join(", ")),
+                ));
+            }
+            if !events.contains(event) {
+                events.push(event.clone());
+            }
+        }
+        if events.is_empty() {
+            return Err(Problem::invalid("events", "at least one"));
+        }
+        Ok(WebhookDraft {
+            url: self.url.clone(),
+            description: fields::line("description", &self.description, 0, 200)?,
+            events,
+            active: self.active,
+            // A webhook sees no more than who wrote it.
+            confidential: caller
+                .principal
+                .may(Resource::Calls, Operation::ViewConfidential),
+        })
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct ListParameters {
+    /// Of this tenant only.
+    tenant_id: Option<Uuid>,
+    /// `next` of the page before.
+    after: Option<String>,
+    /// Items of a page.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<u32>,
+}
+
+/// The webhooks that the caller can see, oldest first.
+#[utoipa::path(get, path = "/webhooks", tag = "webhooks", operation_id = "list_webhooks", params(ListParameters),
+    responses((status = 200, body = Page<WebhookView>)))]
+async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Parameters(parameters): Parameters<ListParameters>,
+) -> Result<Json<Page<WebhookView>>> {
+    caller.needs(Resource::Webhooks, Operation::View)?;
+    let Some(scope) = tenancy::narrowed(&caller, parameters.tenant_id) else {
+        return Ok(Json(Page::empty()));
+    };
+    let listing = fields::listing(parameters.after, parameters.limit)?;
+    let webhooks = api.catalog()?.webhooks(&scope, &listing).await?;
+    Ok(Json(Page::of(webhooks, |webhook| {
+        WebhookView::new(&api, &webhook, None)
+    })))
+}
+
+/// A new webhook. The answer holds its secret, this once.
+#[utoipa::path(post, path = "/webhooks", tag = "webhooks", operation_id = "create_webhook", request_body = WebhookBody,
+    responses((status = 201, body = WebhookView)))]
+async fn create(
+    State(api): State<Api>,
+    caller: Caller,
+    Body(body): Body<WebhookBody>,
+) -> Result<Versioned<WebhookView>> {
+    caller.needs(Resource::Webhooks, Operation::Edit)?;
+    let draft = body.draft(&api, &caller)?;
+    let secret = new_secret().map_err(|_| Problem::internal())?;
+    let mut change = api.catalog()?.change().await?;
+    let tenant = tenancy::target(&caller, &mut change, body.tenant_id).await?;
+    if change.count_webhooks(tenant).await? >= MOST {
+        return Err(Problem::conflict(
+            "url",
+            format!("a tenant has at most {MOST} webhooks"),
+        ));
+    }
+    let webhook = change.create_webhook(tenant, &draft, &secret).await?;
+    let event = caller.event("webhooks.create").of_tenant(tenant);
+    let event = event
+        .on("webhook", webhook.id)
+        .change(None, Some(state(&webhook)));
+    change.commit(event).await?;
+    let path = format!("/api/v1/webhooks/{}", webhook.id);
+    let view = WebhookView::new(&api, &webhook, Some(secret));
+    Ok(Versioned::created(webhook.version, path, view))
+}
+
+/// One webhook.
+#[utoipa::path(get, path = "/webhooks/{id}", tag = "webhooks", operation_id = "show_webhook", params(("id" = Uuid, Path)),
+    responses((status = 200, body = WebhookView)))]
+async fn show(
+    State(api): State<Api>,
+    caller: Caller,
+    Id(id): Id,
+) -> Result<Versioned<WebhookView>> {
+    caller.needs(Resource::Webhooks, Operation::View)?;
+    let webhook = api.catalog()?.webhook(&caller.scope(), id).await?;
+    let webhook = webhook.ok_or_else(Problem::not_found)?;
+    let view = WebhookView::new(&api, &webhook, None);
+    Ok(Versioned::new(webhook.version, view))
+}
+
+/// Writes a webhook anew. One that was switched off for its failures begins anew, if it is active.
+#[utoipa::path(put, path = "/webhooks/{id}", tag = "webhooks", operation_id = "edit_webhook",
+    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "The ETag that was read")),
+    request_body = WebhookBody, responses((status = 200, body = WebhookView)))]
+async fn edit(
+    State(api): State<Api>,
+    caller: Caller,
+    Id(id): Id,
+    version: IfMatch,
+    Body(body): Body<WebhookBody>,
+) -> Result<Versioned<WebhookView>> {
+    caller.needs(Resource::Webhooks, Operation::Edit)?;
+    let draft = body.draft(&api, &caller)?;
+    let mut change = api.catalog()?.change().await?;
+    let before = change.webhook(&caller.scope(), id).await?;
+    let before = before.ok_or_else(Problem::not_found)?;
+    tenancy::stays(before.tenant, body.tenant_id)?;
+    version.check(before.version)?;
+    let webhook = change.edit_webhook(&before, &draft).await?;
+    let event = caller.event("webhooks.edit").of_tenant(webhook.tenant);
+    let event = event
+        .on("webhook", id)
+        .change(Some(state(&before)), Some(state(&webhook)));
+    change.commit(event).await?;
+    api.live().bell.notify_one();
+    let view = WebhookView::new(&api, &webhook, None);
+    Ok(Versioned::new(webhook.version, view))
+}
+
+/// Removes a webhook, with what waits for it.
+#[utoipa::path(delete, path = "/webhooks/{id}", tag = "webhooks", operation_id = "remove_webhook",
+    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "The ETag that was read")),
+    responses((status = 204)))]
+async fn remove(
+    State(api): State<Api>,
+    caller: Caller,
+    Id(id): Id,
+    version: IfMatch,
+) -> Result<StatusCode> {
+    caller.needs(Resource::Webhooks, Operation::Delete)?;
+    let mut change = api.catalog()?.change().await?;
+    let webhook = change.webhook(&caller.scope(), id).await?;
+    let webhook = webhook.ok_or_else(Problem::not_found)?;
+    version.check(webhook.version)?;
+    change.remove_webhook(&webhook).await?;
+    let event = caller.event("webhooks.delete").of_tenant(webhook.tenant);
+    let event = event.on("webhook", id).change(Some(state(&webhook)), None);
+    change.commit(event).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Another secret. What is sent from now on is signed with it; the answer holds it, this once.
+#[utoipa::path(post, path = "/webhooks/{id}/secret", tag = "webhooks", operation_id = "renew_webhook_secret",
+    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "The ETag that was read")),
+    responses((status = 200, body = WebhookView)))]
+async fn renew(
+    State(api): State<Api>,
+    caller: Caller,
+    Id(id): Id,
+    version: IfMatch,
+) -> Result<Versioned<WebhookView>> {
+    caller.needs(Resource::Webhooks, Operation::Edit)?;
+    let secret = new_secret().map_err(|_| Problem::internal())?;
+    let mut change = api.catalog()?.change().await?;
+    let before = change.webhook(&caller.scope(), id).await?;
+    let before = before.ok_or_else(Problem::not_found)?;
+    version.check(before.version)?;
+    let webhook = change.renew_webhook_secret(&before, &secret).await?;
+    let event = caller
+        .event("webhooks.renew_secret")
+        .of_tenant(webhook.tenant);
+    change.commit(event.on("webhook", id)).await?;
+    let view = WebhookView::new(&api, &webhook, Some(secret));
+    Ok(Versioned::new(webhook.version, view))
+}
+
+/// An event of no call, to try the endpoint. What came of it is in the deliveries.
+#[derive(Debug, Serialize, ToSchema)]
+struct TestView {
+    /// The `webhook-id` of the request.
+    delivery_id: Uuid,
+}
+
+/// Sends an event of type `webhook.test`.
+#[utoipa::path(post, path = "/webhooks/{id}/test", tag = "webhooks", operation_id = "test_webhook",
+    params(("id" = Uuid, Path)), responses((status = 202, body = TestView)))]
+async fn test(
+    State(api): State<Api>,
+    caller: Caller,
+    Id(id): Id,
+) -> Result<(StatusCode, Json<TestView>)> {
+    caller.needs(Resource::Webhooks, Operation::Edit)?;
+    let catalog = api.catalog()?;
+    let webhook = catalog.webhook(&caller.scope(), id).await?;
+    let webhook = webhook.ok_or_else(Problem::not_found)?;
+    if !webhook.active {
+        return Err(Problem::conflict("active", "the webhook is switched off"));
+    }
+    let event = caller.event("webhooks.test").of_tenant(webhook.tenant);
+    catalog.audit(event.on("webhook", id)).await?;
+    let now = now();
+    let body = json!({ "type": "webhook.test", "timestamp": now.to_string(), "data": { "webhook_id": id } });
+    let queued = catalog
+        .queue_delivery(id, "webhook.test", &body.to_string(), now)
+        .await?;
+    let too_many = || Problem::conflict("id", "too many deliveries wait for this webhook");
+    let delivery_id = queued.ok_or_else(too_many)?;
+    api.live().bell.notify_one();
+    Ok((StatusCode::ACCEPTED, Json(TestView { delivery_id })))
+}
+
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
+    Timestamp::default() + since.unwrap_or_default()
+}
+
+/// One event for one webhook.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Delivery)]
+struct DeliveryView {
+    /// The `webhook-id` of each attempt.
+    id: Uuid,
+    event: String,
+    /// `waiting`, `delivered` or `given_up`.
+    state: &'static str,
+    /// RFC 3339, UTC.
+    created_at: String,
+    attempts: u32,
+    /// When it is tried again.
+    next_at: Option<String>,
+    last_at: Option<String>,
+    /// What the endpoint answered at the last attempt,
+    last_status: Option<u16>,
+    /// or why it did not, a code.
+    last_error: Option<String>,
+    took_ms: Option<u64>,
+}
+
+impl DeliveryView {
+    fn new(delivery: Delivery) -> DeliveryView {
+        DeliveryView {
+            id: delivery.id,
+            event: delivery.event,
+            state: delivery.state.name(),
+            created_at: delivery.created_at.to_string(),
+            attempts: delivery.attempts,
+            next_at: delivery.next_at.map(|at| at.to_string()),
+            last_at: delivery.last_at.map(|at| at.to_string()),
+            last_status: delivery.last_status,
+            last_error: delivery.last_error,
+            took_ms: delivery.took_ms,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct DeliveryParameters {
+    /// `next` of the page before.
+    after: Option<String>,
+    /// Items of a page.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<u32>,
+}
+
+/// What was sent to a webhook in the last week, and what waits, newest first.
+#[utoipa::path(get, path = "/webhooks/{id}/deliveries", tag = "webhooks", operation_id = "list_webhook_deliveries",
+    params(("id" = Uuid, Path), DeliveryParameters), responses((status = 200, body = Page<DeliveryView>)))]
+async fn deliveries(
+    State(api): State<Api>,
+    caller: Caller,
+    Id(id): Id,
+    Parameters(parameters): Parameters<DeliveryParameters>,
+) -> Result<Json<Page<DeliveryView>>> {
+    caller.needs(Resource::Webhooks, Operation::View)?;
+    let listing = fields::listing(parameters.after, parameters.limit)?;
+    let found = api
+        .catalog()?
+        .deliveries(&caller.scope(), id, &listing)
+        .await?;
+    let found = found.ok_or_else(Problem::not_found)?;
+    Ok(Json(Page::of(found, DeliveryView::new)))
+}
+
+/// What the audit keeps of a webhook. Never its secret.
+fn state(webhook: &Webhook) -> serde_json::Value {
+    json!({
+        "url": webhook.url, "description": webhook.description, "events": webhook.events, "active": webhook.active,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::Preset;
+    use crate::api::testing::World;
+
+    fn body(url: &str) -> serde_json::Value {
+        json!({ "url": url, "events": ["call.ended", "recording.ready", "call.ended"] })
+    }
+
+    #[tokio::test]
+    async fn a_webhook_shows_its_secret_once_and_the_audit_never_does() {
+        let world = World::new().await;
+        let ann = world.user("acme", Preset::TenantAdministrator);
+        let made = ann
+            .post("/webhooks", body("https://hooks.example.com/x"))
+            .await
+            .expect(201);
+        let secret = made.json()["secret"].as_str().unwrap().to_owned();
+        assert!(secret.starts_with("whsec_"));
+        assert_eq!(
+            made.json()["events"],
+            json!(["call.ended", "recording.ready"])
+        );
+        let path = made.location();
+        let read = ann.get(&path).await.expect(200);
+        assert!(read.json().get("secret").is_none());
+        let off = json!({ "url": "https://hooks.example.com/y", "events": ["call.started"], "active": false });
+        let edited = ann.put(&path, &read.etag(), off).await.expect(200);
+        assert_eq!(
+            (&edited.json()["active"], &edited.json()["url"]),
+            (&json!(false), &json!("https://hooks.example.com/y"))
+        );
+        ann.post(&format!("{path}/test"), json!({}))
+            .await
+            .expect(409);
+        let list = ann.get("/webhooks").await.expect(200).json();
+        assert!(!list.to_string().contains("whsec_"));
+        ann.delete(&path, &edited.etag()).await.expect(204);
+        let audit = world.audit("acme").await;
+        assert_eq!(
+            audit,
+            ["webhooks.create", "webhooks.edit", "webhooks.delete"]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_try_waits_in_the_queue() {
+        let world = World::new().await;
+        let ann = world.user("acme", Preset::TenantAdministrator);
+        let path = ann
+            .post("/webhooks", body("https://hooks.example.com/x"))
+            .await
+            .expect(201)
+            .location();
+        let tried = ann
+            .post(&format!("{path}/test"), json!({}))
+            .await
+            .expect(202);
+        let log = ann
+            .get(&format!("{path}/deliveries"))
+            .await
+            .expect(200)
+            .json();
+        assert_eq!(log["items"][0]["id"], tried.json()["delivery_id"]);
+        assert_eq!(
+            (&log["items"][0]["state"], &log["items"][0]["event"]),
+            (&json!("waiting"), &json!("webhook.test"))
+        );
+        let foreign = world.user("globex", Preset::TenantAdministrator);
+        for path in [path.clone(), format!("{path}/deliveries")] {
+            foreign.get(&path).await.expect(404);
+        }
+        foreign
+            .post(&format!("{path}/test"), json!({}))
+            .await
+            .expect(404);
+        assert_eq!(
+            foreign.get("/webhooks").await.expect(200).json()["items"],
+            json!([])
+        );
+    }
+
+    #[tokio::test]
+    async fn nothing_inside_the_operators_network_can_be_named() {
+        let world = World::new().await;
+        let ann = world.user("acme", Preset::TenantAdministrator);
+        for url in [
+            "http://hooks.example.com/",
+            "https://10.0.0.1/",
+            "https://[::ffff:7f00:1]/",
+            "https://169.254.169.254/",
+            "ftp://x/",
+            "https://a:b@hooks.example.com/",
+        ] {
+            let problem = ann.post("/webhooks", body(url)).await.expect(422);
+            assert_eq!(problem.json()["field"], "url", "{url}");
+        }
+        let none = json!({ "url": "https://hooks.example.com/", "events": [] });
+        assert_eq!(
+            ann.post("/webhooks", none).await.expect(422).json()["field"],
+            "events"
+        );
+        let odd = json!({ "url": "https://hooks.example.com/", "events": ["call.exploded"] });
+        assert_eq!(
+            ann.post("/webhooks", odd).await.expect(422).json()["field"],
+            "events"
+        );
+        let reader = world.user("acme", Preset::Agent);
+        reader.get("/webhooks").await.expect(403);
+        assert_eq!(world.audit("acme").await, [""; 0]);
+    }
+}

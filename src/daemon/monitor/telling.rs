@@ -1,0 +1,225 @@
+//! What happens to calls, as events for those who follow them.
+//!
+//! In: what the engine and the recorder say happened. Out: one event for each tenant that owns the call, which names only what
+//! is that tenant's. What passed to another tenant is over for the first one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use super::active::describe;
+use crate::api::{ActiveCall, CallEvent, EventKind, Feed, Finished, Stored};
+use crate::base::{TenantId, Timestamp};
+use crate::engine::event::{CallEnd, CallInfo, Ownership};
+use crate::engine::plan::CallKey;
+use crate::recorder::CallOutcome;
+
+/// Things that happened and wait to be told; what finds no room is not told.
+const WAITING: usize = 16_384;
+
+/// One thing that happened.
+#[derive(Debug)]
+pub enum Happening {
+    Call(CallKey, Arc<CallInfo>),
+    Heard(CallKey, Timestamp),
+    Ended(Box<End>),
+    Ready(Box<CallEvent>),
+}
+
+/// The end of a call, without what is too large to wait.
+#[derive(Debug)]
+pub struct End {
+    call: CallKey,
+    info: Arc<CallInfo>,
+    at: Timestamp,
+    reason: &'static str,
+    disposition: &'static str,
+}
+
+impl Happening {
+    pub fn ended(end: &CallEnd) -> Happening {
+        Happening::Ended(Box::new(End {
+            call: end.call,
+            info: end.info.clone(),
+            at: end.ended_at,
+            reason: end.reason.code(),
+            disposition: end.disposition.code(),
+        }))
+    }
+
+    /// The recordings of a call that are safe; one for each tenant that has one.
+    pub fn ready(outcome: &CallOutcome) -> Vec<Happening> {
+        let info = &outcome.end.info;
+        let start = outcome.start.unwrap_or(info.invite_at);
+        let ready = outcome.recordings.iter().filter_map(|of| {
+            let (sidecar, _) = of.recording.as_ref().filter(|_| !outcome.revised)?;
+            let owner = info.owners.iter().find(|owner| owner.tenant == of.tenant)?;
+            let id = info.recording_id(of.tenant, info.invite_at).0;
+            let call = describe(outcome.end.call, id, info, Some(start), owner);
+            let rate = u64::from(sidecar.sample_rate_hz.max(1));
+            Some(CallEvent {
+                kind: EventKind::RecordingReady,
+                at: outcome.end.ended_at,
+                finished: None,
+                stored: Some(Stored {
+                    call_id: sidecar.recording_id.0,
+                    length_ms: sidecar.samples * 1000 / rate,
+                    size_bytes: sidecar.size_bytes,
+                    disposition: of.disposition.code(),
+                }),
+                call,
+            })
+        });
+        ready
+            .map(|event| Happening::Ready(Box::new(event)))
+            .collect()
+    }
+}
+
+/// The thread that tells.
+pub struct Telling {
+    pub happenings: SyncSender<Happening>,
+    thread: JoinHandle<()>,
+}
+
+impl Telling {
+    /// Starts the thread. `also` hears of each event after the feed.
+    pub fn start(
+        feed: Arc<Feed>,
+        also: impl Fn(&CallEvent) + Send + 'static,
+    ) -> std::io::Result<Telling> {
+        let (happenings, receiver): (_, Receiver<Happening>) = sync_channel(WAITING);
+        let mut teller = Teller {
+            known: HashMap::new(),
+            tell: Box::new(move |event| {
+                also(&event);
+                feed.publish(event);
+            }),
+        };
+        let run = move || receiver.iter().for_each(|happening| teller.take(happening));
+        let thread = std::thread::Builder::new()
+            .name("telling".into())
+            .spawn(run)?;
+        Ok(Telling { happenings, thread })
+    }
+
+    /// Tells what waits, and ends. All other senders must be gone.
+    pub fn finish(self) {
+        drop(self.happenings);
+        // A panic there was reported there.
+        let _ = self.thread.join();
+    }
+}
+
+/// What was told of a call.
+#[derive(Debug, Default)]
+struct Told {
+    start: Option<Timestamp>,
+    /// Tenants that were told that it began, and whether that it was answered.
+    tenants: Vec<(TenantId, bool)>,
+    /// Tenants for which it is over.
+    over: Vec<TenantId>,
+}
+
+struct Teller {
+    /// Calls that are not over: as many as the engine has.
+    known: HashMap<CallKey, Told>,
+    tell: Box<dyn FnMut(CallEvent) + Send>,
+}
+
+impl Teller {
+    fn take(&mut self, happening: Happening) {
+        match happening {
+            Happening::Call(call, info) => self.hear_of(call, &info),
+            Happening::Heard(call, start) => {
+                if let Some(told) = self.known.get_mut(&call) {
+                    told.start = Some(start);
+                }
+            }
+            Happening::Ended(end) => self.end(&end),
+            Happening::Ready(event) => (self.tell)(*event),
+        }
+    }
+
+    fn hear_of(&mut self, key: CallKey, info: &CallInfo) {
+        let told = self.known.entry(key).or_default();
+        for owner in &info.owners {
+            let tenant = owner.tenant;
+            if told.over.contains(&tenant) {
+                continue;
+            }
+            let call = |start| active(key, info, start, owner);
+            if let Some(until) = owner.until {
+                told.over.push(tenant);
+                (self.tell)(ended(call(told.start), until, "passed_on", owner, None));
+                continue;
+            }
+            let place = told.tenants.iter().position(|(known, _)| *known == tenant);
+            let place = place.unwrap_or_else(|| {
+                told.tenants.push((tenant, false));
+                (self.tell)(event(
+                    EventKind::CallStarted,
+                    call(told.start),
+                    info.invite_at,
+                ));
+                told.tenants.len() - 1
+            });
+            if let (Some(at), (_, answered @ false)) = (info.answered_at, &mut told.tenants[place])
+            {
+                *answered = true;
+                (self.tell)(event(EventKind::CallAnswered, call(told.start), at));
+            }
+        }
+    }
+
+    fn end(&mut self, end: &End) {
+        let told = self.known.remove(&end.call).unwrap_or_default();
+        let owners = end.info.owners.iter();
+        for owner in owners.filter(|owner| !told.over.contains(&owner.tenant)) {
+            let call = active(end.call, &end.info, told.start, owner);
+            let disposition = Some(end.disposition);
+            (self.tell)(ended(call, end.at, end.reason, owner, disposition));
+        }
+    }
+}
+
+fn active(
+    key: CallKey,
+    info: &CallInfo,
+    start: Option<Timestamp>,
+    owner: &Ownership,
+) -> ActiveCall {
+    let id = info.recording_id(owner.tenant, info.invite_at).0;
+    describe(key, id, info, start, owner)
+}
+
+fn event(kind: EventKind, call: ActiveCall, at: Timestamp) -> CallEvent {
+    CallEvent {
+        kind,
+        at,
+        call,
+        finished: None,
+        stored: None,
+    }
+}
+
+fn ended(
+    call: ActiveCall,
+    at: Timestamp,
+    reason: &'static str,
+    owner: &Ownership,
+    disposition: Option<&'static str>,
+) -> CallEvent {
+    let refused = owner
+        .refusal
+        .or(owner.pending)
+        .map(|refusal| refusal.code());
+    CallEvent {
+        finished: Some(Finished {
+            reason,
+            disposition: refused.or(disposition),
+        }),
+        ..event(EventKind::CallEnded, call, at)
+    }
+}

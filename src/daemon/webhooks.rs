@@ -1,0 +1,130 @@
+//! Events of calls to the webhooks of their tenants.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::api::{Api, CallEvent, event_as_json};
+use crate::catalog::Catalog;
+use crate::delivery::{Courier, CourierCounters, Sender};
+
+/// Events that wait to be queued. While the catalog is away no more are kept.
+const WAITING: usize = 4096;
+/// Between looks for a catalog that is away.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// Where events come in; the engine's side never waits.
+#[derive(Clone)]
+pub struct Mailbox {
+    events: mpsc::Sender<Box<CallEvent>>,
+    counters: Arc<CourierCounters>,
+}
+
+impl Mailbox {
+    pub fn counters(&self) -> Arc<CourierCounters> {
+        self.counters.clone()
+    }
+
+    /// Takes an event, or counts it as dropped.
+    pub fn put(&self, event: &CallEvent) {
+        if self.events.try_send(Box::new(event.clone())).is_err() {
+            add(&self.counters.dropped, 1);
+        }
+    }
+}
+
+/// What queues events and sends what is queued.
+pub struct Webhooks {
+    events: mpsc::Receiver<Box<CallEvent>>,
+    counters: Arc<CourierCounters>,
+}
+
+impl Webhooks {
+    pub fn new() -> (Mailbox, Webhooks) {
+        let (sender, events) = mpsc::channel(WAITING);
+        let counters = Arc::new(CourierCounters::default());
+        let mailbox = Mailbox {
+            events: sender,
+            counters: counters.clone(),
+        };
+        (mailbox, Webhooks { events, counters })
+    }
+
+    /// Works until the runtime ends.
+    pub async fn run(self, api: Api) {
+        let catalog = loop {
+            match api.catalog() {
+                Ok(catalog) => break Catalog::clone(&catalog),
+                Err(_) => tokio::time::sleep(AGAIN).await,
+            }
+        };
+        let settings = &api.settings().webhooks;
+        let addresses = settings.addresses.clone();
+        let Ok(sender) = tokio::task::spawn_blocking(move || Sender::new(addresses)).await else {
+            return;
+        };
+        let courier = Courier::new(
+            catalog.clone(),
+            Arc::new(sender),
+            settings.allow_http,
+            self.counters.clone(),
+            api.live().bell.clone(),
+        );
+        tokio::join!(
+            courier.run(),
+            queue(self.events, &api, &catalog, &self.counters)
+        );
+    }
+}
+
+async fn queue(
+    mut events: mpsc::Receiver<Box<CallEvent>>,
+    api: &Api,
+    catalog: &Catalog,
+    counters: &CourierCounters,
+) {
+    while let Some(event) = events.recv().await {
+        match queue_one(&event, api, catalog).await {
+            Ok(queued) => {
+                add(&counters.dropped, queued.dropped);
+                if queued.queued > 0 {
+                    api.live().bell.notify_one();
+                }
+            }
+            Err(error) => {
+                add(&counters.dropped, 1);
+                tracing::warn!(%error, "an event is told to no webhook: the catalog does not take it");
+            }
+        }
+    }
+}
+
+async fn queue_one(
+    event: &CallEvent,
+    api: &Api,
+    catalog: &Catalog,
+) -> crate::catalog::Result<crate::catalog::Queued> {
+    let call = &event.call;
+    let logins = call
+        .participants
+        .iter()
+        .filter_map(|one| one.user.as_deref());
+    let logins: Vec<&str> = logins.collect();
+    let confidential = catalog.any_confidential(call.tenant, &logins).await?;
+    let body = event_as_json(api, event).to_string();
+    catalog
+        .queue_event(
+            call.tenant,
+            event.kind.name(),
+            &body,
+            confidential,
+            event.at,
+        )
+        .await
+}
+
+fn add(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
