@@ -5,6 +5,7 @@
 //! caller can forget to limit a query to its tenant. An [`Event`] is what the audit keeps of an act.
 
 mod attempts;
+mod describe;
 mod error;
 mod event;
 mod password;

@@ -222,6 +222,15 @@ impl Principal {
         Scope::new(reach, confidential)
     }
 
+    /// The own profile and the own calls, whatever else the role reaches.
+    pub fn own_scope(&self) -> Scope {
+        let reach = Reach::User {
+            tenant: self.home,
+            login: self.login.clone(),
+        };
+        Scope::new(reach, false)
+    }
+
     /// What in these rights, at this level, is more than the principal has: nobody grants what they do not hold.
     pub fn lacks(&self, level: AccessLevel, permissions: &Permissions) -> Option<Lacking> {
         if !self.level.reaches(level) {

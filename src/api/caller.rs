@@ -6,7 +6,7 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 
 use super::problem::{Problem, Result};
-use crate::access::{Event, Operation, Principal, Resource, Scope};
+use crate::access::{AccessLevel, Event, Lacking, Operation, Principal, Resource, Scope};
 
 /// Where a request comes from, as a trusted proxy says, or else the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,16 @@ impl Caller {
         match self.principal.may(resource, operation) {
             true => Ok(()),
             false => Err(Problem::lacks(resource, operation)),
+        }
+    }
+
+    /// # Errors
+    ///
+    /// A problem of status 403 when the caller's role reaches less far than `level`.
+    pub fn reaches(&self, level: AccessLevel) -> Result<()> {
+        match self.principal.level().reaches(level) {
+            true => Ok(()),
+            false => Err(Problem::beyond_own_rights(Lacking::Level(level))),
         }
     }
 

@@ -1,9 +1,12 @@
 //! Fields of requests, checked, and pages of answers.
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use utoipa::ToSchema;
 
 use super::problem::{Problem, Result};
+use crate::base::Timestamp;
 use crate::catalog::{Listed, Listing, MAX_LISTED};
 
 /// Items of a page that does not say how many it wants.
@@ -90,7 +93,176 @@ pub fn text(field: &str, text: &str, longest: usize) -> Result<String> {
     Ok(text.to_owned())
 }
 
+/// A name to sign in with: 1 to 64 characters that can be seen, none of them a space.
+///
+/// # Errors
+///
+/// A problem of status 422 when it is not.
+pub fn login(field: &str, text: &str) -> Result<String> {
+    let length = text.chars().count();
+    let unfit = |one: char| one.is_whitespace() || is_unfit(one) || is_unseen(one);
+    match (1..=64).contains(&length) && !text.chars().any(unfit) {
+        true => Ok(text.to_owned()),
+        false => Err(Problem::invalid(
+            field,
+            "1 to 64 printable characters without spaces",
+        )),
+    }
+}
+
+/// An e-mail address: a mailbox and a domain, as mail is sent to in practice (the dot-atom form of RFC 5321).
+///
+/// # Errors
+///
+/// A problem of status 422 when it is not.
+pub fn email(field: &str, text: &str) -> Result<String> {
+    let text = text.trim();
+    match text.len() <= 254 && is_email(text) {
+        true => Ok(text.to_owned()),
+        false => Err(Problem::invalid(
+            field,
+            "an e-mail address such as ann@example.com",
+        )),
+    }
+}
+
+fn is_email(text: &str) -> bool {
+    let Some((mailbox, domain)) = text.rsplit_once('@') else {
+        return false;
+    };
+    let in_mailbox = |one: char| {
+        one.is_alphanumeric() || (one.is_ascii_punctuation() && !r#"()<>[]:;@\,""#.contains(one))
+    };
+    let dotted = |text: &str, fits: &dyn Fn(&str) -> bool| text.split('.').all(fits);
+    let atom = |atom: &str| !atom.is_empty() && atom.chars().all(in_mailbox);
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.chars().all(|one| one.is_alphanumeric() || one == '-')
+    };
+    mailbox.len() <= 64 && dotted(mailbox, &atom) && dotted(domain, &label)
+}
+
+/// A time of RFC 3339, such as `2027-01-31T00:00:00Z`, to the microsecond; none where there is none.
+///
+/// # Errors
+///
+/// A problem of status 422 when it is not one, or outside the years 1970 to 2200.
+pub fn optional_time(field: &str, text: Option<&str>) -> Result<Option<Timestamp>> {
+    text.map(|text| time(field, text)).transpose()
+}
+
+fn time(field: &str, text: &str) -> Result<Timestamp> {
+    let read = OffsetDateTime::parse(text, &Rfc3339).ok();
+    let nanos = read.and_then(|at| i64::try_from(at.unix_timestamp_nanos()).ok());
+    let in_range = nanos.filter(|nanos| (0..LATEST).contains(nanos));
+    in_range
+        .map(|nanos| Timestamp::from_nanos(nanos - nanos % 1000))
+        .ok_or_else(|| Problem::invalid(field, "a time such as 2027-01-31T00:00:00Z"))
+}
+
+/// 2200-01-01, in nanoseconds.
+const LATEST: i64 = 7_258_118_400_000_000_000;
+
+/// For a field that may be absent: what is there has been given, null too.
+///
+/// # Errors
+///
+/// When what is there is no `T`.
+pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// Characters without a shape, by which two logins could look the same.
+fn is_unseen(one: char) -> bool {
+    matches!(one, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff0}'..='\u{ffff}' | '\u{e000}'..='\u{f8ff}' | '\u{e0000}'..='\u{10ffff}')
+}
+
 /// Control characters, and those that make text look like other text than it is (Unicode's bidirectional controls).
 fn is_unfit(one: char) -> bool {
     one.is_control() || matches!(one, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_is_what_can_be_seen_without_spaces() {
+        for good in [
+            "ann",
+            "Zoë",
+            "ann@acme.example",
+            "o'neil+1",
+            "田中",
+            &"x".repeat(64),
+        ] {
+            assert_eq!(login("login", good).unwrap(), good);
+        }
+        for bad in [
+            "",
+            " ann",
+            "an n",
+            "an\u{a0}n",
+            "an\tn",
+            "an\0n",
+            "an\u{200b}n",
+            "an\u{202e}n",
+            "an\u{feff}n",
+            &"x".repeat(65),
+        ] {
+            assert!(login("login", bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_email_address_cannot_carry_a_second_header_or_address() {
+        for good in [
+            "ann@example.com",
+            "ann.o'neil+callreel@mail.example.co.uk",
+            "zoë@exämple.de",
+            "ann@localhost",
+        ] {
+            assert_eq!(email("email", good).unwrap(), good);
+        }
+        for bad in [
+            "",
+            "ann",
+            "@example.com",
+            "ann@",
+            "ann@@example.com",
+            "ann@example..com",
+            "ann@-x.com",
+            ".ann@example.com",
+            "ann@example.com\r\nBcc: eve@evil.example",
+            "ann@example.com, eve@evil.example",
+            "<ann@example.com>",
+            "ann b@example.com",
+            "\"ann\"@example.com",
+        ] {
+            assert!(email("email", bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_reads_back_as_it_is_shown() {
+        let at = time("valid_until", "2027-01-31T01:30:00.123456789+01:00").unwrap();
+        assert_eq!(at.to_string(), "2027-01-31T00:30:00.123456Z");
+        assert_eq!(time("valid_until", &at.to_string()).unwrap(), at);
+        for bad in [
+            "",
+            "tomorrow",
+            "2027-01-31",
+            "2027-02-30T00:00:00Z",
+            "9999-01-01T00:00:00Z",
+            "1969-12-31T23:59:59Z",
+        ] {
+            assert!(time("valid_until", bad).is_err(), "{bad}");
+        }
+    }
 }

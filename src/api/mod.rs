@@ -15,6 +15,7 @@ mod live;
 mod problem;
 mod request;
 mod routes;
+mod schemas;
 mod sensor;
 mod state;
 mod tenancy;

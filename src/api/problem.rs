@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::access::{Lacking, Operation, Resource};
-use crate::catalog;
+use crate::catalog::{self, Objection};
 
 /// An answer that says what is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -164,6 +164,7 @@ impl From<catalog::Error> for Problem {
             catalog::Error::Cursor => {
                 Problem::malformed("use the `next` of the page before").field("after")
             }
+            catalog::Error::Objection(objection) => objection.into(),
             catalog::Error::Taken { field } => {
                 Problem::conflict(field, "there is one with this already")
             }
@@ -171,6 +172,28 @@ impl From<catalog::Error> for Problem {
                 tracing::warn!(%error, "the catalog did not answer the API");
                 Problem::unavailable()
             }
+        }
+    }
+}
+
+impl From<Objection> for Problem {
+    fn from(objection: Objection) -> Problem {
+        let why = objection.to_string();
+        let conflict = |code| {
+            let title = "It conflicts with what is there";
+            Problem::new(StatusCode::CONFLICT, code, title).detail(why.clone())
+        };
+        match objection {
+            Objection::Beyond(lacking) => Problem::beyond_own_rights(lacking),
+            Objection::OtherGroups | Objection::OwnProfile | Objection::OwnTime => {
+                let title = "Nobody grants what they do not hold";
+                Problem::new(StatusCode::FORBIDDEN, "beyond_own_rights", title).detail(why)
+            }
+            Objection::LastAdministrator => conflict("last_administrator"),
+            Objection::RoleInUse { .. } => conflict("in_use"),
+            Objection::Preset => Problem::read_only(why),
+            Objection::RootOfTenant => Problem::invalid("access_level", why),
+            Objection::NoSuch { field, .. } => Problem::invalid(field, why),
         }
     }
 }

@@ -72,6 +72,16 @@ impl World {
         ))
     }
 
+    /// A user of the catalog, with the rights of this moment; nobody when there are none.
+    pub async fn signed_in(&self, user: &Value) -> Asking<'_> {
+        let id = user["id"].as_str().unwrap().parse().unwrap();
+        let person = self.catalog.principal_of_user(id).await.unwrap();
+        Asking {
+            world: self,
+            principal: person.map(|person| person.principal()),
+        }
+    }
+
     pub fn principal(&self, principal: Principal) -> Asking<'_> {
         Asking {
             world: self,

@@ -81,6 +81,10 @@ pub enum Error {
     #[error("it has as many {what} as it can have")]
     TooMany { what: &'static str },
 
+    /// People's rights stand against the change.
+    #[error(transparent)]
+    Objection(#[from] super::Objection),
+
     /// The text given as [`CallQuery::after`](super::CallQuery::after) was not made by a page of this catalog.
     #[error("not a position in a list of calls: use the `next` of the page before")]
     Cursor,

@@ -54,7 +54,10 @@ pub use marks::{
     Note, NoteDraft, Opened, Removal, Share, ShareDraft,
 };
 pub use open::Catalog;
-pub use people::{Group, GroupDraft, Listed, Listing, MAX_LISTED, Person, Sight};
+pub use people::{
+    Group, GroupDraft, Listed, Listing, MAX_LISTED, Objection, Person, Profile, RoleDraft, Sight,
+    TenantRole, User, UserFilter, UserPolicy,
+};
 pub use query::{CallQuery, CallState, MAX_PAGE, NumberFilter, Page, Sort};
 pub use rebuild::{Rebuild, Rebuilt};
 pub use record::{

@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::access::{Operation, Resource};
+use crate::access::{AccessLevel, Operation, Resource};
 use crate::api::caller::Caller;
 use crate::api::fields::{self, Page};
 use crate::api::problem::{Problem, Result};
@@ -119,6 +119,8 @@ async fn create(
     Body(body): Body<GroupBody>,
 ) -> Result<Versioned<GroupView>> {
     caller.needs(Resource::Groups, Operation::Edit)?;
+    // Who does not reach the whole tenant would not see the group.
+    caller.reaches(AccessLevel::System)?;
     let draft = body.draft()?;
     let mut change = api.catalog()?.change().await?;
     let tenant = tenancy::target(&caller, &mut change, body.tenant_id).await?;

@@ -4,8 +4,11 @@ mod active_calls;
 mod calls_audio;
 mod events;
 mod groups;
+mod permissions;
 #[cfg(test)]
 mod present_tests;
+mod roles;
+mod users;
 mod webhooks;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -20,6 +23,9 @@ pub(super) fn all() -> OpenApiRouter<Api> {
         .merge(active_calls::routes())
         .merge(events::routes())
         .merge(webhooks::routes())
+        .merge(users::routes())
+        .merge(roles::routes())
+        .merge(permissions::routes())
 }
 
 pub(super) use events::as_json as event_as_json;

@@ -163,6 +163,8 @@ impl Change {
         let failed = self.failed("remove a group");
         let statements = [
             "UPDATE users SET group_id = NULL, version = version + 1 WHERE group_id = ?",
+            "UPDATE users SET version = version + 1 WHERE id IN (SELECT user_id FROM managed_groups WHERE group_id = ?)",
+            "DELETE FROM managed_groups WHERE group_id = ?",
             "DELETE FROM groups WHERE id = ?",
         ];
         for statement in statements {
