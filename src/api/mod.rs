@@ -40,8 +40,8 @@ pub use caller::{Caller, ClientAddress, RequestId};
 pub use feed::{CallEvent, EventKind, Feed, Finished, Followed, Stored};
 pub use live::Live;
 pub use sensor::{
-    Action, ActiveCall, ActiveParticipant, ActiveParty, Container, Hearing, LiveAudio, Sensor,
-    Steered, Steering, Unheard, Unsteered,
+    Action, ActiveCall, ActiveParticipant, ActiveParty, Container, Hearing, LIVE_RATE_HZ,
+    LiveAudio, Sensor, Steered, Steering, Unheard, Unsteered,
 };
 pub use state::{Api, ApiSettings, WebhookSettings};
 

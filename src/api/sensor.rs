@@ -112,7 +112,12 @@ pub struct Hearing {
     pub container: Container,
     /// Both sides in one channel; else the caller is left and the callee right.
     pub is_mixed: bool,
+    /// A WAV at the rate of the recording, not at [`LIVE_RATE_HZ`].
+    pub is_native: bool,
 }
+
+/// Rate of a live WAV for browsers. They gather so many bytes before they play, and stay as far behind: Chrome 233,000.
+pub const LIVE_RATE_HZ: u32 = 48_000;
 
 /// What live audio comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

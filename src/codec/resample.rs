@@ -10,7 +10,7 @@ const LOBES: usize = 16;
 
 /// Converts one channel by a rational ratio. Memory: 4 bytes for each tap of each phase, at most 120 KiB for the rates that
 /// [`Resampler::new`] accepts.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Resampler {
     /// Output step and input step: `up` outputs for `down` inputs.
     up: usize,

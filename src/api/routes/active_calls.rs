@@ -382,7 +382,7 @@ fn reason(body: &[u8]) -> Result<String> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum LiveFormat {
-    /// Opus: a fifth of the bytes, so that browsers take longer to gather what they want before they play.
+    /// Opus: few bytes, of which Chrome gathers 32 KiB at a time, several seconds. For programs and narrow lines.
     Ogg,
     /// 16-bit PCM.
     #[default]
@@ -399,10 +399,24 @@ enum LiveMix {
     Mono,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum LiveRate {
+    /// 48 kHz: browsers begin to play, and stay behind, by a number of bytes.
+    #[default]
+    Browser,
+    /// That of the recording: 8 or 16 kHz, a sixth or a third of the bytes.
+    Native,
+}
+
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct LiveParameters {
+    /// Of a WAV.
+    #[serde(default)]
+    #[param(inline)]
+    rate: LiveRate,
     #[serde(default)]
     #[param(inline)]
     format: LiveFormat,
@@ -444,6 +458,7 @@ async fn live(
         let hearing = Hearing {
             container,
             is_mixed: parameters.mix == LiveMix::Mono,
+            is_native: parameters.rate == LiveRate::Native,
         };
         let audio = api
             .live()

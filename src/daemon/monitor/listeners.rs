@@ -14,8 +14,9 @@ use axum::body::Bytes;
 use tokio::sync::mpsc;
 
 use super::ear::{Attend, Ear};
-use crate::api::{Container, Hearing, LiveAudio, OggOpus, Unheard, endless_wav};
+use crate::api::{Container, Hearing, LIVE_RATE_HZ, LiveAudio, OggOpus, Unheard, endless_wav};
 use crate::base::{TenantId, Timestamp};
+use crate::codec::Resampler;
 use crate::daemon::state::locked;
 use crate::engine::event::CallInfo;
 use crate::engine::media::Overheard;
@@ -328,7 +329,11 @@ struct Encoder {
 }
 
 enum Form {
-    Wav { header: Option<Vec<u8>> },
+    Wav {
+        header: Option<Vec<u8>>,
+        /// One for each channel; none where the rate is the recording's.
+        resamplers: Vec<Resampler>,
+    },
     Ogg(Box<OggOpus>),
 }
 
@@ -336,8 +341,13 @@ impl Encoder {
     fn new(hearing: Hearing, rate_hz: u32) -> Option<Encoder> {
         let channels = if hearing.is_mixed { 1 } else { 2 };
         let form = match hearing.container {
-            Container::Wav => Form::Wav {
+            Container::Wav if hearing.is_native => Form::Wav {
                 header: Some(endless_wav(rate_hz, channels)),
+                resamplers: Vec::new(),
+            },
+            Container::Wav => Form::Wav {
+                header: Some(endless_wav(LIVE_RATE_HZ, channels)),
+                resamplers: vec![Resampler::new(rate_hz, LIVE_RATE_HZ)?; usize::from(channels)],
             },
             Container::Ogg => Form::Ogg(Box::new(
                 OggOpus::new(rate_hz, usize::from(channels), true).ok()?,
@@ -364,9 +374,12 @@ impl Encoder {
             }
         };
         match &mut self.form {
-            Form::Wav { header } => {
+            Form::Wav { header, resamplers } => {
                 let mut bytes = header.take().unwrap_or_default();
-                bytes.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+                match resamplers.is_empty() {
+                    true => bytes.extend(samples.iter().flat_map(|sample| sample.to_le_bytes())),
+                    false => resample(resamplers, samples, &mut bytes),
+                }
                 Some(bytes.into())
             }
             Form::Ogg(ogg) => ogg.push(samples).ok().map(Bytes::from),
@@ -375,8 +388,31 @@ impl Encoder {
 
     fn finish(self) -> Option<Bytes> {
         match self.form {
+            // What waits in a resampler is two milliseconds.
             Form::Wav { .. } => None,
             Form::Ogg(ogg) => ogg.finish().ok().map(Bytes::from),
         }
+    }
+}
+
+/// Appends samples of all channels at their new rate to `out`.
+fn resample(resamplers: &mut [Resampler], samples: &[i16], out: &mut Vec<u8>) {
+    let channels = resamplers.len();
+    let mut each: Vec<Vec<i16>> = Vec::with_capacity(channels);
+    for (channel, resampler) in resamplers.iter_mut().enumerate() {
+        let own: Vec<i16> = samples
+            .iter()
+            .skip(channel)
+            .step_by(channels)
+            .copied()
+            .collect();
+        let mut resampled = Vec::new();
+        resampler.push(&own, &mut resampled);
+        each.push(resampled);
+    }
+    let frames = each.iter().map(Vec::len).min().unwrap_or(0);
+    for frame in 0..frames {
+        let frame = each.iter().filter_map(|channel| channel.get(frame));
+        out.extend(frame.flat_map(|sample| sample.to_le_bytes()));
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -300,13 +301,13 @@ impl Listener {
     }
 }
 
-/// When each loud stretch of the left channel of a WAV was at the client.
+/// When each loud stretch of the left channel of a WAV of 48 kHz was at the client.
 fn loud_at(body: &[u8], times: &[(usize, Instant)]) -> Vec<Instant> {
     let (mut found, mut quiet) = (Vec::new(), 1000);
     for (n, frame) in body[44..].as_chunks::<4>().0.iter().enumerate() {
         let left = i16::from_le_bytes([frame[0], frame[1]]);
         if left.unsigned_abs() > 10_000 {
-            if quiet > 400 {
+            if quiet > 2400 {
                 let place = 44 + 4 * n + 4;
                 found.extend(
                     times
@@ -321,6 +322,17 @@ fn loud_at(body: &[u8], times: &[(usize, Instant)]) -> Vec<Instant> {
         }
     }
     found
+}
+
+/// Whether the program takes the bytes without a word, or is not there.
+fn is_read_by(mut program: Command, bytes: &[u8]) -> bool {
+    program.stdin(Stdio::piped()).stderr(Stdio::piped());
+    let Ok(mut child) = program.spawn() else {
+        return true;
+    };
+    child.stdin.take().unwrap().write_all(bytes).unwrap();
+    let done = child.wait_with_output().unwrap();
+    done.status.success() && done.stderr.is_empty()
 }
 
 #[test]
@@ -372,7 +384,16 @@ fn a_call_is_watched_paused_and_heard_less_than_half_a_second_behind_the_wire() 
         heard.iter().all(|at| *at < late),
         "a pause is silence for listeners too"
     );
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-f", "wav", "-i", "-", "-f", "null", "-"]);
+    assert!(
+        is_read_by(ffmpeg, &body),
+        "ffmpeg reads a WAV without an end"
+    );
     let (head, body, _) = ogg.end();
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-f", "ogg", "-i", "-", "-f", "null", "-"]);
+    assert!(is_read_by(ffmpeg, &body), "ffmpeg reads Opus");
     assert!(head.contains("content-type: audio/ogg"), "{head}");
     assert!(
         body.starts_with(b"OggS") && body.len() > 10_000,
