@@ -11,6 +11,7 @@ mod caller;
 mod document;
 mod feed;
 mod fields;
+pub mod front;
 mod live;
 mod problem;
 mod request;
@@ -28,12 +29,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde::Serialize;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
+
+use front::{Door, Front, Tls};
 
 pub use audio::{OggOpus, endless_wav};
 pub use caller::{Caller, ClientAddress, RequestId};
@@ -79,23 +82,33 @@ impl Health {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot listen on {address} (api.listen): {reason}")]
+    #[error("cannot listen on {address} ({setting}): {reason}")]
     Listen {
         address: SocketAddr,
+        setting: &'static str,
         reason: std::io::Error,
     },
     #[error("cannot serve HTTP: {0}")]
     Serve(std::io::Error),
+    #[error("cannot use the certificate {path} and its key: {why}")]
+    Tls {
+        path: std::path::PathBuf,
+        why: String,
+    },
 }
 
-/// Takes the port, so that a taken one is known at start.
-pub fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+/// Takes the port, so that a taken one is known at start. `setting` is where the address is written.
+pub fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, Error> {
     let bind = || {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
-    bind().map_err(|reason| Error::Listen { address, reason })
+    bind().map_err(|reason| Error::Listen {
+        address,
+        setting,
+        reason,
+    })
 }
 
 /// The routes of `/api/v1`. Who asks is expected in each request's extensions, as a [`Principal`](crate::access::Principal).
@@ -121,20 +134,34 @@ fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
     (router, document)
 }
 
-/// Answers until `stop` is ready. To be called within a tokio runtime.
+/// Where is answered.
+pub struct Doors {
+    /// Plain HTTP, and what is said to operators.
+    pub plain: TcpListener,
+    /// The API alone.
+    pub tls: Option<(TcpListener, Arc<Tls>)>,
+}
+
+/// Answers, for ever. To be called within a tokio runtime.
 pub async fn serve(
-    listener: TcpListener,
+    doors: Doors,
     service: Arc<dyn Service>,
     api: Api,
-    stop: impl Future<Output = ()> + Send + 'static,
+    front: Arc<Front>,
 ) -> Result<(), Error> {
-    let listener = tokio::net::TcpListener::from_std(listener).map_err(Error::Serve)?;
-    let routes = routes(service).merge(v1(api));
-    let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, routes)
-        .with_graceful_shutdown(stop)
-        .await
-        .map_err(Error::Serve)
+    let v1 = v1(api);
+    let plain = Door {
+        listener: doors.plain,
+        tls: None,
+        routes: front.around(routes(service).merge(v1.clone())),
+    };
+    let secure = doors.tls.map(|(listener, tls)| Door {
+        listener,
+        tls: Some(tls),
+        routes: front.around(v1),
+    });
+    let doors = std::iter::once(plain).chain(secure);
+    front::serve(doors.collect(), front).await
 }
 
 fn routes(service: Arc<dyn Service>) -> Router {
@@ -169,12 +196,15 @@ async fn metrics(State(service): State<Arc<dyn Service>>) -> Response {
     ([(header::CONTENT_TYPE, kind)], service.metrics()).into_response()
 }
 
-/// For who is on this machine: it says how large the installation is, and what is wrong with it.
+/// For who is on this machine: it says how large the installation is, and what is wrong with it. A proxy on this machine
+/// asks for others, whether it is trusted or not.
 async fn status(
     State(service): State<Arc<dyn Service>>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
 ) -> Response {
-    match client.ip().to_canonical().is_loopback() {
+    let forwarded = front::is_forwarded(&headers);
+    match client.ip().to_canonical().is_loopback() && !forwarded {
         true => Json(service.status()).into_response(),
         false => StatusCode::FORBIDDEN.into_response(),
     }
@@ -205,22 +235,35 @@ mod tests {
 
     /// The answer to one request, head and body.
     fn ask(health: Health, path: &str) -> String {
-        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        ask_with(health, path, "")
+    }
+
+    fn ask_with(health: Health, path: &str, header: &str) -> String {
+        let listener = listen("127.0.0.1:0".parse().unwrap(), "api.listen").unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let doors = Doors {
+            plain: listener,
+            tls: None,
+        };
         let server = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .unwrap();
-            let stopped = async move { _ = stopped.await };
             let api = Api::new(ApiSettings::default());
-            runtime.block_on(serve(listener, Arc::new(Answers(health)), api, stopped))
+            let front = Front::new(front::Settings::default());
+            runtime.block_on(async {
+                tokio::select! {
+                    served = serve(doors, Arc::new(Answers(health)), api, front) => served,
+                    _ = stopped => Ok(()),
+                }
+            })
         });
         let mut client = TcpStream::connect(address).unwrap();
         write!(
             client,
-            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: x\r\n{header}Connection: close\r\n\r\n"
         )
         .unwrap();
         let mut answer = String::new();
@@ -260,12 +303,19 @@ mod tests {
         let answer = ask(Health::default(), "/status");
         assert!(answer.contains("content-type: application/json"));
         assert!(answer.ends_with("{\"status\":\"ok\"}"), "{answer}");
+        // Through a proxy on this machine.
+        let answer = ask_with(
+            Health::default(),
+            "/status",
+            "X-Forwarded-For: 203.0.113.7\r\n",
+        );
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
     }
 
     #[test]
     fn a_taken_port_is_an_error_that_names_the_setting() {
-        let first = listen("127.0.0.1:0".parse().unwrap()).unwrap();
-        let taken = listen(first.local_addr().unwrap()).unwrap_err();
+        let first = listen("127.0.0.1:0".parse().unwrap(), "api.listen").unwrap();
+        let taken = listen(first.local_addr().unwrap(), "api.listen").unwrap_err();
         assert!(taken.to_string().contains("api.listen"), "{taken}");
     }
 }

@@ -54,6 +54,13 @@ impl Problem {
         }))
     }
 
+    /// Says which request it answers.
+    #[must_use]
+    pub fn of_request(mut self, id: &str) -> Problem {
+        self.0.request_id = Some(id.to_owned());
+        self
+    }
+
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Problem {
         self.0.detail = Some(detail.into());

@@ -9,6 +9,7 @@
 //! This is the only room that reads configuration files. Nothing is kept between two loads: a reload is another
 //! [`load`], and what was there stays in use when it fails.
 
+mod api;
 mod decoders;
 mod diagnostic;
 mod feeds;
@@ -24,13 +25,14 @@ mod tenant;
 mod tests;
 mod webhooks;
 
+pub use api::{Api, ApiTls};
 pub use decoders::{DecoderFormat, Decoders};
 pub use diagnostic::{Diagnostic, Error, Related, Severity, render};
 pub use feeds::{HEP_SOURCE, Hep, Secret, Tunnels};
 pub use load::{Loaded, Written, everywhere, load};
 pub use rows::{ExtensionKind, Fault, TenantText, extension_of, tenant_of};
 pub use settings::{
-    Api, AudioFormat, Capture, Catalog, Engine, Log, LogFormat, LogLevel, Origin, PLAN_FEATURES,
-    Plan, Recorder, Sensor, Settings, Storage, Tenancy, Unattributed,
+    AudioFormat, Capture, Catalog, Engine, Log, LogFormat, LogLevel, Origin, PLAN_FEATURES, Plan,
+    Recorder, Sensor, Settings, Storage, Tenancy, Unattributed,
 };
 pub use webhooks::Webhooks;

@@ -1,10 +1,10 @@
 //! The daemon's settings: every key, its default and its bounds.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::api::{self, Api};
 use super::decoders::{self, Decoders};
 use super::feeds::{self, Hep, Tunnels};
 use super::interactions::{self, Interactions};
@@ -125,22 +125,6 @@ impl Default for Catalog {
     fn default() -> Self {
         Catalog {
             url: "sqlite:///var/lib/callreel/catalog.db".into(),
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Api {
-    pub listen: SocketAddr,
-    /// How many may listen to calls in progress at a time; of one tenant half as many.
-    pub live_listeners: u32,
-}
-
-impl Default for Api {
-    fn default() -> Self {
-        Api {
-            listen: (Ipv4Addr::LOCALHOST, 8080).into(),
-            live_listeners: 32,
         }
     }
 }
@@ -308,15 +292,8 @@ pub(super) fn read(source: &mut Source<'_>, mut root: Fields<'_>, folder: &Path)
             read_storage(source, fields, storage, folder);
         }),
         catalog: section(source, &mut root, "catalog", read_catalog),
-        api: section(source, &mut root, "api", |source, fields, api: &mut Api| {
-            let listen = fields.parsed(source, "listen", |text| {
-                text.parse().map_err(|_| {
-                    format!("`{text}` is not an address and port such as \"127.0.0.1:8080\"")
-                })
-            });
-            set(&mut api.listen, listen);
-            let listeners = fields.integer(source, "live_listeners", 0..=1000);
-            set(&mut api.live_listeners, listeners);
+        api: section(source, &mut root, "api", |source, fields, api| {
+            api::read(source, fields, api, folder);
         }),
         tenancy: section(source, &mut root, "tenancy", read_tenancy),
         plans: read_plans(source, &mut root),

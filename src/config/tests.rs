@@ -168,6 +168,42 @@ fn agents_are_listened_to_where_it_is_written() {
 }
 
 #[test]
+fn where_http_is_served_and_whose_word_is_taken() {
+    let load = |text: &str| files(&[("callreel.toml", text)]).load();
+    let text = "[api]\nlisten = \"0.0.0.0:80\"\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]\nmax_body_kib = 64\n\
+        [api.tls]\ncertificate = \"tls/chain.pem\"\nkey = \"/etc/key.pem\"\n";
+    let loaded = load(text).unwrap();
+    assert!(loaded.warnings.is_empty());
+    let api = loaded.settings.api;
+    assert_eq!((api.trusted_proxies.len(), api.max_body_kib), (2, 64));
+    let tls = api.tls.unwrap();
+    assert_eq!(tls.listen, "0.0.0.0:8443".parse().unwrap());
+    assert!(tls.certificate.is_absolute() && tls.certificate.ends_with("tls/chain.pem"));
+    assert_eq!(tls.key, Path::new("/etc/key.pem"));
+    let open = load("[api]\nlisten = \"0.0.0.0:80\"\n").unwrap();
+    assert!(open.warnings[0].message.contains("reads passwords"));
+    for (text, wrong) in [
+        (
+            "[api]\ntrusted_proxies = [\"0.0.0.0/0\"]\n",
+            "that is everybody",
+        ),
+        (
+            "[api]\ntrusted_proxies = [\"proxy\"]\n",
+            "not an IPv4 or IPv6 address",
+        ),
+        ("[api.tls]\nkey = \"k\"\n", "`certificate` is missing"),
+        (
+            "[api.tls]\ncertificate = \"\"\nkey = \"k\"\n",
+            "must not be empty",
+        ),
+        ("[api]\nmax_connections = 1\n", "max_connections"),
+    ] {
+        let error = load(text).unwrap_err().to_string();
+        assert!(error.contains(wrong), "{error}");
+    }
+}
+
+#[test]
 fn ports_of_tunnels_are_of_one_kind() {
     let load = |text: &str| files(&[("callreel.toml", text)]).load();
     let tunnels = load("[capture.tunnels]\nvxlan = []\nhep = 9060\n")

@@ -1,6 +1,5 @@
 //! The thread that listens to the outside: signals and HTTP. What concerns the daemon comes out as an [`Order`].
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
@@ -13,7 +12,8 @@ use super::serving;
 use super::state::Front;
 use super::steering::Steering;
 use super::webhooks::Webhooks;
-use crate::api::{self, Api};
+use crate::api::front::Tls;
+use crate::api::{self, Api, Doors};
 
 /// What the daemon is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,8 @@ pub struct Control {
 
 /// What is answered over HTTP, and where.
 pub struct Http {
-    pub listener: TcpListener,
+    pub doors: Doors,
+    pub bounds: Arc<api::front::Front>,
     pub front: Arc<Front>,
     pub api: Api,
     /// The address of the catalog that the API asks.
@@ -87,7 +88,8 @@ fn serve(
     steering: Option<Steering>,
     stopped: oneshot::Receiver<()>,
 ) {
-    runtime.spawn(hear(signals, http.front.clone(), orders));
+    let tls = http.doors.tls.as_ref().map(|(_, tls)| tls.clone());
+    runtime.spawn(hear(signals, http.front.clone(), orders, tls));
     if let Some(steering) = steering {
         runtime.spawn(steering.serve());
     }
@@ -95,7 +97,7 @@ fn serve(
     runtime.spawn(http.webhooks.run(http.api.clone()));
     let served = runtime.block_on(async {
         tokio::select! {
-            served = api::serve(http.listener, http.front, http.api, std::future::pending()) => served,
+            served = api::serve(http.doors, http.front, http.api, http.bounds) => served,
             // Nobody waits for a client that reads slowly.
             _ = stopped => Ok(()),
         }
@@ -106,7 +108,12 @@ fn serve(
 }
 
 /// The first signal to stop is an order, the second the end.
-async fn hear(mut signals: Signals, front: Arc<Front>, orders: SyncSender<Order>) {
+async fn hear(
+    mut signals: Signals,
+    front: Arc<Front>,
+    orders: SyncSender<Order>,
+    tls: Option<Arc<Tls>>,
+) {
     let mut stopping = false;
     loop {
         let (name, status) = tokio::select! {
@@ -115,6 +122,7 @@ async fn hear(mut signals: Signals, front: Arc<Front>, orders: SyncSender<Order>
             _ = signals.hang_up.recv() => {
                 // A full queue holds what leads to a reload already.
                 let _ = orders.try_send(Order::Reload);
+                tls.iter().for_each(|tls| tls.reload());
                 continue;
             }
         };

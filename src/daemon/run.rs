@@ -28,7 +28,6 @@ use super::state::{CallCounts, Front, Heartbeat, ReloadState, State, StorageStat
 use super::steering::{Asks, Steering};
 use super::systemd;
 use super::webhooks::Webhooks;
-use crate::api;
 use crate::config::{Loaded, Settings};
 use crate::engine::event::Disposition;
 use crate::recorder::{self, CallOutcome, Recorder, WhenFull, recover};
@@ -68,8 +67,9 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
     raise_file_limit();
     let _lock = StorageLock::acquire(&settings.storage.root)?;
     let (orders, inbox) = sync_channel(ORDERS);
-    let front = Arc::new(Front::default());
-    let listener = api::listen(settings.api.listen)?;
+    let bounds = serving::front(&settings.api);
+    let front = Arc::new(Front::new(bounds.counters.clone()));
+    let doors = serving::doors(&settings.api)?;
     let (steering, asks) = match Steering::bind(&settings.storage.root) {
         Ok((steering, asks)) => (Some(steering), Some(asks)),
         Err(error) => {
@@ -85,7 +85,8 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
     let asking = steering.as_ref().map(Steering::asks);
     let monitor = Monitor::start(&api, asking, settings.api.live_listeners, mailbox)?;
     let http = Http {
-        listener,
+        doors,
+        bounds,
         front: front.clone(),
         api,
         catalog: settings.catalog.url.clone(),

@@ -1,11 +1,13 @@
 //! The API of a running daemon: its settings, and the catalog it asks.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::{Api, ApiSettings, WebhookSettings};
+use crate::api::front::{self, Front, Tls, TlsFiles};
+use crate::api::{self, Api, ApiSettings, Doors, WebhookSettings};
 use crate::base::SYSTEM_TENANT;
 use crate::catalog::Catalog;
-use crate::config::Loaded;
+use crate::config::{self, Loaded};
 use crate::delivery::AddressPolicy;
 
 /// Between attempts to open a catalog that is away.
@@ -24,6 +26,31 @@ pub(super) fn api(loaded: &Loaded) -> Api {
             },
         },
     })
+}
+
+/// What the configuration says of what may come in.
+pub(super) fn front(settings: &config::Api) -> Arc<Front> {
+    Front::new(front::Settings {
+        trusted_proxies: settings.trusted_proxies.clone(),
+        max_connections: settings.max_connections as usize,
+        max_connections_per_address: settings.max_connections_per_address as usize,
+        max_body: settings.max_body_kib as usize * 1024,
+        patience: Duration::from_secs(settings.timeout_seconds.into()),
+    })
+}
+
+/// Takes the ports and reads the certificate, so that what is wrong with them is known at start.
+pub(super) fn doors(settings: &config::Api) -> Result<Doors, api::Error> {
+    let plain = api::listen(settings.listen, "api.listen")?;
+    let tls = settings.tls.as_ref().map(|tls| {
+        let pair = Tls::load(TlsFiles {
+            certificate: tls.certificate.clone(),
+            key: tls.key.clone(),
+        })?;
+        Ok((api::listen(tls.listen, "api.tls.listen")?, pair))
+    });
+    let tls = tls.transpose()?;
+    Ok(Doors { plain, tls })
 }
 
 /// Opens the catalog, now or when it is back.

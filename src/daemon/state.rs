@@ -13,6 +13,7 @@ use super::keylog::KeyLogState;
 use super::monitor::LiveCounters;
 use super::quality::QualitySums;
 use super::status::Status;
+use crate::api::front::Counters;
 use crate::api::{Health, Service};
 use crate::capture::{HepStats, SharedKernelStats};
 use crate::delivery::CourierCounters;
@@ -211,24 +212,32 @@ impl Default for ReloadState {
 }
 
 /// What HTTP asks: there from the first moment, the state behind it as soon as there is one.
-#[derive(Default)]
-pub struct Front(OnceLock<Arc<State>>);
+pub struct Front {
+    state: OnceLock<Arc<State>>,
+    /// Of what is asked.
+    asked: Arc<Counters>,
+}
 
 impl Front {
+    pub fn new(asked: Arc<Counters>) -> Front {
+        let state = OnceLock::new();
+        Front { state, asked }
+    }
+
     /// From now on the daemon answers for itself. Once.
     pub fn open(&self, state: Arc<State>) {
-        let _ = self.0.set(state);
+        let _ = self.state.set(state);
     }
 
     /// Whether calls are being recorded.
     pub fn is_open(&self) -> bool {
-        self.0.get().is_some()
+        self.state.get().is_some()
     }
 }
 
 impl Service for Front {
     fn health(&self) -> Health {
-        match self.0.get() {
+        match self.state.get() {
             Some(state) => super::health::health(state),
             None => {
                 let mut health = Health::default();
@@ -239,13 +248,14 @@ impl Service for Front {
     }
 
     fn metrics(&self) -> String {
-        self.0
+        self.state
             .get()
             .map_or_else(String::new, |state| super::metrics::text(state))
+            + &super::metrics::api(&self.asked)
     }
 
     fn status(&self) -> serde_json::Value {
-        let status = self.0.get().map(|state| super::status::status(state));
+        let status = self.state.get().map(|state| super::status::status(state));
         // A status has only string keys.
         status.map_or_else(Status::starting, |status| {
             serde_json::to_value(status).unwrap_or_default()
@@ -319,7 +329,7 @@ pub mod tests {
 
     #[test]
     fn before_the_start_is_done_nothing_is_well() {
-        let front = Front::default();
+        let front = Front::new(Arc::default());
         assert_eq!(front.health().problems[0].code, "starting");
         front.open(Arc::new(a_state()));
         assert_eq!(front.health().problems[0].code, "interface_lost");

@@ -1,7 +1,10 @@
 //! The daemon's state as Prometheus reads it (text format, version 0.0.4).
 
+mod api;
 mod engine;
 mod present;
+
+pub use api::api;
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,0 +1,39 @@
+//! What browsers are told not to do with answers.
+
+use axum::extract::Request;
+use axum::http::{HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::Secure;
+
+/// Where the answer says nothing else: nothing may be loaded, run or framed by it.
+const ALWAYS: [(&str, &str); 7] = [
+    ("x-content-type-options", "nosniff"),
+    (
+        "content-security-policy",
+        "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    ),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("cache-control", "no-store"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("cross-origin-opener-policy", "same-origin"),
+];
+
+/// A year, as browsers want it before they take it seriously.
+const STRICT_TRANSPORT: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
+pub(super) async fn secure(request: Request, next: Next) -> Response {
+    let mut answer = next.run(request).await;
+    let secure = answer.extensions().get::<Secure>().copied();
+    let headers = answer.headers_mut();
+    for (name, value) in ALWAYS {
+        let entry = headers.entry(name);
+        entry.or_insert(HeaderValue::from_static(value));
+    }
+    if secure == Some(Secure(true)) {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, STRICT_TRANSPORT);
+    }
+    answer
+}

@@ -1,0 +1,74 @@
+//! What was asked over HTTP.
+
+use super::*;
+use crate::api::front::Counters;
+
+/// What the doors counted.
+pub fn api(counters: &Counters) -> String {
+    let mut page = Page::default();
+    let help = "Answers over HTTP.";
+    let mut family = page.family("callreel_api_answers_total", "counter", help);
+    for (class, answers) in counters.answers() {
+        family.value(&[("status", class)], answers);
+    }
+    page.gauge(
+        "callreel_api_open_connections",
+        "Connections of HTTP that are open.",
+        count(&counters.open_connections),
+    );
+    for (name, help, counter) in [
+        (
+            "connections",
+            "Connections of HTTP taken.",
+            &counters.connections,
+        ),
+        (
+            "refused_connections",
+            "Connections closed at once: too many, or too many from one address.",
+            &counters.refused_connections,
+        ),
+        (
+            "stalled_connections",
+            "Connections closed because nothing moved on them.",
+            &counters.stalled_connections,
+        ),
+        (
+            "failed_handshakes",
+            "TLS handshakes that failed.",
+            &counters.failed_handshakes,
+        ),
+        (
+            "refused_requests",
+            "Requests answered 503: too many at the same time.",
+            &counters.refused_requests,
+        ),
+        (
+            "timed_out_requests",
+            "Requests answered 408 or 503: they took too long.",
+            &counters.timed_out_requests,
+        ),
+        (
+            "too_large_requests",
+            "Requests answered 413: their body was too large.",
+            &counters.too_large_requests,
+        ),
+        (
+            "panics",
+            "Requests that met a fault of this program; to be reported.",
+            &counters.panics,
+        ),
+        (
+            "certificate_reloads",
+            "Times that another certificate was taken into use.",
+            &counters.certificates_reloaded,
+        ),
+        (
+            "certificate_refusals",
+            "Times that the certificate or key on the disk was not good, and the old pair stayed.",
+            &counters.certificates_refused,
+        ),
+    ] {
+        page.counter(&format!("callreel_api_{name}_total"), help, count(counter));
+    }
+    page.0
+}
