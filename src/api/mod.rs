@@ -14,6 +14,7 @@ mod fields;
 pub mod front;
 mod live;
 mod problem;
+mod reference;
 mod request;
 mod routes;
 mod schemas;
@@ -42,6 +43,7 @@ pub use audio::{OggOpus, endless_wav};
 pub use caller::{Caller, ClientAddress, RequestId};
 pub use feed::{CallEvent, EventKind, Feed, Finished, Followed, Stored};
 pub use live::Live;
+pub use routes::AuditRecord;
 pub use sensor::{
     Action, ActiveCall, ActiveParticipant, ActiveParty, Container, Hearing, LIVE_RATE_HZ,
     LiveAudio, Sensor, Steered, Steering, Unheard, Unsteered,
@@ -113,8 +115,8 @@ pub fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener,
 
 /// The routes of `/api/v1`. Who asks is expected in each request's extensions, as a [`Principal`](crate::access::Principal).
 pub fn v1(api: Api) -> Router {
-    let (router, _) = described();
-    router.with_state(api)
+    let (router, document) = described();
+    router.merge(reference::routes(&document)).with_state(api)
 }
 
 /// The OpenAPI document of `/api/v1`.

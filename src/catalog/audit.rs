@@ -13,7 +13,7 @@ use crate::base::{TenantId, Timestamp};
 const STATE_BYTES: usize = 64 * 1024;
 
 /// A hash of the chain. That of an empty chain is all zero.
-pub(super) type Hash = [u8; 32];
+pub type Hash = [u8; 32];
 
 /// Where a chain ends.
 struct Head {
@@ -22,7 +22,8 @@ struct Head {
 }
 
 /// A record in the form it is stored in: what is hashed is what is there to be read again.
-pub(super) struct Record {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
     pub tenant: TenantId,
     pub number: i64,
     pub at: Timestamp,

@@ -26,6 +26,8 @@
 //! It is an SQLite file in WAL mode, with one connection that writes and several that read.
 
 mod audit;
+mod audit_chain;
+mod audit_read;
 mod change;
 mod delivery;
 mod disposition;
@@ -45,6 +47,9 @@ pub(crate) mod testing;
 mod text;
 mod write;
 
+pub use audit::Record as AuditFields;
+pub use audit_chain::{Breach, Chain, KnownRecord};
+pub use audit_read::{AuditEntry, AuditQuery};
 pub use change::Change;
 pub use delivery::{Attempt, Delivery, DeliveryState, DueDelivery, Queued, Webhook, WebhookDraft};
 pub use disposition::Disposition;

@@ -32,6 +32,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (5, "people", include_str!("sqlite/0005_people.sql")),
     (8, "call notes", include_str!("sqlite/0008_calls.sql")),
     (9, "delivery", include_str!("sqlite/0009_delivery.sql")),
+    (10, "front", include_str!("sqlite/0010_front.sql")),
     (11, "identity", include_str!("sqlite/0011_identity.sql")),
 ];
 

@@ -1,5 +1,6 @@
 //! The command line: one file for each command.
 
+mod audit;
 mod calls;
 mod catalog;
 mod check;
@@ -45,6 +46,8 @@ enum Command {
     Match(matching::Args),
     /// Search, show and export calls.
     Calls(Box<calls::Args>),
+    /// Show, export or verify what people did.
+    Audit(audit::Args),
     /// Rebuild or verify the catalog.
     Catalog(catalog::Args),
     /// Decode what was kept raw.
@@ -109,6 +112,7 @@ impl Cli {
             Command::Check(args) => check::run(&args),
             Command::Match(args) => matching::run(args),
             Command::Calls(args) => calls::run(*args),
+            Command::Audit(args) => audit::run(args),
             Command::Catalog(args) => catalog::run(args),
             Command::Decode(args) => decode::run(args),
             Command::Simulate(args) => simulate::run(&args),

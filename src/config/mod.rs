@@ -10,6 +10,7 @@
 //! [`load`], and what was there stays in use when it fails.
 
 mod api;
+mod audit;
 mod decoders;
 mod diagnostic;
 mod feeds;
@@ -26,6 +27,7 @@ mod tests;
 mod webhooks;
 
 pub use api::{Api, ApiTls};
+pub use audit::{Audit, Syslog};
 pub use decoders::{DecoderFormat, Decoders};
 pub use diagnostic::{Diagnostic, Error, Related, Severity, render};
 pub use feeds::{HEP_SOURCE, Hep, Secret, Tunnels};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::api::{self, Api};
+use super::audit::{self, Audit};
 use super::decoders::{self, Decoders};
 use super::feeds::{self, Hep, Tunnels};
 use super::interactions::{self, Interactions};
@@ -21,6 +22,7 @@ pub struct Settings {
     pub storage: Storage,
     pub catalog: Catalog,
     pub api: Api,
+    pub audit: Audit,
     pub tenancy: Tenancy,
     pub plans: BTreeMap<String, Plan>,
     pub engine: Engine,
@@ -294,6 +296,9 @@ pub(super) fn read(source: &mut Source<'_>, mut root: Fields<'_>, folder: &Path)
         catalog: section(source, &mut root, "catalog", read_catalog),
         api: section(source, &mut root, "api", |source, fields, api| {
             api::read(source, fields, api, folder);
+        }),
+        audit: section(source, &mut root, "audit", |source, fields, audit| {
+            audit::read(source, fields, audit, folder);
         }),
         tenancy: section(source, &mut root, "tenancy", read_tenancy),
         plans: read_plans(source, &mut root),

@@ -122,7 +122,15 @@ fn the_example_shows_the_defaults() {
         as_is
     );
     // What is commented out says the same, but for keys that have no default to show.
-    let without_default = ["name", "interfaces", "filter", "hep", "tls_keylog"];
+    let without_default = [
+        "name",
+        "interfaces",
+        "filter",
+        "hep",
+        "tls_keylog",
+        "syslog",
+        "file",
+    ];
     let uncommented: Vec<&str> = text
         .lines()
         .map(|line| {

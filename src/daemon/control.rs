@@ -8,6 +8,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
+use super::auditing::Follower;
 use super::serving;
 use super::state::Front;
 use super::steering::Steering;
@@ -37,6 +38,8 @@ pub struct Http {
     pub bounds: Arc<api::front::Front>,
     pub front: Arc<Front>,
     pub api: Api,
+    /// Who is told the audit.
+    pub followers: Vec<Follower>,
     /// The address of the catalog that the API asks.
     pub catalog: String,
     pub webhooks: Webhooks,
@@ -92,6 +95,9 @@ fn serve(
     runtime.spawn(hear(signals, http.front.clone(), orders, tls));
     if let Some(steering) = steering {
         runtime.spawn(steering.serve());
+    }
+    for follower in http.followers {
+        runtime.spawn(follower.follow(http.api.clone()));
     }
     runtime.spawn(serving::open_catalog(http.api.clone(), http.catalog));
     runtime.spawn(http.webhooks.run(http.api.clone()));

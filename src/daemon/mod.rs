@@ -3,6 +3,7 @@
 //! In: a configuration. Out: a running recorder, or the reason why there is none.
 
 mod announce;
+pub mod auditing;
 pub mod cataloguing;
 mod control;
 mod disk;

@@ -10,6 +10,7 @@ use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::announce::tell_end;
+use super::auditing::{self, Follower};
 use super::cataloguing::{self, Cataloguer};
 use super::control::{Control, Http, Order};
 use super::disk::{DiskWatch, look_for_room};
@@ -68,7 +69,9 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
     let _lock = StorageLock::acquire(&settings.storage.root)?;
     let (orders, inbox) = sync_channel(ORDERS);
     let bounds = serving::front(&settings.api);
-    let front = Arc::new(Front::new(bounds.counters.clone()));
+    let followers = auditing::followers(settings);
+    let told = followers.iter().map(Follower::state).collect();
+    let front = Arc::new(Front::new(bounds.counters.clone(), told));
     let doors = serving::doors(&settings.api)?;
     let (steering, asks) = match Steering::bind(&settings.storage.root) {
         Ok((steering, asks)) => (Some(steering), Some(asks)),
@@ -87,6 +90,7 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
     let http = Http {
         doors,
         bounds,
+        followers,
         front: front.clone(),
         api,
         catalog: settings.catalog.url.clone(),

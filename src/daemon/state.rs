@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 
+use super::auditing::FollowerState;
 use super::cataloguing::CatalogState;
 use super::keylog::KeyLogState;
 use super::monitor::LiveCounters;
@@ -216,12 +217,17 @@ pub struct Front {
     state: OnceLock<Arc<State>>,
     /// Of what is asked.
     asked: Arc<Counters>,
+    /// Who is told the audit.
+    audit: Vec<Arc<FollowerState>>,
 }
 
 impl Front {
-    pub fn new(asked: Arc<Counters>) -> Front {
-        let state = OnceLock::new();
-        Front { state, asked }
+    pub fn new(asked: Arc<Counters>, audit: Vec<Arc<FollowerState>>) -> Front {
+        Front {
+            state: OnceLock::new(),
+            asked,
+            audit,
+        }
     }
 
     /// From now on the daemon answers for itself. Once.
@@ -252,6 +258,7 @@ impl Service for Front {
             .get()
             .map_or_else(String::new, |state| super::metrics::text(state))
             + &super::metrics::api(&self.asked)
+            + &super::metrics::audit(&self.audit)
     }
 
     fn status(&self) -> serde_json::Value {
@@ -329,7 +336,7 @@ pub mod tests {
 
     #[test]
     fn before_the_start_is_done_nothing_is_well() {
-        let front = Front::new(Arc::default());
+        let front = Front::new(Arc::default(), Vec::new());
         assert_eq!(front.health().problems[0].code, "starting");
         front.open(Arc::new(a_state()));
         assert_eq!(front.health().problems[0].code, "interface_lost");

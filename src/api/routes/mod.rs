@@ -1,6 +1,7 @@
 //! The routes of `/api/v1`, one file for each resource.
 
 mod active_calls;
+mod audit;
 mod calls_audio;
 mod events;
 mod groups;
@@ -15,9 +16,12 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::state::Api;
 
+pub use audit::AuditRecord;
+
 /// All of them.
 pub(super) fn all() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
+        .merge(audit::routes())
         .merge(groups::routes())
         .merge(calls_audio::routes())
         .merge(active_calls::routes())

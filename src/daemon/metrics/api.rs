@@ -1,7 +1,10 @@
 //! What was asked over HTTP.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::api::front::Counters;
+use crate::daemon::auditing::FollowerState;
 
 /// What the doors counted.
 pub fn api(counters: &Counters) -> String {
@@ -69,6 +72,28 @@ pub fn api(counters: &Counters) -> String {
         ),
     ] {
         page.counter(&format!("callreel_api_{name}_total"), help, count(counter));
+    }
+    page.0
+}
+
+/// Whether the audit comes to where it is told.
+pub fn audit(followers: &[Arc<FollowerState>]) -> String {
+    let mut page = Page::default();
+    let told = "Records of the audit that were told.";
+    let mut family = page.family("callreel_audit_told_total", "counter", told);
+    for one in followers {
+        family.value(&[("target", one.name)], count(&one.told));
+    }
+    let failures = "Failed attempts to tell the audit.";
+    let mut family = page.family("callreel_audit_failures_total", "counter", failures);
+    for one in followers {
+        family.value(&[("target", one.name)], count(&one.failures));
+    }
+    let behind = "Records of the audit that were not told yet.";
+    let mut family = page.family("callreel_audit_behind_records", "gauge", behind);
+    for one in followers {
+        let behind = one.behind.load(Ordering::Relaxed);
+        family.value(&[("target", one.name)], behind.max(0).unsigned_abs());
     }
     page.0
 }

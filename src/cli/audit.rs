@@ -1,0 +1,265 @@
+//! `callreel audit`: what people did, and whether the record of it is whole.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde_json::{Value, json};
+
+use super::Exit;
+use super::output::{self, Table, harmless};
+use super::selection::{Selection, Store, block_on};
+use crate::access::Scope;
+use crate::api::AuditRecord;
+use crate::base::TenantId;
+use crate::catalog::{AuditEntry, AuditQuery, Catalog, Chain, KnownRecord, Listed, MAX_LISTED};
+use crate::daemon::auditing;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    selection: Selection,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Show the newest records.
+    List(ListOptions),
+    /// Print records as JSON Lines, oldest first.
+    Export(Filters),
+    /// Find out whether records were changed, taken out or cut off.
+    #[command(
+        after_help = "Each record has a hash of itself and of all before it in its tenant; every chain is read from its beginning, and the \
+first record is named that is not as it was written: changed, missing, cut_off or rewritten.\n\n\
+What was cut off at the end is known from the heads that the daemon keeps in a file beside the catalog (catalog.db.audit-heads), \
+and from an earlier export: whoever can write the catalog can write that file too, so keep exports elsewhere ([audit] in the \
+configuration) and compare with --against. After a power cut the last records may be missing without anybody's doing.\n\n\
+Exit status: 0 all is as it was written, 1 something is not, 2 bad usage or configuration, or no catalog."
+    )]
+    Verify(VerifyOptions),
+}
+
+#[derive(Debug, clap::Args)]
+struct Filters {
+    /// Of this tenant only
+    #[arg(long, value_name = "ID")]
+    tenant: Option<uuid::Uuid>,
+    /// What was done, such as users.edit; `users.` for all that was done to users
+    #[arg(long, value_name = "ACTION")]
+    action: Option<String>,
+    /// Who did it, letter for letter
+    #[arg(long, value_name = "NAME")]
+    actor: Option<String>,
+    /// What it was done to
+    #[arg(long, value_name = "ID")]
+    object: Option<uuid::Uuid>,
+}
+
+#[derive(Debug, clap::Args)]
+struct ListOptions {
+    #[command(flatten)]
+    filters: Filters,
+    /// At most so many
+    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    limit: usize,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct VerifyOptions {
+    /// Compare with records that were exported earlier (JSON Lines)
+    #[arg(long, value_name = "FILE")]
+    against: Vec<PathBuf>,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+impl Filters {
+    fn query(&self) -> AuditQuery {
+        AuditQuery {
+            action: self.action.clone(),
+            actor_name: self.actor.clone(),
+            object: self.object,
+            limit: MAX_LISTED,
+            ..AuditQuery::default()
+        }
+    }
+
+    fn scope(&self) -> Scope {
+        let tenant = self.tenant.map(TenantId);
+        tenant.map_or_else(Scope::root, Scope::tenant)
+    }
+}
+
+pub fn run(args: Args) -> anyhow::Result<Exit> {
+    let store = match args.selection.store() {
+        Ok(store) => store,
+        Err(exit) => return Ok(exit),
+    };
+    block_on(async {
+        let catalog = store.catalog().await?;
+        match args.command {
+            Command::List(options) => list(&catalog, &options).await,
+            Command::Export(filters) => export(&catalog, &filters).await,
+            Command::Verify(options) => verify(&store, &catalog, &options).await,
+        }
+    })
+}
+
+/// The records that were asked for, newest first, at most so many.
+async fn newest(
+    catalog: &Catalog,
+    filters: &Filters,
+    limit: usize,
+) -> anyhow::Result<Vec<AuditEntry>> {
+    let mut query = filters.query();
+    let mut all = Vec::new();
+    while all.len() < limit {
+        let Listed { items, next } = catalog.audit_page(&filters.scope(), &query).await?;
+        all.extend(items);
+        query.after = next;
+        if query.after.is_none() {
+            break;
+        }
+    }
+    all.truncate(limit);
+    Ok(all)
+}
+
+async fn list(catalog: &Catalog, options: &ListOptions) -> anyhow::Result<Exit> {
+    let entries = newest(catalog, &options.filters, options.limit).await?;
+    let records: Vec<_> = entries.into_iter().map(AuditRecord::whole).collect();
+    if options.json {
+        output::print_json(&records)?;
+        return Ok(Exit::Success);
+    }
+    let mut table = Table::new(&[
+        "AT", "TENANT", "WHO", "ROLE", "FROM", "DID", "TO", "OUTCOME",
+    ]);
+    for record in records {
+        let object = record.object.map(|object| match object.id {
+            Some(id) => format!("{} {id}", object.kind),
+            None => object.kind,
+        });
+        let cells = [
+            record.at,
+            record.tenant_id.to_string(),
+            record.actor.name.unwrap_or(record.actor.kind),
+            record.actor.role.unwrap_or_default(),
+            record.address.unwrap_or_default(),
+            record.action,
+            object.unwrap_or_default(),
+            record.outcome,
+        ];
+        table.row(cells.iter().map(|cell| harmless(cell)).collect());
+    }
+    table.print();
+    Ok(Exit::Success)
+}
+
+async fn export(catalog: &Catalog, filters: &Filters) -> anyhow::Result<Exit> {
+    let mut position = 0;
+    loop {
+        let entries = catalog.audit_since(position, MAX_LISTED).await?;
+        let Some((last, _)) = entries.last() else {
+            return Ok(Exit::Success);
+        };
+        position = *last;
+        for (_, entry) in entries {
+            if filters.hold(&entry) {
+                output::print(&output::json_line(&AuditRecord::whole(entry))?);
+            }
+        }
+    }
+}
+
+impl Filters {
+    fn hold(&self, entry: &AuditEntry) -> bool {
+        let record = &entry.record;
+        let action = |wanted: &String| match wanted.ends_with('.') {
+            true => record.action.starts_with(wanted),
+            false => record.action == *wanted,
+        };
+        self.tenant.is_none_or(|tenant| record.tenant.0 == tenant)
+            && self.action.as_ref().is_none_or(action)
+            && (self.actor.as_ref()).is_none_or(|actor| record.actor_name == *actor)
+            && self
+                .object
+                .is_none_or(|object| record.object_id == Some(object))
+    }
+}
+
+async fn verify(store: &Store, catalog: &Catalog, options: &VerifyOptions) -> anyhow::Result<Exit> {
+    let mut known = Vec::new();
+    if let Some(path) = auditing::heads_path(&store.catalog_url) {
+        let heads = auditing::read_heads(&path);
+        known.extend(heads.with_context(|| format!("cannot read {}", path.display()))?);
+    }
+    for path in &options.against {
+        known.extend(read_export(path).with_context(|| format!("cannot read {}", path.display()))?);
+    }
+    let chains = catalog.verify_audit(&known).await?;
+    match options.json {
+        true => output::print_json(&chains.iter().map(chain_as_json).collect::<Vec<_>>())?,
+        false => print_chains(&chains),
+    }
+    Ok(match chains.iter().any(|chain| chain.broken.is_some()) {
+        true => Exit::Found,
+        false => Exit::Success,
+    })
+}
+
+/// Records of an earlier export.
+fn read_export(path: &Path) -> anyhow::Result<Vec<KnownRecord>> {
+    let mut known = Vec::new();
+    for (number, line) in (1..).zip(BufReader::new(File::open(path)?).lines()) {
+        let record: Value =
+            serde_json::from_str(&line?).with_context(|| format!("line {number}"))?;
+        let tenant = record["tenant_id"].as_str().and_then(|id| id.parse().ok());
+        let hash = record["hash"].as_str().and_then(KnownRecord::parse_hash);
+        let (Some(tenant), Some(at), Some(hash)) = (tenant, record["number"].as_i64(), hash) else {
+            anyhow::bail!("line {number} is no record of an audit");
+        };
+        known.push(KnownRecord {
+            tenant: TenantId(tenant),
+            number: at,
+            hash,
+        });
+    }
+    Ok(known)
+}
+
+fn chain_as_json(chain: &Chain) -> Value {
+    json!({
+        "tenant_id": chain.tenant.0,
+        "records": chain.records,
+        "head": KnownRecord::hash_text(&chain.head),
+        "broken_at": chain.broken.map(|(number, _)| number),
+        "breach": chain.broken.map(|(_, breach)| breach.name()),
+    })
+}
+
+fn print_chains(chains: &[Chain]) {
+    let mut table = Table::new(&["TENANT", "RECORDS", "HEAD", "STATE"]);
+    for chain in chains {
+        let state = match chain.broken {
+            None => "as it was written".to_owned(),
+            Some((number, breach)) => format!("record {number}: {}", breach.name()),
+        };
+        let head = KnownRecord::hash_text(&chain.head);
+        let cells = [
+            chain.tenant.0.to_string(),
+            chain.records.to_string(),
+            head,
+            state,
+        ];
+        table.row(cells.into());
+    }
+    table.print();
+}

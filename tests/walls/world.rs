@@ -1,0 +1,236 @@
+//! Two tenants and the System tenant, each with its people and things, behind the front of the API.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, header};
+use callreel::access::{Actor, Preset, Principal};
+use callreel::api::front::{Front, Settings};
+use callreel::api::{Api, ApiSettings, v1};
+use callreel::base::{GroupId, SYSTEM_TENANT, TenantId, UserId};
+use callreel::catalog::Catalog;
+use http_body_util::BodyExt;
+use serde_json::Value;
+use sqlx::sqlite::SqlitePool;
+use tower::ServiceExt;
+use uuid::Uuid;
+
+pub const ACME: TenantId = TenantId(Uuid::from_u128(0xacce << 100 | 1));
+pub const GLOBEX: TenantId = TenantId(Uuid::from_u128(0x910b << 100 | 2));
+
+/// A text that is in everything of a tenant that has text, and in nothing of another.
+pub fn canary(tenant: TenantId) -> &'static str {
+    match tenant {
+        ACME => "zqacmezq",
+        GLOBEX => "zqglobexzq",
+        _ => "zqsystemzq",
+    }
+}
+
+pub struct World {
+    pub catalog: Catalog,
+    /// The same file, for what the catalog gives no way to write.
+    pub raw: SqlitePool,
+    router: Router,
+    made: AtomicU64,
+    _folder: tempfile::TempDir,
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Somebody {
+    pub preset: Preset,
+    pub principal: Principal,
+}
+
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Everything that tells one answer from another, but for the request's own id.
+    pub fn looks(&self) -> String {
+        let mut headers: Vec<_> = self.headers.iter().collect();
+        headers.retain(|(name, _)| *name != "x-request-id" && *name != header::DATE);
+        let mut body = self.json();
+        if let Some(fields) = body.as_object_mut() {
+            fields.remove("request_id");
+        }
+        let body = match body {
+            Value::Null => self.text(),
+            body => body.to_string(),
+        };
+        format!("{} {headers:?} {body}", self.status)
+    }
+}
+
+impl World {
+    pub async fn new() -> World {
+        // In memory, where there is such a place.
+        let shm = std::path::Path::new("/dev/shm");
+        let folder = match shm.is_dir() {
+            true => tempfile::tempdir_in(shm).unwrap(),
+            false => tempfile::tempdir().unwrap(),
+        };
+        let url = format!("sqlite://{}", folder.path().join("catalog.db").display());
+        let catalog = Catalog::open(&url).await.unwrap();
+        let raw = SqlitePool::connect(&url).await.unwrap();
+        let api = Api::new(ApiSettings {
+            storage_root: folder.path().join("recordings"),
+            multi_tenancy: true,
+        });
+        api.set_catalog(catalog.clone());
+        let world = World {
+            catalog,
+            raw,
+            router: Front::new(Settings::default()).around(v1(api)),
+            made: AtomicU64::new(1),
+            _folder: folder,
+        };
+        for (tenant, slug) in [(ACME, "acme"), (GLOBEX, "globex")] {
+            world.register(tenant, slug).await;
+        }
+        for tenant in [SYSTEM_TENANT, ACME, GLOBEX] {
+            world.settle(tenant).await;
+        }
+        world
+    }
+
+    async fn register(&self, tenant: TenantId, slug: &str) {
+        sqlx::query("INSERT INTO registered_tenants (id, name, slug, created_at, changed_at) VALUES (?, ?, ?, 0, 0)")
+            .bind(tenant.0)
+            .bind(canary(tenant))
+            .bind(slug)
+            .execute(&self.raw)
+            .await
+            .unwrap();
+    }
+
+    /// A group, and in it a user of each preset.
+    async fn settle(&self, tenant: TenantId) {
+        sqlx::query("INSERT INTO groups (id, tenant_id, name, description, created_at, changed_at) VALUES (?, ?, ?, '', 0, 0)")
+            .bind(group(tenant).0)
+            .bind(tenant.0)
+            .bind(format!("{} team", canary(tenant)))
+            .execute(&self.raw)
+            .await
+            .unwrap();
+        for preset in Preset::of_tenant(tenant) {
+            sqlx::query(
+                "INSERT INTO users (id, tenant_id, login, name, group_id, role_id, created_at, changed_at) \
+                 VALUES (?, ?, ?, ?, ?, ?, 0, 0)",
+            )
+            .bind(user(tenant, preset).0)
+            .bind(tenant.0)
+            .bind(login(tenant, preset))
+            .bind(format!("{} {}", canary(tenant), preset.name()))
+            .bind(group(tenant).0)
+            .bind(preset.role_id(tenant).0)
+            .execute(&self.raw)
+            .await
+            .unwrap();
+        }
+    }
+
+    /// The holder of a preset role: of the System tenant where the role is of that, else of the tenant.
+    pub fn somebody(&self, tenant: TenantId, preset: Preset) -> Somebody {
+        let of_tenant = Preset::of_tenant(tenant).any(|one| one == preset);
+        let home = if of_tenant { tenant } else { SYSTEM_TENANT };
+        let login: Arc<str> = login(home, preset).into();
+        let actor = Actor::User {
+            id: user(home, preset),
+            login: login.clone(),
+        };
+        let groups = Arc::new([group(home)]);
+        let principal = Principal::new(actor, home, login, &preset.role(home), groups);
+        Somebody { preset, principal }
+    }
+
+    pub fn root(&self) -> Somebody {
+        self.somebody(SYSTEM_TENANT, Preset::RootAdministrator)
+    }
+
+    /// A number that nothing else was made with.
+    pub fn number(&self) -> u64 {
+        self.made.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// `{new}` and `{kind}` filled in.
+    pub fn fill(&self, body: &str, tenant: TenantId, own: &BTreeMap<String, Uuid>) -> Value {
+        let new = format!("{} {}", canary(tenant), self.number());
+        let mut text = body
+            .replace("{new}", &new)
+            .replace("{slug}", &format!("s{}", self.number()));
+        for (kind, id) in own {
+            text = text.replace(&format!("{{{kind}}}"), &id.to_string());
+        }
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    pub async fn ask(
+        &self,
+        who: Option<&Somebody>,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let bytes = match body {
+            Some(body) => {
+                request = request.header(header::CONTENT_TYPE, "application/json");
+                Body::from(body.to_string())
+            }
+            None => Body::empty(),
+        };
+        let mut request = request.body(bytes).unwrap();
+        if let Some(who) = who {
+            request.extensions_mut().insert(who.principal.clone());
+        }
+        let (head, body) = self
+            .router
+            .clone()
+            .oneshot(request)
+            .await
+            .unwrap()
+            .into_parts();
+        // A stream of events has no end.
+        let whole = tokio::time::timeout(std::time::Duration::from_secs(2), body.collect()).await;
+        let body = whole.map_or(Vec::new(), |whole| whole.unwrap().to_bytes().to_vec());
+        Answer {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body,
+        }
+    }
+}
+
+pub fn group(tenant: TenantId) -> GroupId {
+    GroupId(Uuid::from_u128(tenant.0.as_u128() ^ 0x6000))
+}
+
+pub fn user(tenant: TenantId, preset: Preset) -> UserId {
+    let place = Preset::ALL.iter().position(|one| *one == preset).unwrap() as u128;
+    UserId(Uuid::from_u128(tenant.0.as_u128() ^ (0x7000 + place)))
+}
+
+fn login(tenant: TenantId, preset: Preset) -> String {
+    format!("{}.{}", preset.name().replace(' ', "."), canary(tenant)).to_lowercase()
+}
