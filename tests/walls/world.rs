@@ -92,6 +92,7 @@ impl World {
         let api = Api::new(ApiSettings {
             storage_root: folder.path().join("recordings"),
             multi_tenancy: true,
+            ..ApiSettings::default()
         });
         api.set_catalog(catalog.clone());
         let world = World {

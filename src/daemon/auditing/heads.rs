@@ -26,6 +26,9 @@ pub struct HeadsFile {
 
 /// The file that belongs to the catalog at `url`; none for one in memory.
 pub fn heads_path(url: &str) -> Option<PathBuf> {
+    if url.contains(":memory:") {
+        return None;
+    }
     let mut path = catalog_file(url)?.into_os_string();
     path.push(".audit-heads");
     Some(path.into())
