@@ -196,6 +196,12 @@ impl Principal {
         self.stepped_up_at
     }
 
+    /// Whether it has shown within `window` before `now` that it is who it says. A time in the future is none.
+    pub fn is_stepped_up(&self, now: Timestamp, window: std::time::Duration) -> bool {
+        self.stepped_up_at
+            .is_some_and(|at| at <= now && now.since(at) < window)
+    }
+
     pub fn may(&self, resource: Resource, operation: Operation) -> bool {
         self.permissions.contains(resource, operation)
     }

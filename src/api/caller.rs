@@ -6,6 +6,8 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 
 use super::problem::{Problem, Result};
+use super::sign_in;
+use super::state::Api;
 use crate::access::{AccessLevel, Event, Lacking, Operation, Principal, Resource, Scope};
 
 /// Where a request comes from, as a trusted proxy says, or else the connection.
@@ -50,6 +52,20 @@ impl Caller {
         }
     }
 
+    /// For what cannot be undone: export, delete, the release of a hold.
+    ///
+    /// # Errors
+    ///
+    /// A problem of status 403 when the caller has not shown within the last minutes who they are; a program, when its
+    /// token is not one that may do such things unattended.
+    pub fn needs_step_up(&self, api: &Api) -> Result<()> {
+        let window = api.settings().sign_in.limits.step_up;
+        match self.principal.is_stepped_up(sign_in::now(), window) {
+            true => Ok(()),
+            false => Err(Problem::step_up_required()),
+        }
+    }
+
     /// What the audit keeps of an act of the caller.
     pub fn event(&self, action: &'static str) -> Event {
         Event::by(&self.principal, action).from_address(self.address, self.request_id.clone())
@@ -65,13 +81,19 @@ pub(super) fn address(parts: &Parts) -> Option<IpAddr> {
         .map(|address| address.to_canonical())
 }
 
+/// Who is signed in and has something left to do is told what.
+fn nobody(parts: &Parts) -> Problem {
+    let unfinished = parts.extensions.get::<sign_in::Unfinished>();
+    unfinished.map_or_else(Problem::unauthenticated, |unfinished| unfinished.problem())
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Caller> {
         let principal = parts.extensions.get::<Principal>();
         Ok(Caller {
-            principal: principal.cloned().ok_or_else(Problem::unauthenticated)?,
+            principal: principal.cloned().ok_or_else(|| nobody(parts))?,
             address: address(parts),
             request_id: parts.extensions.get::<RequestId>().map(|id| id.0.clone()),
         })

@@ -19,6 +19,7 @@ mod request;
 mod routes;
 mod schemas;
 mod sensor;
+mod sign_in;
 mod state;
 mod tenancy;
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub use sensor::{
     Action, ActiveCall, ActiveParticipant, ActiveParty, Container, Hearing, LIVE_RATE_HZ,
     LiveAudio, Sensor, Steered, Steering, Unheard, Unsteered,
 };
+pub use sign_in::{SignInSettings, housekeeping};
 pub use state::{Api, ApiSettings, WebhookSettings};
 
 /// What the daemon answers with. Called on the thread that serves: must not block.
@@ -113,10 +115,12 @@ pub fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener,
     })
 }
 
-/// The routes of `/api/v1`. Who asks is expected in each request's extensions, as a [`Principal`](crate::access::Principal).
+/// The routes of `/api/v1`. Who asks is found out first ([`sign_in`]).
 pub fn v1(api: Api) -> Router {
     let (router, document) = described();
-    router.merge(reference::routes(&document)).with_state(api)
+    let asks = axum::middleware::from_fn_with_state(api.clone(), sign_in::authenticate);
+    let router = router.merge(reference::routes(&document));
+    router.layer(asks).with_state(api)
 }
 
 /// The OpenAPI document of `/api/v1`.

@@ -95,6 +95,13 @@ impl Problem {
             .detail(format!("it needs {resource}: {operation}"))
     }
 
+    /// What is asked cannot be undone, and it is too long ago that the caller has shown who they are.
+    pub fn step_up_required() -> Problem {
+        let title = "Show again who you are";
+        Problem::new(StatusCode::FORBIDDEN, "step_up_required", title)
+            .detail("POST /api/v1/session/step-up")
+    }
+
     pub fn beyond_own_rights(lacking: Lacking) -> Problem {
         let title = "Nobody grants what they do not hold";
         Problem::new(StatusCode::FORBIDDEN, "beyond_own_rights", title).detail(lacking.to_string())

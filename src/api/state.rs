@@ -7,8 +7,10 @@ use arc_swap::ArcSwapOption;
 
 use super::live::Live;
 use super::problem::{Problem, Result};
+use super::sign_in::{SignIn, SignInSettings};
 use crate::catalog::Catalog;
 use crate::delivery::AddressPolicy;
+use crate::mail::Outbox;
 
 /// Shared by all requests; cheap to clone.
 #[derive(Clone, Debug)]
@@ -20,6 +22,7 @@ struct Shared {
     catalog: ArcSwapOption<Catalog>,
     settings: ApiSettings,
     live: Live,
+    sign_in: SignIn,
 }
 
 /// What the configuration says about the API.
@@ -30,6 +33,7 @@ pub struct ApiSettings {
     /// Whether there are tenants besides the System tenant. Roles have no `tenant_id` otherwise.
     pub multi_tenancy: bool,
     pub webhooks: WebhookSettings,
+    pub sign_in: SignInSettings,
 }
 
 /// Where webhooks may go.
@@ -44,6 +48,7 @@ impl Api {
     pub fn new(settings: ApiSettings) -> Api {
         Api(Arc::new(Shared {
             catalog: ArcSwapOption::empty(),
+            sign_in: SignIn::new(&settings.sign_in),
             settings,
             live: Live::default(),
         }))
@@ -64,6 +69,15 @@ impl Api {
     /// What happens at this moment.
     pub fn live(&self) -> &Live {
         &self.0.live
+    }
+
+    /// From now on letters go there.
+    pub fn set_outbox(&self, outbox: Outbox) {
+        self.0.sign_in.set_outbox(outbox);
+    }
+
+    pub(super) fn sign_in(&self) -> &SignIn {
+        &self.0.sign_in
     }
 
     pub fn settings(&self) -> &ApiSettings {

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tower::ServiceExt;
 use uuid::Uuid;
 
+use super::sign_in::SignInSettings;
 use super::state::{Api, ApiSettings};
 use crate::access::{Actor, Preset, Principal, Role};
 use crate::base::{SYSTEM_TENANT, TenantId, UserId};
@@ -35,6 +36,7 @@ impl World {
         let api = Api::new(ApiSettings {
             storage_root: folder.path().join("recordings"),
             multi_tenancy: true,
+            sign_in: sign_in_settings(folder.path()),
             ..ApiSettings::default()
         });
         api.set_catalog(catalog.clone());
@@ -100,6 +102,19 @@ impl World {
     /// The actions in the tenant's audit, first one first.
     pub async fn audit(&self, slug: &str) -> Vec<String> {
         self.catalog.audited_actions_for_tests(tenant(slug)).await
+    }
+}
+
+/// With hashes that cost next to nothing.
+fn sign_in_settings(folder: &std::path::Path) -> SignInSettings {
+    SignInSettings {
+        base_url: Some("https://callreel.example".into()),
+        cost: crate::access::PasswordCost {
+            memory_kib: 8,
+            passes: 1,
+        },
+        key_file: folder.join("access.key"),
+        ..SignInSettings::default()
     }
 }
 

@@ -42,6 +42,7 @@ mod read;
 mod rebuild;
 mod record;
 mod row;
+mod sign_in;
 #[cfg(test)]
 pub(crate) mod testing;
 mod text;
@@ -68,6 +69,11 @@ pub use rebuild::{Rebuild, Rebuilt};
 pub use record::{
     CallQuality, CallRecord, Direction, FileRecord, FileRow, InteractionRow, LinkRecord,
     ParticipantRecord, PartyRecord, TenantRow,
+};
+
+pub use sign_in::{
+    EarlierPassword, Identity, NewSession, ServiceAccount, ServiceAccountDraft, Session,
+    SupportAccess, SupportDraft, Token, TokenDraft, TokenInUse, TotpKept, UserDraft,
 };
 
 #[cfg(test)]

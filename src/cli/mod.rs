@@ -15,6 +15,8 @@ mod run;
 mod selection;
 mod simulate;
 mod status;
+mod token;
+mod user;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -56,6 +58,10 @@ enum Command {
     Simulate(simulate::Args),
     /// Ask the running daemon how it is.
     Status(status::Args),
+    /// Make users, such as the first one, and give them passwords.
+    User(user::Args),
+    /// Give out, list and revoke tokens for programs.
+    Token(token::Args),
     /// Print completions for a shell.
     Completions(completions::Args),
     /// Print the manual page.
@@ -117,6 +123,8 @@ impl Cli {
             Command::Decode(args) => decode::run(args),
             Command::Simulate(args) => simulate::run(&args),
             Command::Status(args) => status::run(&args),
+            Command::User(args) => user::run(args),
+            Command::Token(args) => token::run(args),
             Command::Completions(args) => completions::run(&args),
             Command::Man => completions::man(),
             Command::DecoderSandbox(args) => Ok(decoder_sandbox::run(&args)),

@@ -68,6 +68,10 @@ pub(super) fn as_texts<S: serde::Serializer>(
 pub struct Secret(String);
 
 impl Secret {
+    pub(super) fn new(text: String) -> Secret {
+        Secret(text)
+    }
+
     pub fn reveal(&self) -> &str {
         &self.0
     }

@@ -9,6 +9,7 @@
 //! This is the only room that reads configuration files. Nothing is kept between two loads: a reload is another
 //! [`load`], and what was there stays in use when it fails.
 
+mod access;
 mod api;
 mod audit;
 mod decoders;
@@ -17,6 +18,7 @@ mod feeds;
 mod glob;
 mod interactions;
 mod load;
+mod mail;
 mod reader;
 mod recording;
 mod rows;
@@ -26,12 +28,14 @@ mod tenant;
 mod tests;
 mod webhooks;
 
+pub use access::Access;
 pub use api::{Api, ApiTls};
 pub use audit::{Audit, Syslog};
 pub use decoders::{DecoderFormat, Decoders};
 pub use diagnostic::{Diagnostic, Error, Related, Severity, render};
 pub use feeds::{HEP_SOURCE, Hep, Secret, Tunnels};
 pub use load::{Loaded, Written, everywhere, load};
+pub use mail::{Mail, MailTls};
 pub use rows::{ExtensionKind, Fault, TenantText, extension_of, tenant_of};
 pub use settings::{
     AudioFormat, Capture, Catalog, Engine, Log, LogFormat, LogLevel, Origin, PLAN_FEATURES, Plan,

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::access::{self, Access};
 use super::api::{self, Api};
 use super::audit::{self, Audit};
 use super::decoders::{self, Decoders};
 use super::feeds::{self, Hep, Tunnels};
 use super::interactions::{self, Interactions};
+use super::mail::{self, Mail};
 use super::reader::{Fields, Source, choice};
 use super::webhooks::{self, Webhooks};
 use crate::directory::{Place, SYSTEM_NAME};
@@ -23,6 +25,9 @@ pub struct Settings {
     pub catalog: Catalog,
     pub api: Api,
     pub audit: Audit,
+    pub access: Access,
+    /// Absent: no letters are written.
+    pub mail: Option<Mail>,
     pub tenancy: Tenancy,
     pub plans: BTreeMap<String, Plan>,
     pub engine: Engine,
@@ -300,6 +305,10 @@ pub(super) fn read(source: &mut Source<'_>, mut root: Fields<'_>, folder: &Path)
         audit: section(source, &mut root, "audit", |source, fields, audit| {
             audit::read(source, fields, audit, folder);
         }),
+        access: section(source, &mut root, "access", |source, fields, access| {
+            access::read(source, fields, access, folder);
+        }),
+        mail: mail::read(source, &mut root, folder),
         tenancy: section(source, &mut root, "tenancy", read_tenancy),
         plans: read_plans(source, &mut root),
         engine: section(source, &mut root, "engine", read_engine),

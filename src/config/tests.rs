@@ -242,6 +242,43 @@ fn the_key_log_lies_beside_the_configuration() {
 }
 
 #[test]
+fn letters_and_sessions_are_as_they_are_written() {
+    let text = "[access]\nbase_url = \"https://rec.example/\"\nsession_hours = 8\nkey_file = \"access.key\"\n\
+                [mail]\nhost = \"mail.example\"\nfrom = \"callreel@rec.example\"\ntls = \"tls\"\nuser = \"u\"\npassword_file = \"word\"\n";
+    let files = files(&[("callreel.toml", text), ("word", "open sesame\n")]);
+    let loaded = files.load().unwrap();
+    let access = &loaded.settings.access;
+    assert_eq!(access.base_url.as_deref(), Some("https://rec.example"));
+    assert_eq!((access.session_hours, access.session_idle_minutes), (8, 30));
+    assert!(access.key_file.is_absolute(), "{:?}", access.key_file);
+    let mail = loaded.settings.mail.unwrap();
+    assert_eq!((mail.port, mail.tls), (465, super::MailTls::Tls));
+    assert_eq!(mail.password.as_ref().unwrap().reveal(), "open sesame");
+    assert!(!format!("{mail:?}").contains("sesame"));
+}
+
+#[test]
+fn mistakes_about_signing_in_are_named() {
+    let message = |text: &str| {
+        let files = files(&[("callreel.toml", text)]);
+        files.load().unwrap_err().diagnostics()[0].message.clone()
+    };
+    assert_eq!(
+        message("[access]\nbase_url = \"rec.example\"\n"),
+        "`rec.example` is not a scheme and a host such as \"https://callreel.example\""
+    );
+    assert_eq!(message("[mail]\nhost = \"m\"\n"), "`from` is missing here");
+    assert_eq!(
+        message("[mail]\nhost = \"m\"\nfrom = \"a@b\"\nuser = \"u\"\n"),
+        "`user` and a password go together"
+    );
+    assert_eq!(
+        message("[access]\nargon2_memory_kib = 8\n"),
+        "`argon2_memory_kib` must be from 8192 to 1048576"
+    );
+}
+
+#[test]
 fn nothing_written_is_the_default() {
     let loaded = files(&[]).load().unwrap();
     assert_eq!(loaded.settings, Settings::default());

@@ -10,11 +10,13 @@ use tokio::sync::oneshot;
 
 use super::auditing::Follower;
 use super::serving;
+use super::signing_in;
 use super::state::Front;
 use super::steering::Steering;
 use super::webhooks::Webhooks;
 use crate::api::front::Tls;
 use crate::api::{self, Api, Doors};
+use crate::config::Mail;
 
 /// What the daemon is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub struct Http {
     /// The address of the catalog that the API asks.
     pub catalog: String,
     pub webhooks: Webhooks,
+    /// Who takes the API's letters.
+    pub mail: Option<Mail>,
 }
 
 struct Signals {
@@ -101,6 +105,8 @@ fn serve(
     }
     runtime.spawn(serving::open_catalog(http.api.clone(), http.catalog));
     runtime.spawn(http.webhooks.run(http.api.clone()));
+    runtime.spawn(signing_in::send_letters(http.api.clone(), http.mail));
+    runtime.spawn(api::housekeeping(http.api.clone()));
     let served = runtime.block_on(async {
         tokio::select! {
             served = api::serve(http.doors, http.front, http.api, http.bounds) => served,

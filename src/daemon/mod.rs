@@ -21,6 +21,7 @@ mod quality;
 mod reload;
 pub mod run;
 mod serving;
+mod signing_in;
 mod state;
 pub mod status;
 pub mod steering;

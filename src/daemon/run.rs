@@ -95,6 +95,7 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
         api,
         catalog: settings.catalog.url.clone(),
         webhooks,
+        mail: settings.mail.clone(),
     };
     let control = Control::start(http, orders.clone(), steering)?;
     // Before what may take its time: their buffers fill meanwhile.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::signing_in;
 use crate::api::front::{self, Front, Tls, TlsFiles};
 use crate::api::{self, Api, ApiSettings, Doors, WebhookSettings};
 use crate::base::SYSTEM_TENANT;
@@ -25,6 +26,7 @@ pub(super) fn api(loaded: &Loaded) -> Api {
                 allowed: loaded.settings.webhooks.allowed_networks.clone(),
             },
         },
+        sign_in: signing_in::settings(&loaded.settings),
     })
 }
 

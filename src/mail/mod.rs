@@ -5,6 +5,8 @@
 
 mod outbox;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;

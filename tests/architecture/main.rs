@@ -45,7 +45,9 @@ const ROOMS: &[(&str, May)] = &[
     ("delivery", May::Use(&["base", "access", "catalog"])),
     (
         "api",
-        May::Use(&["base", "codec", "access", "catalog", "storage", "delivery"]),
+        May::Use(&[
+            "base", "codec", "access", "catalog", "mail", "storage", "delivery",
+        ]),
     ),
     ("config", May::Use(&["base", "directory"])),
     ("fuzzing", May::UseCoreAnd(&["engine", "capture", "config"])),

@@ -5,10 +5,16 @@ mod audit;
 mod calls_audio;
 mod events;
 mod groups;
+mod me;
+mod passwords;
 mod permissions;
 #[cfg(test)]
 mod present_tests;
 mod roles;
+mod service_accounts;
+mod session;
+mod sign_in_rules;
+mod support_access;
 mod users;
 mod webhooks;
 
@@ -17,6 +23,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::state::Api;
 
 pub use audit::AuditRecord;
+pub(super) use support_access::end_those_over;
 
 /// All of them.
 pub(super) fn all() -> OpenApiRouter<Api> {
@@ -30,6 +37,12 @@ pub(super) fn all() -> OpenApiRouter<Api> {
         .merge(users::routes())
         .merge(roles::routes())
         .merge(permissions::routes())
+        .merge(session::routes())
+        .merge(me::routes())
+        .merge(passwords::routes())
+        .merge(sign_in_rules::routes())
+        .merge(service_accounts::routes())
+        .merge(support_access::routes())
 }
 
 pub(super) use events::as_json as event_as_json;

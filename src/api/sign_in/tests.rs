@@ -1,0 +1,1166 @@
+//! Signing in, over requests, as browsers and programs do it.
+
+use axum::http::{Method, header};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::now;
+use crate::access::{
+    Event, Password, PasswordCost, PasswordHasher, Preset, Principal, RecoveryCode, TotpSecret,
+};
+use crate::api::testing::{Tried, World, tenant};
+use crate::base::{SYSTEM_TENANT, Timestamp, UserId};
+use crate::catalog::UserDraft;
+use crate::mail::testing::Server;
+use crate::mail::{Mailer, Outbox};
+
+const PASSWORD: &str = "correct horse battery";
+
+fn hash(password: &str) -> String {
+    let cost = PasswordCost {
+        memory_kib: 8,
+        passes: 1,
+    };
+    PasswordHasher::new(cost).hash(&Password::new(password.into()))
+}
+
+impl World {
+    /// A user of the catalog, with [`PASSWORD`] as password and an address at `acme.example`.
+    async fn enrol(&self, slug: &str, login: &str, preset: Preset) -> UserId {
+        let tenant = tenant(slug);
+        let mut change = self.catalog.change().await.unwrap();
+        let draft = UserDraft {
+            tenant,
+            login: login.into(),
+            name: format!("Miss {login}"),
+            email: Some(format!("{login}@{slug}.example")),
+            role: preset.role_id(tenant),
+        };
+        let user = change.create_user_of_operator(&draft).await.unwrap();
+        change
+            .set_password(user, &hash(PASSWORD), false, None)
+            .await
+            .unwrap();
+        let event = Event::by(&Principal::operator("test"), "users.create").of_tenant(tenant);
+        change.commit(event).await.unwrap();
+        user
+    }
+
+    async fn set_user(&self, user: UserId, column: &str, value: i64) {
+        self.catalog
+            .set_user_column_for_tests(user, column, value)
+            .await;
+    }
+
+    async fn try_sign_in(
+        &self,
+        slug: &str,
+        login: &str,
+        password: &str,
+        code: Option<&str>,
+    ) -> Tried {
+        let mut body = json!({ "tenant": slug, "login": login, "password": password });
+        if let Some(code) = code {
+            body["code"] = code.into();
+        }
+        self.nobody().post("/session", body).await
+    }
+
+    async fn sign_in(&self, slug: &str, login: &str) -> Browser<'_> {
+        let answer = self
+            .try_sign_in(slug, login, PASSWORD, None)
+            .await
+            .expect(201);
+        Browser::new(self, &answer)
+    }
+}
+
+/// A browser that keeps its cookie and its CSRF token.
+struct Browser<'w> {
+    world: &'w World,
+    cookie: String,
+    csrf: String,
+}
+
+impl<'w> Browser<'w> {
+    fn new(world: &'w World, answer: &Tried) -> Browser<'w> {
+        let mut browser = Browser {
+            world,
+            cookie: String::new(),
+            csrf: String::new(),
+        };
+        browser.keep(answer);
+        browser
+    }
+
+    /// Keeps what an answer set.
+    fn keep(&mut self, answer: &Tried) {
+        let set = answer.headers[header::SET_COOKIE].to_str().unwrap();
+        self.cookie = set.split(';').next().unwrap().to_owned();
+        self.csrf = answer.json()["csrf_token"].as_str().unwrap().to_owned();
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Tried {
+        let headers = [
+            ("cookie", self.cookie.as_str()),
+            ("x-csrf-token", self.csrf.as_str()),
+            ("if-match", "*"),
+        ];
+        self.world.nobody().ask(method, path, &headers, body).await
+    }
+
+    async fn get(&self, path: &str) -> Tried {
+        self.ask(Method::GET, path, None).await
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Tried {
+        self.ask(Method::POST, path, Some(body)).await
+    }
+
+    async fn put(&self, path: &str, body: Value) -> Tried {
+        self.ask(Method::PUT, path, Some(body)).await
+    }
+
+    async fn delete(&self, path: &str) -> Tried {
+        self.ask(Method::DELETE, path, None).await
+    }
+}
+
+fn seconds(at: Timestamp) -> u64 {
+    u64::try_from(at.as_millis() / 1000).unwrap()
+}
+
+/// A program that shows a token.
+async fn with_token(
+    world: &World,
+    token: &str,
+    method: Method,
+    path: &str,
+    body: Option<Value>,
+) -> Tried {
+    let bearer = format!("Bearer {token}");
+    world
+        .nobody()
+        .ask(
+            method,
+            path,
+            &[("authorization", &bearer), ("if-match", "*")],
+            body,
+        )
+        .await
+}
+
+#[tokio::test]
+async fn a_session_begins_is_used_and_ends() {
+    let world = World::new().await;
+    world
+        .enrol("acme", "alice", Preset::TenantAdministrator)
+        .await;
+    let answer = world
+        .try_sign_in("ACME", " Alice ", PASSWORD, None)
+        .await
+        .expect(201);
+    let cookie = answer.headers[header::SET_COOKIE]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert!(cookie.starts_with("__Host-callreel="), "{cookie}");
+    assert!(
+        cookie.ends_with("; Path=/; Secure; HttpOnly; SameSite=Strict"),
+        "{cookie}"
+    );
+    assert_eq!(answer.json()["stage"], "complete");
+    let browser = Browser::new(&world, &answer);
+    let me = browser.get("/me").await.expect(200).json();
+    assert_eq!(
+        (&me["name"], &me["role"]),
+        (&json!("alice"), &json!("Tenant Administrator"))
+    );
+    assert_eq!(me["sign_in"]["totp"], false);
+    browser
+        .post("/groups", json!({ "name": "Sales" }))
+        .await
+        .expect(201);
+    browser.delete("/session").await.expect(204);
+    browser.get("/me").await.expect(401);
+    let audit = world.audit("acme").await;
+    assert_eq!(
+        audit,
+        [
+            "users.create",
+            "sessions.create",
+            "groups.create",
+            "sessions.delete"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_the_answer_is_the_same() {
+    let world = World::new().await;
+    let user = world.enrol("acme", "alice", Preset::Reader).await;
+    let gone = world.enrol("acme", "carol", Preset::Reader).await;
+    world.set_user(gone, "active", 0).await;
+    let late = world.enrol("acme", "dave", Preset::Reader).await;
+    world.set_user(late, "valid_until", 1).await;
+    let mut bodies = Vec::new();
+    for (slug, login, password) in [
+        ("acme", "alice", "wrong"),
+        ("acme", "alice", ""),
+        ("acme", "nobody", PASSWORD),
+        ("globex", "alice", PASSWORD),
+        ("nowhere", "alice", PASSWORD),
+        ("acme", "carol", PASSWORD),
+        ("acme", "dave", PASSWORD),
+    ] {
+        let answer = world
+            .try_sign_in(slug, login, password, None)
+            .await
+            .expect(401);
+        assert!(!answer.headers.contains_key(header::SET_COOKIE));
+        bodies.push(answer.body);
+    }
+    bodies.dedup();
+    assert_eq!(bodies.len(), 1, "{:?}", String::from_utf8_lossy(&bodies[0]));
+    world.sign_in("acme", "alice").await;
+    let _ = user;
+    let failed = world
+        .audit("acme")
+        .await
+        .iter()
+        .filter(|action| *action == "sessions.create")
+        .count();
+    assert_eq!(failed, 6);
+}
+
+#[tokio::test]
+async fn an_account_is_locked_alike_whether_it_exists_or_not() {
+    let world = World::new().await;
+    world.enrol("acme", "alice", Preset::Reader).await;
+    let mut answers = Vec::new();
+    for login in ["alice", "nobody"] {
+        for _ in 0..5 {
+            world
+                .try_sign_in("acme", login, "wrong", None)
+                .await
+                .expect(401);
+        }
+        let locked = world
+            .try_sign_in("acme", login, PASSWORD, None)
+            .await
+            .expect(429);
+        let seconds: u32 = locked.headers[header::RETRY_AFTER]
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!((55..=61).contains(&seconds), "{seconds}");
+        answers.push(locked.body);
+    }
+    assert_eq!(answers[0], answers[1]);
+    let audit = world.audit("acme").await;
+    assert_eq!(
+        audit
+            .iter()
+            .filter(|action| *action == "sessions.lock")
+            .count(),
+        2
+    );
+}
+
+#[tokio::test]
+async fn nothing_changes_without_the_sessions_own_token() {
+    let world = World::new().await;
+    world
+        .enrol("acme", "alice", Preset::TenantAdministrator)
+        .await;
+    let browser = world.sign_in("acme", "alice").await;
+    let body = || Some(json!({ "name": "Forged" }));
+    let other = world.sign_in("acme", "alice").await;
+    let forged: [&[(&str, &str)]; 4] = [
+        &[("cookie", &browser.cookie)],
+        &[("cookie", &browser.cookie), ("x-csrf-token", &other.csrf)],
+        &[
+            ("cookie", &browser.cookie),
+            ("x-csrf-token", &browser.csrf),
+            ("sec-fetch-site", "cross-site"),
+        ],
+        &[
+            ("cookie", &browser.cookie),
+            ("x-csrf-token", &browser.csrf),
+            ("origin", "https://evil.example"),
+        ],
+    ];
+    for headers in forged {
+        let answer = world
+            .nobody()
+            .ask(Method::POST, "/groups", headers, body())
+            .await
+            .expect(403);
+        assert_eq!(
+            answer.json()["type"],
+            "urn:callreel:problem:csrf",
+            "{headers:?}"
+        );
+    }
+    let own = [
+        ("cookie", browser.cookie.as_str()),
+        ("x-csrf-token", &browser.csrf),
+        ("origin", "https://callreel.example"),
+        ("sec-fetch-site", "same-origin"),
+    ];
+    world
+        .nobody()
+        .ask(Method::POST, "/groups", &own, body())
+        .await
+        .expect(201);
+    // Another site cannot sign its visitor in as somebody of its own.
+    let body = json!({ "tenant": "acme", "login": "alice", "password": PASSWORD });
+    let foreign = [("origin", "https://evil.example")];
+    world
+        .nobody()
+        .ask(Method::POST, "/session", &foreign, Some(body))
+        .await
+        .expect(403);
+}
+
+#[tokio::test]
+async fn a_right_taken_away_is_gone_at_the_next_request() {
+    let world = World::new().await;
+    let user = world
+        .enrol("acme", "alice", Preset::TenantAdministrator)
+        .await;
+    let browser = world.sign_in("acme", "alice").await;
+    browser.get("/groups").await.expect(200);
+    world.set_user(user, "valid_until", 1).await;
+    browser.get("/groups").await.expect(401);
+    world.set_user(user, "valid_until", i64::MAX).await;
+    browser.get("/groups").await.expect(200);
+    // Another role ends the session.
+    let role = Preset::Agent.role_id(tenant("acme"));
+    world.catalog.set_user_role_for_tests(user, role).await;
+    browser.get("/groups").await.expect(401);
+    let browser = world.sign_in("acme", "alice").await;
+    browser.get("/groups").await.expect(403);
+    world.set_user(user, "active", 0).await;
+    world.set_user(user, "active", 1).await;
+    browser.get("/me").await.expect(401);
+    let browser = world.sign_in("acme", "alice").await;
+    world
+        .catalog
+        .set_tenant_status_for_tests(tenant("acme"), "suspended")
+        .await;
+    browser.get("/me").await.expect(401);
+}
+
+#[tokio::test]
+async fn sessions_are_listed_and_ended_one_by_one() {
+    let world = World::new().await;
+    let alice = world.enrol("acme", "alice", Preset::Reader).await;
+    world
+        .enrol("acme", "bob", Preset::TenantAdministrator)
+        .await;
+    let (here, there) = (
+        world.sign_in("acme", "alice").await,
+        world.sign_in("acme", "alice").await,
+    );
+    let list = here.get("/sessions").await.expect(200).json();
+    let items = list["items"].as_array().unwrap();
+    assert_eq!(items.len(), 2);
+    let other = items.iter().find(|item| item["current"] == false).unwrap();
+    let path = format!("/sessions/{}", other["id"].as_str().unwrap());
+    let bob = world.sign_in("acme", "bob").await;
+    bob.delete(&path).await.expect(404);
+    here.delete(&path).await.expect(204);
+    here.delete(&path).await.expect(404);
+    there.get("/me").await.expect(401);
+    here.get("/me").await.expect(200);
+    bob.delete(&format!("/users/{alice}/sessions"))
+        .await
+        .expect(204);
+    here.get("/me").await.expect(401);
+}
+
+#[tokio::test]
+async fn an_idle_session_ends() {
+    let world = World::new().await;
+    world.enrol("acme", "alice", Preset::Reader).await;
+    let browser = world.sign_in("acme", "alice").await;
+    let minute = 60_000_000_000;
+    world.catalog.age_sessions_for_tests(29 * minute).await;
+    browser.get("/me").await.expect(200);
+    // The request has made it young again, but for its begin.
+    world.catalog.age_sessions_for_tests(29 * minute).await;
+    browser.get("/me").await.expect(200);
+    world.catalog.age_sessions_for_tests(30 * minute).await;
+    browser.get("/me").await.expect(401);
+}
+
+#[tokio::test]
+async fn the_own_password_is_changed_by_who_knows_it() {
+    let world = World::new().await;
+    world.enrol("acme", "alice", Preset::Reader).await;
+    let mut browser = world.sign_in("acme", "alice").await;
+    let other = world.sign_in("acme", "alice").await;
+    let change = |current: &str, new: &str| json!({ "current_password": current, "password": new });
+    browser
+        .put("/me/password", change("wrong", "violet umbrella 7 dance"))
+        .await
+        .expect(401);
+    for (weak, says) in [
+        ("short", "at least 12"),
+        ("alice in wonderland", "login"),
+        ("password1234", "easy to guess"),
+        (PASSWORD, "in use already"),
+    ] {
+        let problem = browser
+            .put("/me/password", change(PASSWORD, weak))
+            .await
+            .expect(422)
+            .json();
+        assert_eq!(problem["field"], "password");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(says) || weak == "password1234", "{detail}");
+    }
+    let before = browser.cookie.clone();
+    let changed = browser
+        .put("/me/password", change(PASSWORD, "violet umbrella 7 dance"))
+        .await
+        .expect(200);
+    other.get("/me").await.expect(401);
+    browser.get("/me").await.expect(401);
+    browser.keep(&changed);
+    assert_ne!(browser.cookie, before);
+    browser.get("/me").await.expect(200);
+    // The first one is remembered.
+    let back = browser
+        .put("/me/password", change("violet umbrella 7 dance", PASSWORD))
+        .await;
+    back.expect(422);
+    world
+        .try_sign_in("acme", "alice", PASSWORD, None)
+        .await
+        .expect(401);
+    world
+        .try_sign_in("acme", "alice", "violet umbrella 7 dance", None)
+        .await
+        .expect(201);
+}
+
+#[tokio::test]
+async fn an_administrator_gives_a_password_that_has_to_be_changed() {
+    let world = World::new().await;
+    let alice = world.enrol("acme", "alice", Preset::Reader).await;
+    let root = world
+        .enrol("system", "root", Preset::RootAdministrator)
+        .await;
+    let carol = world.enrol("globex", "carol", Preset::Reader).await;
+    world
+        .enrol("acme", "bob", Preset::TenantAdministrator)
+        .await;
+    let (bob, old) = (
+        world.sign_in("acme", "bob").await,
+        world.sign_in("acme", "alice").await,
+    );
+    for foreign in [carol.0, root.0, Uuid::from_u128(7)] {
+        bob.put(&format!("/users/{foreign}/password"), json!({}))
+            .await
+            .expect(404);
+    }
+    old.put(&format!("/users/{alice}/password"), json!({}))
+        .await
+        .expect(403);
+    let reset = bob
+        .put(&format!("/users/{alice}/password"), json!({}))
+        .await
+        .expect(200)
+        .json();
+    let drawn = reset["temporary_password"].as_str().unwrap();
+    old.get("/me").await.expect(401);
+    let answer = world
+        .try_sign_in("acme", "alice", drawn, None)
+        .await
+        .expect(201);
+    assert_eq!(answer.json()["stage"], "password_change_needed");
+    let mut alice = Browser::new(&world, &answer);
+    let problem = alice.get("/groups").await.expect(403).json();
+    assert_eq!(
+        problem["type"],
+        "urn:callreel:problem:password_change_needed"
+    );
+    alice.get("/session").await.expect(200);
+    let body = json!({ "current_password": drawn, "password": "violet umbrella 7 dance" });
+    let changed = alice.put("/me/password", body).await.expect(200);
+    assert_eq!(changed.json()["stage"], "complete");
+    alice.keep(&changed);
+    alice.get("/groups").await.expect(200);
+}
+
+#[tokio::test]
+async fn nobody_takes_over_who_has_more_rights() {
+    let world = World::new().await;
+    let root = world
+        .enrol("system", "root", Preset::RootAdministrator)
+        .await;
+    world.enrol("system", "adam", Preset::Administrator).await;
+    let adam = world.sign_in("system", "adam").await;
+    let problem = adam
+        .put(&format!("/users/{root}/password"), json!({}))
+        .await
+        .expect(403)
+        .json();
+    assert_eq!(problem["type"], "urn:callreel:problem:beyond_own_rights");
+    let me = adam.get("/me").await.expect(200).json();
+    let own = format!("/users/{}/password", me["id"].as_str().unwrap());
+    adam.put(&own, json!({})).await.expect(409);
+}
+
+/// Sets up an authenticator, and waits with its next code for nothing: the secret's next step is as good.
+async fn set_up_totp(browser: &Browser<'_>) -> (TotpSecret, Vec<String>) {
+    let begun = browser
+        .ask(Method::POST, "/me/totp", None)
+        .await
+        .expect(200)
+        .json();
+    let uri = begun["uri"].as_str().unwrap();
+    assert!(uri.starts_with("otpauth://totp/Callreel%20"), "{uri}");
+    let secret = unbase32(begun["secret"].as_str().unwrap());
+    let wrong = browser
+        .post("/me/totp/confirm", json!({ "code": "000000" }))
+        .await;
+    assert!(wrong.status == 422 || secret.code(seconds(now())) == "000000");
+    let code = secret.code(seconds(now()) - 30);
+    let confirmed = browser
+        .post("/me/totp/confirm", json!({ "code": code }))
+        .await
+        .expect(200)
+        .json();
+    let codes = confirmed["recovery_codes"].as_array().unwrap().iter();
+    (
+        secret,
+        codes
+            .map(|code| code.as_str().unwrap().to_owned())
+            .collect(),
+    )
+}
+
+fn unbase32(text: &str) -> TotpSecret {
+    let mut bits = String::new();
+    for letter in text.chars() {
+        let value = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".find(letter).unwrap();
+        bits += &format!("{value:05b}");
+    }
+    let bytes: Vec<u8> = (0..20)
+        .map(|at| u8::from_str_radix(&bits[at * 8..at * 8 + 8], 2).unwrap())
+        .collect();
+    TotpSecret::from_bytes(&bytes).unwrap()
+}
+
+#[tokio::test]
+async fn an_authenticator_is_asked_for_and_no_code_works_twice() {
+    let world = World::new().await;
+    world.enrol("acme", "alice", Preset::Reader).await;
+    let browser = world.sign_in("acme", "alice").await;
+    let (secret, recovery) = set_up_totp(&browser).await;
+    assert_eq!(recovery.len(), 10);
+    assert_eq!(
+        browser.get("/me").await.expect(200).json()["sign_in"]["recovery_codes_left"],
+        10
+    );
+
+    let answer = world
+        .try_sign_in("acme", "alice", PASSWORD, None)
+        .await
+        .expect(201);
+    assert_eq!(answer.json()["stage"], "totp_needed");
+    let mut second = Browser::new(&world, &answer);
+    assert_eq!(
+        second.get("/me").await.expect(403).json()["type"],
+        "urn:callreel:problem:totp_needed"
+    );
+    second.ask(Method::POST, "/me/totp", None).await.expect(403);
+    second
+        .post("/session/totp", json!({ "code": "12345" }))
+        .await
+        .expect(401);
+    let code = secret.code(seconds(now()));
+    let shown = second
+        .post("/session/totp", json!({ "code": code }))
+        .await
+        .expect(200);
+    second.get("/session").await.expect(401);
+    second.keep(&shown);
+    second.get("/me").await.expect(200);
+
+    // The code is spent; the one of the next step, and each recovery code, opens once.
+    let again = world
+        .try_sign_in("acme", "alice", PASSWORD, Some(&code))
+        .await;
+    again.expect(401);
+    let next = secret.code(seconds(now()) + 30);
+    world
+        .try_sign_in("acme", "alice", PASSWORD, Some(&next))
+        .await
+        .expect(201);
+    let typed = recovery[3].to_lowercase();
+    let answer = world
+        .try_sign_in("acme", "alice", PASSWORD, Some(&typed))
+        .await
+        .expect(201);
+    assert_eq!(answer.json()["stage"], "complete");
+    world
+        .try_sign_in("acme", "alice", PASSWORD, Some(&typed))
+        .await
+        .expect(401);
+    assert_eq!(
+        second.get("/me").await.expect(200).json()["sign_in"]["recovery_codes_left"],
+        9
+    );
+
+    second.delete("/me/totp").await.expect(204);
+    let answer = world
+        .try_sign_in("acme", "alice", PASSWORD, None)
+        .await
+        .expect(201);
+    assert_eq!(answer.json()["stage"], "complete");
+}
+
+#[tokio::test]
+async fn codes_cannot_be_tried_for_ever() {
+    let world = World::new().await;
+    world.enrol("acme", "alice", Preset::Reader).await;
+    set_up_totp(&world.sign_in("acme", "alice").await).await;
+    let answer = world
+        .try_sign_in("acme", "alice", PASSWORD, None)
+        .await
+        .expect(201);
+    let second = Browser::new(&world, &answer);
+    let mut refused = 0;
+    for guess in 0..10 {
+        let code = RecoveryCode::drawn().reveal().to_owned();
+        let answer = second.post("/session/totp", json!({ "code": code })).await;
+        refused += u32::from(answer.status == 429);
+        assert!(
+            answer.status == 429 || answer.status == 401,
+            "{guess}: {}",
+            answer.status
+        );
+    }
+    assert!(refused >= 5, "{refused}");
+}
+
+#[tokio::test]
+async fn a_tenant_may_ask_everybody_of_a_role_for_an_authenticator() {
+    let world = World::new().await;
+    world.enrol("acme", "alice", Preset::Reader).await;
+    world
+        .enrol("acme", "bob", Preset::TenantAdministrator)
+        .await;
+    let (alice, bob) = (
+        world.sign_in("acme", "alice").await,
+        world.sign_in("acme", "bob").await,
+    );
+    let rules = bob.get("/sign-in-rules").await.expect(200);
+    assert_eq!(rules.json()["totp"], "nobody");
+    let reader = Preset::Reader.role_id(tenant("acme"));
+    let mut wanted = rules.json();
+    wanted["totp"] = json!({ "roles": [reader] });
+    alice
+        .put("/sign-in-rules", wanted.clone())
+        .await
+        .expect(403);
+    bob.put(
+        &format!("/sign-in-rules?tenant_id={}", world.tenant("globex")),
+        wanted.clone(),
+    )
+    .await
+    .expect(404);
+    let mut wrong = wanted.clone();
+    wrong["password"]["min_length"] = 4.into();
+    let problem = bob.put("/sign-in-rules", wrong).await.expect(422).json();
+    assert_eq!(problem["field"], "password.min_length");
+    bob.put("/sign-in-rules", wanted).await.expect(200);
+    // It holds from the next request.
+    assert_eq!(
+        alice.get("/groups").await.expect(403).json()["type"],
+        "urn:callreel:problem:totp_setup_needed"
+    );
+    bob.get("/groups").await.expect(200);
+    set_up_totp(&alice).await;
+    alice.get("/groups").await.expect(200);
+    alice.delete("/me/totp").await.expect(409);
+}
+
+#[tokio::test]
+async fn stepping_up_takes_all_that_signing_in_takes() {
+    let world = World::new().await;
+    world.enrol("acme", "alice", Preset::Reader).await;
+    let mut browser = world.sign_in("acme", "alice").await;
+    let (secret, _) = set_up_totp(&browser).await;
+    world.catalog.forget_step_ups_for_tests().await;
+    let problem = browser
+        .post("/me/totp/recovery-codes", json!({}))
+        .await
+        .expect(403)
+        .json();
+    assert_eq!(problem["type"], "urn:callreel:problem:step_up_required");
+    let missing = browser
+        .post("/session/step-up", json!({ "password": PASSWORD }))
+        .await
+        .expect(422)
+        .json();
+    assert_eq!(missing["field"], "code");
+    let body = |password: &str, code: String| json!({ "password": password, "code": code });
+    let code = || secret.code(seconds(now()));
+    browser
+        .post("/session/step-up", body("wrong", code()))
+        .await
+        .expect(401);
+    browser
+        .post("/session/step-up", body(PASSWORD, "000".into()))
+        .await
+        .expect(401);
+    let up = browser
+        .post("/session/step-up", body(PASSWORD, code()))
+        .await
+        .expect(200);
+    assert!(up.json()["stepped_up_until"].is_string());
+    browser.keep(&up);
+    browser
+        .post("/me/totp/recovery-codes", json!({}))
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
+async fn a_letter_opens_once_and_says_nothing_about_who_is_there() {
+    let Some(mut server) = Server::start("open") else {
+        return;
+    };
+    let world = World::new().await;
+    world.enrol("acme", "alice", Preset::Reader).await;
+    world
+        .nobody()
+        .post("/password-resets", json!({ "login": "alice" }))
+        .await
+        .expect(409);
+    let (outbox, sending) = Outbox::new(Mailer::new(&server.settings()).unwrap());
+    world.api.set_outbox(outbox);
+    let sending = tokio::spawn(sending);
+    let old = world.sign_in("acme", "alice").await;
+    for login in ["nobody", "alice", "alice@acme.example"] {
+        let body = json!({ "tenant": "acme", "login": login });
+        let answer = world
+            .nobody()
+            .post("/password-resets", body)
+            .await
+            .expect(202);
+        assert!(answer.body.is_empty());
+    }
+    // Only the last letter opens.
+    let read = tokio::task::spawn_blocking(move || (server.taken(), server.taken()));
+    let (first, last) = read.await.unwrap();
+    assert_eq!(last["to"], json!(["alice@acme.example"]));
+    let token = |letter: &Value| {
+        let text = letter["text"]
+            .as_str()
+            .unwrap()
+            .replace("=\r\n", "")
+            .replace("=3D", "=");
+        assert!(
+            text.contains("https://callreel.example/reset-password#token="),
+            "{text}"
+        );
+        let (_, rest) = text.split_once("#token=").unwrap();
+        rest.split_whitespace().next().unwrap().to_owned()
+    };
+    let redeem = |token: String, password: &str| json!({ "token": token, "password": password });
+    let new = "violet umbrella 7 dance";
+    world
+        .nobody()
+        .put("/password-resets", "*", redeem(token(&first), new))
+        .await
+        .expect(410);
+    world
+        .nobody()
+        .put("/password-resets", "*", redeem("x".repeat(43), new))
+        .await
+        .expect(410);
+    world
+        .nobody()
+        .put("/password-resets", "*", redeem(token(&last), "short"))
+        .await
+        .expect(422);
+    world
+        .nobody()
+        .put("/password-resets", "*", redeem(token(&last), new))
+        .await
+        .expect(204);
+    world
+        .nobody()
+        .put("/password-resets", "*", redeem(token(&last), new))
+        .await
+        .expect(410);
+    old.get("/me").await.expect(401);
+    world
+        .try_sign_in("acme", "alice", new, None)
+        .await
+        .expect(201);
+    sending.abort();
+}
+
+#[tokio::test]
+async fn letters_for_one_account_are_few() {
+    let Some(server) = Server::start("open") else {
+        return;
+    };
+    let world = World::new().await;
+    let (outbox, _sending) = Outbox::new(Mailer::new(&server.settings()).unwrap());
+    world.api.set_outbox(outbox);
+    let body = || json!({ "tenant": "acme", "login": "nobody" });
+    for _ in 0..3 {
+        world
+            .nobody()
+            .post("/password-resets", body())
+            .await
+            .expect(202);
+    }
+    world
+        .nobody()
+        .post("/password-resets", body())
+        .await
+        .expect(429);
+}
+
+#[tokio::test]
+async fn a_token_has_a_part_of_somebodys_rights_from_some_places_until_it_is_revoked() {
+    let world = World::new().await;
+    world
+        .enrol("acme", "bob", Preset::TenantAdministrator)
+        .await;
+    world.enrol("acme", "alice", Preset::Reader).await;
+    let (browser, reader) = (
+        world.sign_in("acme", "bob").await,
+        world.sign_in("acme", "alice").await,
+    );
+    let account = |permissions: Value| json!({ "name": "CRM", "reason": "shows calls", "permissions": permissions });
+    reader
+        .post("/service-accounts", account(json!({ "calls": ["view"] })))
+        .await
+        .expect(403);
+    let beyond = browser
+        .post("/service-accounts", account(json!({ "plans": ["edit"] })))
+        .await
+        .expect(403);
+    assert_eq!(
+        beyond.json()["type"],
+        "urn:callreel:problem:beyond_own_rights"
+    );
+    let made = browser
+        .post("/service-accounts", account(json!({ "groups": ["view"] })))
+        .await
+        .expect(201);
+    browser
+        .post("/service-accounts", account(json!({ "groups": ["view"] })))
+        .await
+        .expect(409);
+    let path = made.location();
+    reader.get(&path).await.expect(403);
+    let tokens = format!("{path}/tokens");
+    browser
+        .post(&tokens, json!({ "expires_in_days": 0 }))
+        .await
+        .expect(422);
+    browser
+        .post(
+            &tokens,
+            json!({ "expires_in_days": 1, "networks": ["10.0.0.1/8"] }),
+        )
+        .await
+        .expect(422);
+    let given = browser
+        .post(&tokens, json!({ "expires_in_days": 30 }))
+        .await
+        .expect(201)
+        .json();
+    let token = given["token"].as_str().unwrap();
+    assert!(token.starts_with("crl_") && given["hint"] == token[..8]);
+    assert!(!String::from_utf8_lossy(&browser.get(&path).await.expect(200).body).contains(token));
+
+    with_token(&world, token, Method::GET, "/groups", None)
+        .await
+        .expect(200);
+    let problem = with_token(
+        &world,
+        token,
+        Method::POST,
+        "/groups",
+        Some(json!({ "name": "x" })),
+    )
+    .await;
+    assert_eq!(
+        problem.expect(403).json()["detail"],
+        "it needs groups: edit"
+    );
+    let me = with_token(&world, token, Method::GET, "/me", None)
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(
+        (&me["kind"], &me["name"]),
+        (&json!("service_account"), &json!("CRM"))
+    );
+    let shown = browser.get(&path).await.expect(200).json();
+    assert!(shown["tokens"][0]["used_at"].is_string());
+
+    // Elsewhere it opens nothing; here there is no address at all.
+    let inside = browser
+        .post(
+            &tokens,
+            json!({ "expires_in_days": 1, "networks": ["10.0.0.0/8"] }),
+        )
+        .await
+        .expect(201)
+        .json();
+    with_token(
+        &world,
+        inside["token"].as_str().unwrap(),
+        Method::GET,
+        "/groups",
+        None,
+    )
+    .await
+    .expect(401);
+}
+
+#[tokio::test]
+async fn what_its_user_loses_a_token_loses() {
+    let world = World::new().await;
+    let bob = world
+        .enrol("acme", "bob", Preset::TenantAdministrator)
+        .await;
+    let browser = world.sign_in("acme", "bob").await;
+    let body =
+        json!({ "name": "CRM", "reason": "shows calls", "permissions": { "groups": ["view"] } });
+    let tokens = format!(
+        "{}/tokens",
+        browser
+            .post("/service-accounts", body)
+            .await
+            .expect(201)
+            .location()
+    );
+    let given = browser
+        .post(&tokens, json!({ "expires_in_days": 30 }))
+        .await
+        .expect(201)
+        .json();
+    let token = given["token"].as_str().unwrap();
+    world
+        .catalog
+        .set_user_role_for_tests(bob, Preset::Agent.role_id(tenant("acme")))
+        .await;
+    with_token(&world, token, Method::GET, "/groups", None)
+        .await
+        .expect(403);
+    world.set_user(bob, "active", 0).await;
+    with_token(&world, token, Method::GET, "/groups", None)
+        .await
+        .expect(401);
+    world.set_user(bob, "active", 1).await;
+    world
+        .catalog
+        .set_user_role_for_tests(bob, Preset::TenantAdministrator.role_id(tenant("acme")))
+        .await;
+    with_token(&world, token, Method::GET, "/groups", None)
+        .await
+        .expect(200);
+    let browser = world.sign_in("acme", "bob").await;
+    let revoke = format!("{tokens}/{}", given["id"].as_str().unwrap());
+    browser.delete(&revoke).await.expect(204);
+    browser.delete(&revoke).await.expect(404);
+    with_token(&world, token, Method::GET, "/groups", None)
+        .await
+        .expect(401);
+    with_token(&world, "crl_nonsense", Method::GET, "/groups", None)
+        .await
+        .expect(401);
+}
+
+#[tokio::test]
+async fn a_token_cannot_make_tokens() {
+    let world = World::new().await;
+    world
+        .enrol("acme", "bob", Preset::TenantAdministrator)
+        .await;
+    let browser = world.sign_in("acme", "bob").await;
+    let body = json!({ "name": "Root", "reason": "grows", "permissions": { "service_accounts": ["view", "edit"] } });
+    let path = browser
+        .post("/service-accounts", body.clone())
+        .await
+        .expect(201)
+        .location();
+    let tokens = format!("{path}/tokens");
+    let given = browser
+        .post(&tokens, json!({ "expires_in_days": 1 }))
+        .await
+        .expect(201)
+        .json();
+    let token = given["token"].as_str().unwrap();
+    let more = Some(json!({ "expires_in_days": 1 }));
+    let answer = with_token(&world, token, Method::POST, &tokens, more)
+        .await
+        .expect(403);
+    assert_eq!(
+        answer.json()["type"],
+        "urn:callreel:problem:person_required"
+    );
+    with_token(&world, token, Method::POST, "/service-accounts", Some(body))
+        .await
+        .expect(403);
+}
+
+#[tokio::test]
+async fn support_is_limited_in_time_and_the_tenant_reads_of_it() {
+    let world = World::new().await;
+    world
+        .enrol("system", "root", Preset::RootAdministrator)
+        .await;
+    world
+        .enrol("acme", "bob", Preset::TenantAdministrator)
+        .await;
+    let (root, bob) = (
+        world.sign_in("system", "root").await,
+        world.sign_in("acme", "bob").await,
+    );
+    let acme = world.tenant("acme").to_string();
+    let body = |tenant: &str| json!({ "tenant_id": tenant, "reason": "ticket 7", "minutes": 30 });
+    bob.post("/support-access", body(&world.tenant("globex").to_string()))
+        .await
+        .expect(403);
+    root.post("/support-access", body(&Uuid::from_u128(7).to_string()))
+        .await
+        .expect(422);
+    let in_acme = [
+        ("cookie", root.cookie.clone()),
+        ("x-csrf-token", root.csrf.clone()),
+        ("callreel-tenant", acme.clone()),
+    ];
+    let headers: Vec<(&str, &str)> = in_acme
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let group = || Some(json!({ "name": "Helpdesk" }));
+    world
+        .nobody()
+        .ask(Method::POST, "/groups", &headers, group())
+        .await
+        .expect(403);
+    let begun = root
+        .post("/support-access", body(&acme))
+        .await
+        .expect(201)
+        .json();
+    let made = world
+        .nobody()
+        .ask(Method::POST, "/groups", &headers, group())
+        .await
+        .expect(201);
+    assert_eq!(made.json()["tenant_id"], acme);
+    let me = world
+        .nobody()
+        .ask(Method::GET, "/me", &headers, None)
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(me["supported_tenant_id"], acme);
+    let other = format!("/groups?tenant_id={}", world.tenant("globex"));
+    assert_eq!(
+        world
+            .nobody()
+            .ask(Method::GET, &other, &headers, None)
+            .await
+            .expect(200)
+            .json()["items"],
+        json!([])
+    );
+    root.delete(&format!(
+        "/support-access/{}",
+        begun["id"].as_str().unwrap()
+    ))
+    .await
+    .expect(204);
+    world
+        .nobody()
+        .ask(Method::GET, "/groups", &headers, None)
+        .await
+        .expect(403);
+    let audit = world.audit("acme").await;
+    assert_eq!(
+        audit[2..],
+        ["support.begin", "groups.create", "support.end"]
+    );
+    let reasons = world
+        .catalog
+        .audited_reasons_for_tests(tenant("acme"))
+        .await;
+    assert_eq!(reasons, ["ticket 7"; 3]);
+}
+
+#[tokio::test]
+async fn support_that_nobody_ends_is_ended_by_its_time() {
+    let world = World::new().await;
+    world
+        .enrol("system", "root", Preset::RootAdministrator)
+        .await;
+    let root = world.sign_in("system", "root").await;
+    let acme = world.tenant("acme").to_string();
+    let body = json!({ "tenant_id": acme, "reason": "ticket 8", "minutes": 30 });
+    root.post("/support-access", body).await.expect(201);
+    let headers = [
+        ("cookie", root.cookie.as_str()),
+        ("callreel-tenant", acme.as_str()),
+    ];
+    let ask = || world.nobody().ask(Method::GET, "/groups", &headers, None);
+    ask().await.expect(200);
+    world
+        .catalog
+        .age_support_for_tests(31 * 60_000_000_000)
+        .await;
+    ask().await.expect(403);
+    crate::api::routes::end_those_over(&world.catalog)
+        .await
+        .unwrap();
+    assert_eq!(world.audit("acme").await, ["support.begin", "support.end"]);
+    let list = root.get("/support-access").await.expect(200).json();
+    assert!(list["items"][0]["ended_at"].is_string());
+}
+
+#[tokio::test]
+async fn a_header_makes_nobody_a_supporter() {
+    let world = World::new().await;
+    world
+        .enrol("acme", "bob", Preset::TenantAdministrator)
+        .await;
+    let bob = world.sign_in("acme", "bob").await;
+    let system = SYSTEM_TENANT.to_string();
+    let spy = [
+        ("cookie", bob.cookie.as_str()),
+        ("callreel-tenant", system.as_str()),
+    ];
+    world
+        .nobody()
+        .ask(Method::GET, "/groups", &spy, None)
+        .await
+        .expect(403);
+    let acme = world.tenant("acme").to_string();
+    let own = [
+        ("cookie", bob.cookie.as_str()),
+        ("callreel-tenant", acme.as_str()),
+    ];
+    world
+        .nobody()
+        .ask(Method::GET, "/groups", &own, None)
+        .await
+        .expect(200);
+}
