@@ -2,6 +2,9 @@
 
 use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 
 use super::problem::Details;
@@ -40,8 +43,27 @@ const OF_CHANGES: &[(&str, &str)] = &[
 )]
 pub(super) struct Document;
 
+/// How one says who one is: a session's cookie, or a service's token. Operations for nobody in particular say so themselves.
+fn secure(document: &mut utoipa::openapi::OpenApi) {
+    let cookie = ApiKeyValue::with_description(
+        "__Host-callreel",
+        "With `X-CSRF-Token` where something is changed",
+    );
+    let token = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("crl_…")
+        .build();
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    components.add_security_scheme("token", SecurityScheme::Http(token));
+    let either =
+        ["session", "token"].map(|name| SecurityRequirement::new::<_, [String; 0], _>(name, []));
+    document.security = Some(either.to_vec());
+}
+
 /// Adds to every operation what any of them can be answered with.
 pub(super) fn complete(document: &mut utoipa::openapi::OpenApi) {
+    secure(document);
     for item in document.paths.paths.values_mut() {
         let PathItem {
             get,

@@ -1,7 +1,8 @@
-//! `check`, `match`, `calls` and `catalog` as a user runs them: on the storage that `replay` filled from simulated calls.
+//! `check`, `match`, `calls`, `catalog`, `user` and `token` as a user runs them: on the storage that `replay` filled from simulated calls.
 
 mod calls;
 mod catalog;
 mod check;
 mod matching;
+mod user;
 mod world;

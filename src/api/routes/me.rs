@@ -129,6 +129,9 @@ async fn change_password(
         "passwords.change",
     )
     .await?;
+    // Whatever is wrong with the new one, the current one was right.
+    let attempts = &api.sign_in().attempts;
+    attempts.succeeded(&signed.account(), client.address);
     let (identity, session) = (&signed.0.identity, &signed.0.session);
     let hash = accept_new(&api, identity, &body.password, "password").await?;
     let token = SessionToken::drawn();

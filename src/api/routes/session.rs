@@ -363,10 +363,8 @@ async fn step_up(
             "show a code of your authenticator too",
         ));
     }
-    prove(&api, &client, &signed, &body.password, "sessions.step_up").await?;
-    let (attempts, account) = (&api.sign_in().attempts, signed.account());
-    let if_failed = attempts.begin(&account, client.address, now());
-    let if_failed = if_failed.map_err(|refused| too_many(&refused, now()))?;
+    let action = "sessions.step_up";
+    let if_failed = prove(&api, &client, &signed, &body.password, action).await?;
     let mut change = api.catalog()?.change().await?;
     let code = body.code.as_deref().unwrap_or_default();
     if has_totp && !show_code(&api, &mut change, identity, code).await? {
@@ -380,7 +378,6 @@ async fn step_up(
         )
         .await;
     }
-    attempts.succeeded(&account, client.address);
     let token = SessionToken::drawn();
     change
         .strengthen_session(signed.0.session.id, &token.hash(), has_totp)
@@ -388,6 +385,8 @@ async fn step_up(
     let event =
         Event::by(&signed.principal(), "sessions.step_up").on("session", signed.0.session.id);
     change.commit(client.event(event)).await?;
+    let attempts = &api.sign_in().attempts;
+    attempts.succeeded(&signed.account(), client.address);
     let shown = Shown {
         token: &token,
         stepped_up_at: Some(now()),

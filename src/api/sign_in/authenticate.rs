@@ -24,6 +24,9 @@ use crate::catalog::{Catalog, TokenInUse};
 /// How old the note of a last use may become: not every read is to write.
 const TOUCHED_EACH: Duration = Duration::from_secs(60);
 
+/// How long a request waits for that note; the next one tries again.
+const NOTED_WITHIN: Duration = Duration::from_millis(50);
+
 /// Names the tenant that a user of the System tenant supports with this request.
 const TENANT_HEADER: &str = "callreel-tenant";
 
@@ -94,7 +97,7 @@ async fn service(api: &Api, parts: &Parts, token: &ServiceToken) -> Result<Princ
         .used_at
         .is_none_or(|at| now.since(at) >= TOUCHED_EACH)
     {
-        noted(catalog.touch_token(used.token.id, from, now).await);
+        noted(catalog.touch_token(used.token.id, from, now)).await;
     }
     let actor = Actor::ServiceAccount {
         id: used.account.id,
@@ -151,7 +154,7 @@ async fn browser(
         cookie::has_csrf(&parts.headers, &token)?;
     }
     if now.since(session.used_at) >= TOUCHED_EACH {
-        noted(catalog.touch_session(session.id, now).await);
+        noted(catalog.touch_session(session.id, now)).await;
     }
     let stage = Stage::of(SessionFacts {
         has_totp: identity.authenticator().is_some(),
@@ -178,9 +181,9 @@ async fn browser(
     Ok(Some(principal))
 }
 
-/// A last use that could not be noted keeps nobody from reading.
-fn noted(outcome: crate::catalog::Result<()>) {
-    if let Err(error) = outcome {
+/// A last use that cannot be noted at once, because somebody else writes, keeps nobody from reading.
+async fn noted(note: impl Future<Output = crate::catalog::Result<()>>) {
+    if let Ok(Err(error)) = tokio::time::timeout(NOTED_WITHIN, note).await {
         tracing::warn!(%error, "a last use was not noted");
     }
 }

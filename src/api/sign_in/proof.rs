@@ -6,36 +6,30 @@ use crate::api::problem::{Problem, Result};
 use crate::api::state::Api;
 use crate::catalog::{Change, Identity};
 
-/// That whoever has the session also has its user's password.
+/// That whoever has the session also has its user's password. The attempt counts as failed until
+/// [`Attempts::succeeded`](crate::access::Attempts::succeeded), which is for whoever asked for all there is to show: a right
+/// password must not give back attempts at codes.
 ///
 /// # Errors
 ///
-/// A problem of status 401 when it is another password, 429 when there were too many attempts. Both are audited as a failed
-/// `action`.
+/// A problem of status 401 when it is another password, 429 when there were too many attempts. The first is audited as a
+/// failed `action`.
 pub async fn prove(
     api: &Api,
     client: &Client,
     signed: &Signed,
     password: &Password,
     action: &'static str,
-) -> Result<()> {
-    let (sign_in, account) = (api.sign_in(), signed.account());
-    let begun = sign_in.attempts.begin(&account, client.address, now());
+) -> Result<IfFailed> {
+    let sign_in = api.sign_in();
+    let begun = (sign_in.attempts).begin(&signed.account(), client.address, now());
     let if_failed = begun.map_err(|refused| too_many(&refused, now()))?;
     let kept = signed.0.identity.password_hash.clone();
     match sign_in.verify(password, kept).await? {
-        Verdict::Right | Verdict::RightAtOtherCost => {
-            sign_in.attempts.succeeded(&account, client.address);
-            Ok(())
-        }
+        Verdict::Right | Verdict::RightAtOtherCost => Ok(if_failed),
         Verdict::Wrong => {
-            failed(
-                api,
-                client,
-                Event::by(&signed.principal(), action),
-                if_failed,
-            )
-            .await?;
+            let event = Event::by(&signed.principal(), action);
+            failed(api, client, event, if_failed).await?;
             Err(not_signed_in())
         }
     }

@@ -733,6 +733,20 @@ async fn stepping_up_takes_all_that_signing_in_takes() {
 }
 
 #[tokio::test]
+async fn a_right_password_gives_back_no_attempts_at_codes() {
+    let world = World::new().await;
+    world.enrol("acme", "alice", Preset::Reader).await;
+    let browser = world.sign_in("acme", "alice").await;
+    set_up_totp(&browser).await;
+    let mut statuses = Vec::new();
+    for _ in 0..7 {
+        let body = json!({ "password": PASSWORD, "code": "ABCD-EFGH-IJKL-MNOP" });
+        statuses.push(browser.post("/session/step-up", body).await.status.as_u16());
+    }
+    assert_eq!(statuses, [401, 401, 401, 401, 401, 429, 429]);
+}
+
+#[tokio::test]
 async fn a_letter_opens_once_and_says_nothing_about_who_is_there() {
     let Some(mut server) = Server::start("open") else {
         return;
@@ -1121,7 +1135,8 @@ async fn support_that_nobody_ends_is_ended_by_its_time() {
         ("cookie", root.cookie.as_str()),
         ("callreel-tenant", acme.as_str()),
     ];
-    let ask = || world.nobody().ask(Method::GET, "/groups", &headers, None);
+    let nobody = world.nobody();
+    let ask = || nobody.ask(Method::GET, "/groups", &headers, None);
     ask().await.expect(200);
     world
         .catalog
