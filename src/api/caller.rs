@@ -18,6 +18,27 @@ pub struct ClientAddress(pub IpAddr);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(pub String);
 
+/// From where somebody asks who need not sign in.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub address: Option<IpAddr>,
+    pub request_id: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Client {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        _: &S,
+    ) -> std::result::Result<Client, Self::Rejection> {
+        Ok(Client {
+            address: address(parts),
+            request_id: parts.extensions.get::<RequestId>().map(|id| id.0.clone()),
+        })
+    }
+}
+
 /// Who asks. A route that takes it answers nobody who has not signed in.
 #[derive(Clone, Debug)]
 pub struct Caller {

@@ -8,6 +8,7 @@
 
 pub mod audio;
 mod caller;
+mod calls;
 mod document;
 mod feed;
 mod fields;
@@ -42,6 +43,7 @@ use front::{Door, Front, Tls};
 
 pub use audio::{OggOpus, endless_wav};
 pub use caller::{Caller, ClientAddress, RequestId};
+pub use calls::remove_files;
 pub use feed::{CallEvent, EventKind, Feed, Finished, Followed, Stored};
 pub use live::Live;
 pub use routes::AuditRecord;
@@ -135,7 +137,8 @@ pub fn event_as_json(api: &Api, event: &CallEvent) -> serde_json::Value {
 
 fn described() -> (Router<Api>, utoipa::openapi::OpenApi) {
     let routes = OpenApiRouter::with_openapi(document::Document::openapi());
-    let (router, mut document) = routes.nest("/api/v1", routes::all()).split_for_parts();
+    let routes = routes.nest("/api/v1", routes::all());
+    let (router, mut document) = routes.merge(routes::public()).split_for_parts();
     document::complete(&mut document);
     (router, document)
 }

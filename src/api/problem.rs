@@ -182,6 +182,9 @@ impl From<catalog::Error> for Problem {
             catalog::Error::Taken { field } => {
                 Problem::conflict(field, "there is one with this already")
             }
+            catalog::Error::TooMany { what } => {
+                Problem::conflict(what, "it has as many as it can have")
+            }
             error => {
                 tracing::warn!(%error, "the catalog did not answer the API");
                 Problem::unavailable()

@@ -179,10 +179,11 @@ impl Asking<'_> {
         headers: &[(&str, &str)],
         body: Option<Value>,
     ) -> Response<Body> {
-        let path = path.strip_prefix("/api/v1").unwrap_or(path);
+        let whole = path.starts_with("/api/v1/") || path.starts_with("/s/");
+        let prefix = if whole { "" } else { "/api/v1" };
         let mut request = Request::builder()
             .method(method)
-            .uri(format!("/api/v1{path}"));
+            .uri(format!("{prefix}{path}"));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -3,6 +3,7 @@
 //! Nothing here does anything; it only names things. In: nothing. Out: small, copyable values.
 
 mod endpoint;
+mod harmless;
 mod id;
 mod network;
 mod redacted;
@@ -12,6 +13,7 @@ mod time;
 mod tunnel;
 
 pub use endpoint::{Endpoint, Flow, Vantage};
+pub use harmless::{csv_cell, csv_line, harmless, is_harmful};
 pub use id::{
     GroupId, InteractionId, RecordingId, RoleId, SYSTEM_TENANT, TenantId, UserId, time_ordered,
 };

@@ -115,6 +115,43 @@ impl Disposition {
             Disposition::Other(code) => code,
         }
     }
+
+    /// For people: a sentence that answers "why is there no recording?".
+    pub fn text(&self) -> &'static str {
+        match self {
+            Disposition::Recorded => "There is a recording.",
+            Disposition::NoMedia => "The call was answered, but no media was seen.",
+            Disposition::NotAnswered => "The call was not answered, and nothing was heard.",
+            Disposition::PolicyNone => "The tenant's policy is to record nothing.",
+            Disposition::PolicyOnDemand => "The tenant records on demand, and nobody asked for it.",
+            Disposition::PolicySample => {
+                "The tenant records a sample of its calls, and this one was not in it."
+            }
+            Disposition::UnattributedDiscarded => {
+                "The call is nobody's, and such calls are not kept."
+            }
+            Disposition::UnsupportedCodec => {
+                "The media was in a codec that cannot be decoded here."
+            }
+            Disposition::NoAudio => "There was media, but no audio in it.",
+            Disposition::Encrypted => "The media was encrypted, and its keys are not known.",
+            Disposition::DiskFull => "The storage had no room.",
+            Disposition::DiskError => "The storage failed.",
+            Disposition::Overload => "There were more calls at once than the limits allow.",
+            Disposition::KeptRaw => {
+                "There is a recording; some of its audio is kept undecoded beside it."
+            }
+            Disposition::OtherLeg => "Another leg of the conversation was kept.",
+            Disposition::TooShort => "The call was shorter than the tenant wants to keep.",
+            Disposition::DoNotRecord => "Somebody asked that it be not recorded.",
+            Disposition::PlanLimit => "As many calls were being recorded as the plan allows.",
+            Disposition::PlanStorage => "The tenant has used up the storage of its plan.",
+            Disposition::PlanMinutes => "The tenant has used up the minutes of its plan.",
+            Disposition::TenantSuspended => "The tenant was suspended.",
+            Disposition::Paused => "All that could have been recorded lay in pauses.",
+            Disposition::Other(_) => "Another version of the program knows why.",
+        }
+    }
 }
 
 impl From<&str> for Disposition {

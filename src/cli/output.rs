@@ -1,5 +1,7 @@
 //! What commands print: tables for people, JSON for programs.
 
+pub use crate::base::harmless;
+use crate::base::is_harmful;
 use std::io::{IsTerminal, Write};
 
 /// A table with left-aligned columns, each as wide as its widest cell.
@@ -50,19 +52,6 @@ impl Table {
         }
         print(&text);
     }
-}
-
-/// Text without control characters and without characters that reorder what follows.
-pub fn harmless(text: &str) -> String {
-    text.chars()
-        .map(|c| if is_harmful(c) { '\u{fffd}' } else { c })
-        .collect()
-}
-
-/// Moves the cursor, breaks the line or changes the direction of text.
-fn is_harmful(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// `1 call`, `2 calls`.

@@ -10,7 +10,9 @@ use tokio::sync::oneshot;
 
 use super::cataloguing::enter_missing;
 use super::state::State;
+use crate::api::remove_files;
 use crate::catalog::Catalog;
+use crate::storage::Layout;
 
 /// Between looks at how the catalog is.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -68,6 +70,8 @@ async fn keep_whole(url: &str, root: &Path, state: &State) {
 async fn try_enter(url: &str, root: &Path, state: &State) -> bool {
     let entered = async {
         let catalog = Catalog::open(url).await?;
+        // What a run before this one deleted and could not finish.
+        remove_files(&catalog, &Layout::new(root)).await?;
         let entered = enter_missing(&catalog, root).await;
         catalog.close().await;
         entered

@@ -20,6 +20,7 @@ mod lock;
 mod partition;
 mod quality;
 mod raw;
+mod removal;
 mod sidecar;
 mod wav;
 
@@ -29,6 +30,7 @@ pub use lock::StorageLock;
 pub use partition::{PartFile, commit, sync_all};
 pub use quality::{LevelRecord, QualityRecord, RtcpRecord, StreamQualityRecord, VoipRecord};
 pub use raw::{RAW_HEADER_LEN, RawPacket, RawReader, RawScale, raw_header};
+pub use removal::remove_recording;
 pub use sidecar::{
     AttributionRecord, Cause, ControlRecord, DigitRecord, LinkRecord, ParticipantRecord,
     PartyRecord, RawRecord, RawState, RawStreamRecord, SIDECAR_VERSION, SegmentRecord, Sidecar,

@@ -363,7 +363,7 @@ fn rename(layout: &Layout, name: &RecordingName, from: Kind, to: Kind) -> Result
     std::fs::rename(&source, layout.path(name, to)).map_err(Error::io("rename", &source))
 }
 
-fn sync_folder(folder: &Path) -> Result<(), Error> {
+pub(super) fn sync_folder(folder: &Path) -> Result<(), Error> {
     let file = File::open(folder).map_err(Error::io("open", folder))?;
     file.sync_all().map_err(Error::io("sync", folder))
 }

@@ -43,6 +43,7 @@ impl Form {
                 let name = name.trim_end_matches("_ids").trim_end_matches("_id");
                 match name {
                     "category" => "call-categories".into(),
+                    "ids" => "calls".into(),
                     name => format!("{}s", name.replace('_', "-")),
                 }
             }

@@ -5,6 +5,7 @@ use callreel::base::TenantId;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::calls;
 use super::world::World;
 
 /// A new thing of this kind in the tenant; the tenant itself, where that is the kind.
@@ -18,8 +19,33 @@ pub async fn make(world: &World, kind: &str, tenant: TenantId) -> Uuid {
         assert_eq!(answer.status, 201, "{path}: {}", answer.text());
         answer.json()["id"].as_str().unwrap().parse().unwrap()
     };
+    let of_call = async |path: &str, body: &str| {
+        let body = world.fill(body, tenant, &Default::default());
+        let root = world.root();
+        let answer = world.ask(Some(&root), "POST", path, &[], Some(&body)).await;
+        assert_eq!(answer.status, 201, "{path}: {}", answer.text());
+        answer.json()["id"].as_str().unwrap().parse().unwrap()
+    };
     match kind {
         "tenants" => tenant.0,
+        "calls" => calls::make(world, tenant).await.id,
+        "interactions" => calls::make(world, tenant).await.interaction.unwrap().0,
+        "call-notes" => {
+            let call = calls::make(world, tenant).await.id;
+            of_call(
+                &format!("/api/v1/calls/{call}/notes"),
+                r#"{"text":"{new}"}"#,
+            )
+            .await
+        }
+        "call-shares" => {
+            let call = calls::make(world, tenant).await.id;
+            let body = r#"{"reason":"{new}","expires_in_seconds":3600}"#;
+            of_call(&format!("/api/v1/calls/{call}/shares"), body).await
+        }
+        "call-categories" | "categories" => {
+            post("/api/v1/call-categories", r#"{"name":"{new}"}"#).await
+        }
         "groups" => post("/api/v1/groups", r#"{"name":"{new}"}"#).await,
         // Nobody's: only looked for.
         "actors" | "objects" => Uuid::from_u128(u128::from(world.number())),
@@ -31,7 +57,14 @@ pub async fn make(world: &World, kind: &str, tenant: TenantId) -> Uuid {
 pub fn is_reached(kind: &str, level: AccessLevel) -> bool {
     match level {
         AccessLevel::Root | AccessLevel::System => true,
-        // A new group is nobody's to look after.
-        AccessLevel::ManagedGroups | AccessLevel::User => !["groups"].contains(&kind),
+        // A new group is nobody's to look after, and a new call has nobody in it.
+        AccessLevel::ManagedGroups | AccessLevel::User => ![
+            "groups",
+            "calls",
+            "interactions",
+            "call-notes",
+            "call-shares",
+        ]
+        .contains(&kind),
     }
 }

@@ -4,6 +4,7 @@
 //! Whoever adds an operation adds its row to `table.rs`, and for a new kind of object a maker to `kinds.rs`: until then these
 //! tests fail.
 
+mod calls;
 mod canaries;
 mod document;
 mod golden;

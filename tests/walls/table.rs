@@ -58,6 +58,39 @@ impl Row {
 pub const TABLE: &[Row] = &[
     row("list_audit", Audit, View),
     row("export_audit", Audit, View),
+    row("list_calls", Calls, View),
+    row("show_call", Calls, View),
+    row("list_dispositions", Calls, View),
+    row("export_calls", Calls, Export),
+    row("zip_calls", Calls, Download).body(r#"{"ids":["{calls}"]}"#),
+    row("remove_call", Calls, Delete),
+    row("hold_call", Calls, Hold).body(r#"{"reason":"{new}"}"#),
+    // The call is not held.
+    row("release_call", Calls, Hold).success(&[404]),
+    row("list_call_notes", CallNotes, View),
+    row("create_call_note", Calls, AddNotes).body(r#"{"text":"{new}"}"#),
+    // Another wrote it.
+    row("edit_call_note", CallNotes, View)
+        .body(r#"{"text":"{new}"}"#)
+        .success(&[403]),
+    row("remove_call_note", Calls, AddNotes).success(&[403]),
+    row("list_call_categories", CallCategories, View),
+    row("create_call_category", CallCategories, Edit).body(r#"{"name":"{new}"}"#),
+    row("show_call_category", CallCategories, View),
+    row("edit_call_category", CallCategories, Edit).body(r#"{"name":"{new}"}"#),
+    row("remove_call_category", CallCategories, Delete),
+    // The other of the two, the call, may be out of reach; or not in the category.
+    row("categorize_call", Calls, Categorize).success(&[404]),
+    row("uncategorize_call", Calls, Categorize).success(&[404]),
+    row("list_call_shares", Calls, Share),
+    row("create_call_share", Calls, Share).body(r#"{"reason":"{new}","expires_in_seconds":3600}"#),
+    row("revoke_call_share", Calls, Share),
+    // Their token is no link's.
+    open("open_share", Needs::Nothing).success(&[404]),
+    open("open_share_with_password", Needs::Nothing)
+        .body(r#"{"password":"x"}"#)
+        .success(&[404]),
+    open("shared_audio", Needs::Nothing).success(&[400, 404]),
     row("list_groups", Groups, View),
     row("create_group", Groups, Edit).body(r#"{"name":"{new}"}"#),
     row("show_group", Groups, View),

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, Request, header};
 use callreel::access::{Actor, Preset, Principal};
 use callreel::api::front::{Front, Settings};
 use callreel::api::{Api, ApiSettings, v1};
-use callreel::base::{GroupId, SYSTEM_TENANT, TenantId, UserId};
+use callreel::base::{GroupId, SYSTEM_TENANT, TenantId, Timestamp, UserId};
 use callreel::catalog::Catalog;
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -158,7 +158,10 @@ impl World {
         };
         let groups = Arc::new([group(home)]);
         let principal = Principal::new(actor, home, login, &preset.role(home), groups);
-        Somebody { preset, principal }
+        Somebody {
+            preset,
+            principal: principal.stepped_up(now()),
+        }
     }
 
     pub fn root(&self) -> Somebody {
@@ -234,4 +237,10 @@ pub fn user(tenant: TenantId, preset: Preset) -> UserId {
 
 fn login(tenant: TenantId, preset: Preset) -> String {
     format!("{}.{}", preset.name().replace(' ', "."), canary(tenant)).to_lowercase()
+}
+
+/// Everybody has just shown again who they are.
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Timestamp::from_nanos(since.unwrap().as_nanos() as i64)
 }

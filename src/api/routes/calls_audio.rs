@@ -169,6 +169,7 @@ async fn peaks(
 async fn find(api: &Api, caller: &Caller, id: Uuid) -> Result<CallRecord> {
     let found = api.catalog()?.call(&caller.scope(), id).await?;
     match found.into_iter().next() {
+        Some(call) if call.deleted_at.is_some() => Err(Problem::not_found()),
         Some(call) => Ok(call),
         None => Err(in_progress(api, caller, id).await?),
     }

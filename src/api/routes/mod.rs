@@ -2,7 +2,13 @@
 
 mod active_calls;
 mod audit;
+mod call_categories;
+mod call_notes;
+mod call_shares;
+mod calls;
 mod calls_audio;
+mod calls_care;
+mod calls_export;
 mod events;
 mod groups;
 mod me;
@@ -25,9 +31,26 @@ use super::state::Api;
 pub use audit::AuditRecord;
 pub(super) use support_access::end_those_over;
 
+/// Those of calls that are over.
+fn of_calls() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .merge(calls::routes())
+        .merge(calls_export::routes())
+        .merge(calls_care::routes())
+        .merge(call_notes::routes())
+        .merge(call_categories::routes())
+        .merge(call_shares::routes())
+}
+
+/// Those that lie outside `/api/v1`, and that nobody signs in for.
+pub(super) fn public() -> OpenApiRouter<Api> {
+    call_shares::public()
+}
+
 /// All of them.
 pub(super) fn all() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
+        .merge(of_calls())
         .merge(audit::routes())
         .merge(groups::routes())
         .merge(calls_audio::routes())

@@ -5,6 +5,7 @@ use sqlx::{QueryBuilder, Row, Sqlite};
 use uuid::Uuid;
 
 use super::CallToMark;
+use crate::access::Scope;
 use crate::base::{TenantId, Timestamp, UserId};
 use crate::catalog::change::new_id;
 use crate::catalog::{Catalog, Change, Error, Result};
@@ -60,13 +61,18 @@ impl Catalog {
 }
 
 impl Change {
-    pub async fn note(&mut self, call: &CallToMark, id: Uuid) -> Result<Option<Note>> {
+    /// The note, if its call is in the scope and was not deleted.
+    pub async fn note(&mut self, scope: &Scope, id: Uuid) -> Result<Option<Note>> {
         let failed = self.failed("look up a note");
-        let mut sql = of_call(call);
+        let mut sql = QueryBuilder::<Sqlite>::new(COLUMNS);
         sql.push(" AND id = ").push_bind(id);
         let row = sql.build().fetch_optional(self.connection()).await;
-        row.and_then(|row| row.as_ref().map(note_of).transpose())
-            .map_err(failed)
+        let note = row.and_then(|row| row.as_ref().map(note_of).transpose());
+        let Some(note) = note.map_err(failed)? else {
+            return Ok(None);
+        };
+        let call = self.call_to_mark(scope, note.call).await?;
+        Ok(call.filter(|call| call.tenant == note.tenant).map(|_| note))
     }
 
     /// A new note.

@@ -5,6 +5,7 @@ use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
 use super::CallToMark;
+use crate::access::Scope;
 use crate::base::{TenantId, Timestamp, UserId};
 use crate::catalog::change::new_id;
 use crate::catalog::row::count;
@@ -70,6 +71,28 @@ impl Catalog {
             .await;
         rows.and_then(|rows| rows.iter().map(share_of).collect())
             .map_err(|error| Error::from_sqlx("list links", &self.place, error))
+    }
+
+    /// The call that a link leads to, if it was not revoked and is not over; whether it is used up does not matter any more.
+    /// Only for who has opened it: there is no scope to ask.
+    pub async fn shared_call(&self, id: Uuid) -> Result<Option<CallToMark>> {
+        let text = format!("{COLUMNS} id = ?");
+        let row = sqlx::query(sqlx::AssertSqlSafe(text))
+            .bind(id)
+            .fetch_optional(&self.readers)
+            .await;
+        let share = row
+            .and_then(|row| row.as_ref().map(share_of).transpose())
+            .map_err(|error| Error::from_sqlx("look up a link", &self.place, error))?;
+        let now = crate::catalog::change::now();
+        let open = |share: &Share| share.revoked_at.is_none() && now < share.expires_at;
+        match share.filter(open) {
+            Some(share) => {
+                let scope = Scope::tenant(share.tenant);
+                self.call_to_mark(&scope, share.call).await
+            }
+            None => Ok(None),
+        }
     }
 
     /// What links are signed with. The same from the first question on.
@@ -153,9 +176,15 @@ impl Change {
         })
     }
 
-    pub async fn share(&mut self, call: &CallToMark, id: Uuid) -> Result<Option<Share>> {
-        let share = self.share_by_id(id).await?;
-        Ok(share.filter(|share| share.tenant == call.tenant && share.call == call.id))
+    /// The link, if its call is in the scope and was not deleted.
+    pub async fn share(&mut self, scope: &Scope, id: Uuid) -> Result<Option<Share>> {
+        let Some(share) = self.share_by_id(id).await? else {
+            return Ok(None);
+        };
+        let call = self.call_to_mark(scope, share.call).await?;
+        Ok(call
+            .filter(|call| call.tenant == share.tenant)
+            .map(|_| share))
     }
 
     async fn share_by_id(&mut self, id: Uuid) -> Result<Option<Share>> {
@@ -186,7 +215,7 @@ impl Change {
         let Some(share) = share.filter(|share| share.is_open(at)) else {
             return Ok(None);
         };
-        let scope = crate::access::Scope::tenant(share.tenant);
+        let scope = Scope::tenant(share.tenant);
         let call = self.call_to_mark(&scope, share.call).await?;
         Ok(call.map(|call| Opened { share, call }))
     }

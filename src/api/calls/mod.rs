@@ -1,0 +1,85 @@
+//! Calls, for routes: which are asked for, and how they are shown, exported, packed, shared and removed.
+
+mod archive;
+mod export;
+mod json;
+mod link;
+mod parameters;
+mod removal;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
+
+use crate::api::caller::Caller;
+use crate::api::problem::{Problem, Result};
+use crate::api::state::Api;
+use crate::base::Timestamp;
+use crate::catalog::{CallRecord, CallToMark};
+use crate::storage::{Kind, Layout, RecordingName};
+
+pub use archive::{Packed, pack};
+pub use export::{ExportFormat, lines};
+pub use json::Harmless;
+pub use link::{Grant, ShareToken};
+pub use parameters::CallParameters;
+pub use removal::remove_files;
+pub use view::{Around, CallDetail, CallView, HoldView, NoteView};
+
+/// The recording's name, where its row's path is that of the tenant's own recording and no other.
+pub fn recording_name(call: &CallRecord) -> Option<RecordingName> {
+    let path = &call.file.as_ref()?.path;
+    name_at(path, call.tenant, call.id)
+}
+
+pub fn recording_name_of(call: &CallToMark) -> Option<RecordingName> {
+    name_at(call.file_path.as_deref()?, call.tenant, call.id)
+}
+
+fn name_at(path: &str, tenant: crate::base::TenantId, id: uuid::Uuid) -> Option<RecordingName> {
+    let (name, kind) = RecordingName::parse(std::path::Path::new(path))?;
+    let is_own = kind == Kind::Audio && name.tenant == tenant && name.id.0 == id;
+    is_own.then_some(name)
+}
+
+pub fn layout(api: &Api) -> Layout {
+    Layout::new(api.settings().storage_root.clone())
+}
+
+/// Who did it, as objects name it.
+pub fn by(caller: &Caller) -> String {
+    caller.principal.actor().name().to_owned()
+}
+
+/// The call, if it is in the caller's scope and was not deleted.
+///
+/// # Errors
+///
+/// A problem of status 404 for any other.
+pub async fn found(api: &Api, caller: &Caller, id: uuid::Uuid) -> Result<CallToMark> {
+    let call = api.catalog()?.call_to_mark(&caller.scope(), id).await?;
+    call.ok_or_else(Problem::not_found)
+}
+
+/// The two ids of a path. What is no id is not there.
+#[derive(Clone, Copy, Debug)]
+pub struct Ids(pub uuid::Uuid, pub uuid::Uuid);
+
+impl<S: Send + Sync> FromRequestParts<S> for Ids {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Ids> {
+        let ids = Path::<(uuid::Uuid, uuid::Uuid)>::from_request_parts(parts, state).await;
+        ids.map(|Path((outer, inner))| Ids(outer, inner))
+            .map_err(|_| Problem::not_found())
+    }
+}
+
+/// The time of the machine.
+pub fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let nanos = since.map_or(0, |since| since.as_nanos());
+    Timestamp::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX))
+}

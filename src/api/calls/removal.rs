@@ -1,0 +1,40 @@
+//! Files of calls that were deleted.
+
+use crate::catalog::{self, Catalog};
+use crate::storage::{Kind, Layout, RecordingName, remove_recording};
+
+/// Removals asked for at a time.
+const BATCH: u32 = 1000;
+
+/// Removes the files of calls that were deleted and still have some, and has the catalog say so. Whoever deleted them was
+/// audited before. Gives how many calls have lost their files; what cannot be removed is tried again next time.
+///
+/// # Errors
+///
+/// When the catalog is away.
+pub async fn remove_files(catalog: &Catalog, layout: &Layout) -> catalog::Result<u64> {
+    let mut done = 0;
+    for removal in catalog.removals(BATCH).await? {
+        let name = RecordingName::parse(std::path::Path::new(&removal.file_path));
+        let own = name.filter(|(name, kind)| {
+            *kind == Kind::Audio && name.tenant == removal.tenant && name.id.0 == removal.id
+        });
+        let Some((name, _)) = own else {
+            tracing::error!(call = %removal.id, "a deleted call names a file that is not its own: it is left alone");
+            continue;
+        };
+        let layout = layout.clone();
+        let removed = tokio::task::spawn_blocking(move || remove_recording(&layout, &name)).await;
+        match removed {
+            Ok(Ok(())) => {
+                catalog.files_gone(removal.tenant, removal.id).await?;
+                done += 1;
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, call = %removal.id, "files of a deleted call cannot be removed")
+            }
+            Err(error) => tracing::error!(%error, "removing files was broken off"),
+        }
+    }
+    Ok(done)
+}

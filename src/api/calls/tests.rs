@@ -1,0 +1,505 @@
+//! The routes of calls, as people of several tenants see them.
+
+use std::sync::Arc;
+
+use axum::http::Method;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::now;
+use crate::access::{Actor, Preset, Principal};
+use crate::api::testing::{Asking, World};
+use crate::base::{TenantId, UserId};
+use crate::catalog::testing::{call, unrecorded};
+use crate::catalog::{CallRecord, Disposition};
+use crate::storage::{Kind, Layout, SampleFormat, WavFormat};
+
+const HOSTILE: &str = "=cmd|'/C calc'!A0<script>alert(1)</script>\u{202e}\u{1b}[31m";
+
+/// Somebody who has just shown again who they are.
+fn sure<'w>(world: &'w World, slug: &str, preset: Preset, login: &str) -> Asking<'w> {
+    let tenant = TenantId(world.tenant(slug));
+    let login: Arc<str> = login.into();
+    let actor = Actor::User {
+        id: UserId(Uuid::from_u128(login.len() as u128)),
+        login: login.clone(),
+    };
+    let role = preset.role(tenant);
+    let principal = Principal::new(actor, tenant, login, &role, Arc::new([]));
+    world.principal(principal.stepped_up(now()))
+}
+
+/// Calls of `acme` (1) and `globex` (2); the recorded ones with files.
+async fn with_calls() -> (World, Vec<CallRecord>) {
+    let world = World::new().await;
+    let mut calls = vec![
+        call(1, 1),
+        call(1, 2),
+        unrecorded(1, 3, Disposition::Encrypted),
+        call(2, 4),
+    ];
+    calls[0].parties.caller.display = HOSTILE.into();
+    calls[0].interaction = calls[1].interaction;
+    calls[1].participants[0].user = Some("bob".into());
+    calls[3].parties.caller.display = "canary of globex".into();
+    calls[3].sip_call_id = "canary of globex".into();
+    world.catalog.record(&calls).await.unwrap();
+    let layout = Layout::new(&world.api.settings().storage_root);
+    for name in calls.iter().filter_map(super::recording_name) {
+        std::fs::create_dir_all(layout.folder(&name)).unwrap();
+        std::fs::write(layout.path(&name, Kind::Audio), audio(name.id.0)).unwrap();
+        std::fs::write(layout.path(&name, Kind::Sidecar), "{}").unwrap();
+    }
+    (world, calls)
+}
+
+/// A recording whose samples spell its id.
+fn audio(id: Uuid) -> Vec<u8> {
+    let format = WavFormat {
+        sample_format: SampleFormat::Pcm16,
+        sample_rate_hz: 8000,
+    };
+    [format.header(9), id.to_string().into_bytes()].concat()
+}
+
+fn ids(list: &Value) -> Vec<String> {
+    let items = list["items"].as_array().unwrap();
+    items
+        .iter()
+        .map(|item| item["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn everybody_finds_the_calls_of_the_own_scope_and_no_word_of_others() {
+    let (world, calls) = with_calls().await;
+    let id = |at: usize| calls[at].id.to_string();
+    let list = async |who: &Asking<'_>, path: &str| ids(&who.get(path).await.expect(200).json());
+    let ann = world.user("acme", Preset::TenantAdministrator);
+    assert_eq!(list(&ann, "/calls").await, [id(2), id(1), id(0)]);
+    assert_eq!(list(&ann, "/calls?sort=started_at&limit=1").await, [id(0)]);
+    assert_eq!(list(&ann, "/calls?disposition=encrypted").await, [id(2)]);
+    assert_eq!(list(&ann, "/calls?state=none&user=alice").await, [id(2)]);
+    assert_eq!(
+        list(&ann, "/calls?user=bob&direction=inbound").await,
+        [id(1)]
+    );
+    assert_eq!(list(&ann, "/calls?caller=020%207946%200101").await.len(), 3);
+    assert_eq!(list(&ann, "/calls?callee_prefix=02").await, [""; 0]);
+    let foreign = format!("/calls?tenant_id={}", world.tenant("globex"));
+    assert_eq!(list(&ann, &foreign).await, [""; 0]);
+    let root = world.user("system", Preset::RootAdministrator);
+    assert_eq!(list(&root, "/calls").await.len(), 4);
+    assert_eq!(list(&root, &foreign).await, [id(3)]);
+    let bob = sure(&world, "acme", Preset::Agent, "bob");
+    assert_eq!(list(&bob, "/calls").await, [id(1)]);
+    bob.get(&format!("/calls/{}", id(0))).await.expect(404);
+    bob.get(&format!("/calls/{}", id(1))).await.expect(200);
+    for path in ["/calls", "/dispositions", &format!("/calls/{}", id(0))] {
+        let body = ann.get(path).await.expect(200).body;
+        let text = String::from_utf8(body).unwrap();
+        assert!(
+            !text.contains("canary") && !text.contains(&world.tenant("globex").to_string()),
+            "{text}"
+        );
+    }
+    world.nobody().get("/calls").await.expect(401);
+}
+
+#[tokio::test]
+async fn pages_follow_one_another_and_a_wrong_parameter_is_named() {
+    let (world, calls) = with_calls().await;
+    let ann = world.user("acme", Preset::Reader);
+    let first = ann.get("/calls?limit=2").await.expect(200).json();
+    let next = first["next"].as_str().unwrap();
+    let second = ann
+        .get(&format!("/calls?limit=2&after={next}"))
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(ids(&second), [calls[0].id.to_string()]);
+    assert_eq!(second["next"], Value::Null);
+    ann.get(&format!("/calls?sort=length&after={next}"))
+        .await
+        .expect(400);
+    for (path, field) in [
+        ("/calls?from=yesterday", "from"),
+        ("/calls?direction=up", "direction"),
+        ("/calls?state=lost", "state"),
+        ("/calls?sort=colour", "sort"),
+        ("/calls?mos_min=7", "mos_min"),
+        ("/calls?limit=0", "limit"),
+        ("/calls?number=1&number_prefix=1", "number"),
+        ("/calls?user=", "user"),
+        ("/calls?format=csv", "format"),
+    ] {
+        let problem = ann.get(path).await.expect(422).json();
+        assert_eq!(problem["field"], field, "{path}");
+    }
+    ann.get("/calls?colour=red").await.expect(400);
+}
+
+#[tokio::test]
+async fn a_call_says_everything_and_its_hostile_texts_are_harmless() {
+    let (world, calls) = with_calls().await;
+    let ann = world.user("acme", Preset::TenantAdministrator);
+    let answer = ann
+        .get(&format!("/calls/{}", calls[0].id))
+        .await
+        .expect(200);
+    let text = String::from_utf8(answer.body.clone()).unwrap();
+    assert!(
+        !text.contains('<') && !text.contains('\u{202e}') && !text.contains('\u{1b}'),
+        "{text}"
+    );
+    let shown = answer.json();
+    assert_eq!(shown["caller"]["name"], HOSTILE);
+    assert_eq!(shown["participants"][0]["user"], "alice");
+    assert_eq!(shown["attribution"]["verdict"], "owned");
+    assert_eq!(
+        ids(&json!({ "items": shown["interaction"] })),
+        [calls[1].id.to_string()]
+    );
+    let why = ann.get("/dispositions").await.expect(200).json();
+    let all = why["items"].as_array().unwrap();
+    let one = all.iter().find(|one| one["code"] == "encrypted").unwrap();
+    assert_eq!(
+        (&one["calls"], one["text"].as_str().unwrap()),
+        (&json!(1), Disposition::Encrypted.text())
+    );
+}
+
+#[tokio::test]
+async fn an_export_is_permitted_sure_audited_and_no_formula() {
+    let (world, calls) = with_calls().await;
+    let path = "/calls/export?state=recorded";
+    world
+        .user("acme", Preset::Reader)
+        .get(path)
+        .await
+        .expect(403);
+    let unsure = world
+        .user("acme", Preset::TenantAdministrator)
+        .get(path)
+        .await
+        .expect(403);
+    assert_eq!(
+        unsure.json()["type"],
+        "urn:callreel:problem:step_up_required"
+    );
+    assert_eq!(world.audit("acme").await, [""; 0]);
+    let ann = sure(&world, "acme", Preset::TenantAdministrator, "ann");
+    let csv = ann.get(path).await.expect(200);
+    assert_eq!(
+        csv.headers["content-disposition"],
+        "attachment; filename=\"calls.csv\""
+    );
+    let text = String::from_utf8(csv.body).unwrap();
+    assert_eq!(text.lines().count(), 3, "{text}");
+    assert!(
+        text.contains(",'=cmd|") && !text.contains('\u{202e}') && !text.contains("canary"),
+        "{text}"
+    );
+    assert_eq!(world.audit("acme").await, ["calls.export"]);
+    let lines = ann
+        .get("/calls/export?format=jsonl&sort=started_at")
+        .await
+        .expect(200);
+    let lines: Vec<Value> = String::from_utf8(lines.body)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 3);
+    assert_eq!(lines[0]["caller"]["name"], HOSTILE);
+    assert_eq!(lines[0]["id"], calls[0].id.to_string());
+}
+
+#[tokio::test]
+async fn notes_are_their_authors_and_are_found() {
+    let (world, calls) = with_calls().await;
+    let path = format!("/calls/{}/notes", calls[0].id);
+    let ann = sure(&world, "acme", Preset::TenantAdministrator, "ann");
+    let body = json!({ "text": "Refund promised <b>", "place_ms": 1500, "pinned": true });
+    let made = ann.post(&path, body).await.expect(201);
+    let list = ann.get(&path).await.expect(200).json();
+    assert_eq!(list["items"][0]["author"], "ann");
+    assert_eq!(
+        ids(&ann
+            .get("/calls?notes=refund%20prom")
+            .await
+            .expect(200)
+            .json()),
+        [calls[0].id.to_string()]
+    );
+    assert_eq!(
+        ids(&ann.get("/calls?state=pinned").await.expect(200).json()).len(),
+        1
+    );
+    let globex = sure(&world, "globex", Preset::TenantAdministrator, "ann");
+    assert_eq!(
+        ids(&globex.get("/calls?notes=refund").await.expect(200).json()),
+        [""; 0]
+    );
+    globex.get(&path).await.expect(404);
+    globex
+        .put(&made.location(), "*", json!({ "text": "x" }))
+        .await
+        .expect(404);
+    let carl = sure(&world, "acme", Preset::TenantAdministrator, "carl");
+    let other = carl
+        .put(
+            &made.location(),
+            "*",
+            json!({ "text": "No refund", "pinned": true }),
+        )
+        .await;
+    assert_eq!(
+        other.expect(403).json()["type"],
+        "urn:callreel:problem:not_the_author"
+    );
+    let same = json!({ "text": "Refund promised <b>", "place_ms": 1500, "pinned": false });
+    carl.put(&made.location(), "*", same).await.expect(200);
+    ann.put(&made.location(), &made.etag(), json!({ "text": "late" }))
+        .await
+        .expect(412);
+    ann.put(&made.location(), "\"2\"", json!({ "text": "Paid" }))
+        .await
+        .expect(200);
+    assert_eq!(
+        ids(&ann.get("/calls?notes=refund").await.expect(200).json()),
+        [""; 0]
+    );
+    carl.delete(&made.location(), "*").await.expect(204);
+    let empty = ann.post(&path, json!({ "text": " " })).await.expect(422);
+    assert_eq!(empty.json()["field"], "text");
+    world
+        .user("acme", Preset::Reader)
+        .post(&path, json!({ "text": "x" }))
+        .await
+        .expect(403);
+    let acts = [
+        "call_notes.create",
+        "call_notes.edit",
+        "call_notes.edit",
+        "call_notes.delete",
+    ];
+    assert_eq!(world.audit("acme").await, acts);
+}
+
+#[tokio::test]
+async fn calls_are_sorted_into_categories_of_their_own_tenant() {
+    let (world, calls) = with_calls().await;
+    let ann = sure(&world, "acme", Preset::TenantAdministrator, "ann");
+    let globex = sure(&world, "globex", Preset::TenantAdministrator, "ann");
+    let body = json!({ "name": "Complaint", "colour": "#FF0000" });
+    let made = ann.post("/call-categories", body.clone()).await.expect(201);
+    let foreign = globex.post("/call-categories", body).await.expect(201);
+    let put = async |call: &CallRecord, category: &Value| {
+        let path = format!(
+            "/calls/{}/categories/{}",
+            call.id,
+            category["id"].as_str().unwrap()
+        );
+        ann.ask(Method::PUT, &path, &[], None).await
+    };
+    put(&calls[0], &made.json()).await.expect(204);
+    put(&calls[0], &made.json()).await.expect(204);
+    put(&calls[0], &foreign.json()).await.expect(404);
+    put(&calls[3], &made.json()).await.expect(404);
+    let path = format!("/calls?category_id={}", made.json()["id"].as_str().unwrap());
+    let found = ann.get(&path).await.expect(200).json();
+    assert_eq!(found["items"][0]["categories"][0]["name"], "Complaint");
+    assert_eq!(ids(&globex.get(&path).await.expect(200).json()), [""; 0]);
+    globex.get(&made.location()).await.expect(404);
+    ann.post("/call-categories", json!({ "name": "complaint" }))
+        .await
+        .expect(409);
+    ann.post("/call-categories", json!({ "name": "x", "colour": "red" }))
+        .await
+        .expect(422);
+    ann.delete(&made.location(), &made.etag()).await.expect(204);
+    assert_eq!(ids(&ann.get(&path).await.expect(200).json()), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_held_call_is_deleted_by_nobody_and_another_is_gone_with_its_files() {
+    let (world, calls) = with_calls().await;
+    let layout = Layout::new(&world.api.settings().storage_root);
+    let file = |at: usize, kind| layout.path(&super::recording_name(&calls[at]).unwrap(), kind);
+    let path = |at: usize| format!("/calls/{}", calls[at].id);
+    let hold = path(0) + "/hold";
+    world
+        .user("acme", Preset::TenantAdministrator)
+        .delete(&path(0), "*")
+        .await
+        .expect(403);
+    let ann = sure(&world, "acme", Preset::TenantAdministrator, "ann");
+    ann.put(&hold, "*", json!({ "reason": "Case 7" }))
+        .await
+        .expect(200);
+    assert_eq!(
+        ids(&ann.get("/calls?state=held").await.expect(200).json()),
+        [calls[0].id.to_string()]
+    );
+    let root = sure(&world, "system", Preset::RootAdministrator, "root");
+    for who in [&ann, &root] {
+        assert_eq!(
+            who.delete(&path(0), "*").await.expect(409).json()["type"],
+            "urn:callreel:problem:held"
+        );
+        // Nor with the conversation it is of; then nothing of it is deleted.
+        who.delete(&(path(1) + "?interaction=true"), "*")
+            .await
+            .expect(409);
+    }
+    assert!(file(0, Kind::Audio).exists() && file(1, Kind::Audio).exists());
+    world
+        .user("acme", Preset::TenantAdministrator)
+        .delete(&hold, "*")
+        .await
+        .expect(403);
+    ann.delete(&hold, "*").await.expect(204);
+    ann.delete(&(path(1) + "?interaction=true&reason=asked"), "*")
+        .await
+        .expect(204);
+    for kind in [Kind::Audio, Kind::Sidecar] {
+        assert!(!file(0, kind).exists() && !file(1, kind).exists());
+        assert!(file(3, kind).exists());
+    }
+    assert_eq!(
+        ids(&ann.get("/calls").await.expect(200).json()),
+        [calls[2].id.to_string()]
+    );
+    ann.delete(&path(0), "*").await.expect(404);
+    ann.delete(&path(3), "*").await.expect(404);
+    let shown = ann.get(&path(0)).await.expect(200).json();
+    assert_eq!(
+        (&shown["deletion"]["reason"], &shown["file"]),
+        (&json!("asked"), &Value::Null)
+    );
+    world.catalog.record(&calls).await.unwrap();
+    assert_eq!(ids(&ann.get("/calls").await.expect(200).json()).len(), 1);
+    assert_eq!(
+        world.audit("acme").await,
+        [
+            "calls.hold",
+            "calls.release",
+            "calls.delete",
+            "calls.delete"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_zip_holds_what_was_asked_for_under_names_of_times_and_ids() {
+    let (world, calls) = with_calls().await;
+    let ann = sure(&world, "acme", Preset::TenantAdministrator, "ann");
+    let ask = async |ids: Value| ann.post("/calls/zip", json!({ "ids": ids })).await;
+    ask(json!([calls[0].id, calls[3].id])).await.expect(404);
+    ask(json!([])).await.expect(422);
+    ask(json!([calls[2].id])).await.expect(409);
+    assert_eq!(world.audit("acme").await, [""; 0]);
+    let answer = ask(json!([calls[0].id, calls[1].id])).await.expect(200);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("calls.zip");
+    std::fs::write(&path, &answer.body).unwrap();
+    // Python reads what Rust wrote.
+    let script = "import sys,zipfile\nz=zipfile.ZipFile(sys.argv[1])\nassert z.testzip() is None\nfor n in sorted(z.namelist()): print(n, z.read(n)[-36:].decode())";
+    let output = std::process::Command::new("python3")
+        .args(["-c", script])
+        .arg(&path)
+        .output()
+        .unwrap();
+    let listing = String::from_utf8(output.stdout).unwrap();
+    let line = |at: usize, time: &str| format!("{time}_{0}.wav {0}\n", calls[at].id);
+    assert_eq!(
+        listing,
+        line(0, "20231114T221321Z") + &line(1, "20231114T221322Z")
+    );
+    assert_eq!(
+        world.audit("acme").await,
+        ["calls.download", "calls.download"]
+    );
+    world
+        .user("acme", Preset::Agent)
+        .post("/calls/zip", json!({ "ids": [calls[0].id] }))
+        .await
+        .expect(403);
+}
+
+#[tokio::test]
+async fn a_link_leads_to_one_call_until_it_is_used_up_or_revoked() {
+    let (world, calls) = with_calls().await;
+    let ann = sure(&world, "acme", Preset::TenantAdministrator, "ann");
+    let path = format!("/calls/{}/shares", calls[0].id);
+    let body = json!({ "reason": "For the lawyer", "expires_in_seconds": 3600, "password": "correct horse", "max_uses": 1 });
+    let made = ann.post(&path, body).await.expect(201).json();
+    let link = made["path"].as_str().unwrap().to_owned();
+    let stranger = world.nobody();
+    stranger
+        .ask(Method::GET, &link, &[], None)
+        .await
+        .expect(403);
+    let wrong = json!({ "password": "battery staple" });
+    stranger
+        .ask(Method::POST, &link, &[], Some(wrong))
+        .await
+        .expect(403);
+    let right = json!({ "password": "correct horse" });
+    let opened = stranger
+        .ask(Method::POST, &link, &[], Some(right.clone()))
+        .await
+        .expect(200)
+        .json();
+    let place = opened["audio"].as_str().unwrap();
+    let heard = stranger
+        .ask(Method::GET, place, &[], None)
+        .await
+        .expect(200);
+    assert_eq!(heard.body, audio(calls[0].id));
+    assert_eq!(heard.headers["content-type"], "audio/wav");
+    stranger
+        .ask(Method::POST, &link, &[], Some(right))
+        .await
+        .expect(404);
+    let body = json!({ "reason": "Again", "expires_in_seconds": 3600 });
+    let second = ann.post(&path, body).await.expect(201).json();
+    let link = second["path"].as_str().unwrap().to_owned();
+    let opened = stranger
+        .ask(Method::GET, &link, &[], None)
+        .await
+        .expect(200)
+        .json();
+    let revoke = format!("/call-shares/{}", second["id"].as_str().unwrap());
+    ann.delete(&revoke, "*").await.expect(204);
+    stranger
+        .ask(Method::GET, &link, &[], None)
+        .await
+        .expect(404);
+    stranger
+        .ask(Method::GET, opened["audio"].as_str().unwrap(), &[], None)
+        .await
+        .expect(404);
+    stranger
+        .ask(Method::GET, "/s/AAAA", &[], None)
+        .await
+        .expect(404);
+    let shown = ann.get(&path).await.expect(200).json();
+    assert_eq!(shown["items"][1]["uses"], 1);
+    assert!(shown["items"][0].get("path").is_none());
+    sure(&world, "globex", Preset::TenantAdministrator, "ann")
+        .get(&path)
+        .await
+        .expect(404);
+    let acts = [
+        "calls.share",
+        "shares.open",
+        "shares.open",
+        "shares.open",
+        "calls.share",
+        "shares.open",
+        "calls.unshare",
+    ];
+    assert_eq!(world.audit("acme").await, acts);
+}
