@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
@@ -21,6 +22,10 @@ use crate::engine::event::{BLOCK, Block, CallEnd, CallInfo, Disposition, Piece};
 use crate::storage::{
     Cause, Error, Kind, PartFile, SampleFormat, Sidecar, SignallingRecord, WavFormat,
 };
+
+/// A call of which nothing came for so long gives its decoders back. Longer than they remember (`track`), so that a capture that is
+/// replayed gives the same samples as the wire did.
+const SLEEP: Duration = Duration::from_secs(30);
 
 /// The timeline of a call, and the files it goes to: one for each tenant that owns the call.
 #[derive(Debug)]
@@ -47,6 +52,8 @@ pub struct Recording {
     levels: Levels,
     /// Blocks came since [`Recording::rest`] was last asked for.
     is_busy: bool,
+    /// Since when none came.
+    quiet_since: Option<Instant>,
 }
 
 /// One tenant's file; none while the storage refuses it.
@@ -104,6 +111,7 @@ impl Recording {
             raw: None,
             levels: Levels::default(),
             is_busy: true,
+            quiet_since: None,
         }
     }
 
@@ -234,12 +242,18 @@ impl Recording {
     }
 
     /// Gives memory back where no block came since this was last called: a call on hold.
-    pub fn rest(&mut self) {
+    pub fn rest(&mut self, now: Instant) {
         if std::mem::take(&mut self.is_busy) {
+            self.quiet_since = None;
             return;
         }
+        let since = *self.quiet_since.get_or_insert(now);
+        let sleeps = now.duration_since(since) > SLEEP;
         for side in Side::BOTH {
             self.tracks[side].rest();
+            if sleeps {
+                self.tracks[side].sleep();
+            }
         }
     }
 

@@ -549,8 +549,8 @@ fn a_recording_that_rested_goes_on_where_it_was() {
                 recording.take_block(block(index, false, pieces), &info, &settings, &mut easel);
             assert!(trouble.error.is_none(), "{trouble:?}");
             if rests {
-                recording.rest();
-                recording.rest();
+                recording.rest(std::time::Instant::now());
+                recording.rest(std::time::Instant::now());
             }
         }
         recording.take_block(

@@ -10,6 +10,8 @@ use crate::storage::Cause;
 
 /// Decoders kept for one side; a stream that changes its codec more often starts them anew.
 const MAX_DECODERS: usize = 8;
+/// Silence after which a decoder begins anew: what it knew says nothing any more, and need not be kept.
+const FORGETS_SECONDS: i64 = 20;
 
 #[derive(Debug)]
 pub struct Track {
@@ -84,6 +86,8 @@ struct Last {
 struct StreamDecoder {
     stream: u16,
     format: u8,
+    /// Where its latest packet began.
+    last_at: i64,
     decoder: Decoder,
     resampler: Option<Resampling>,
 }
@@ -295,6 +299,11 @@ impl Track {
         self.spans.rest();
     }
 
+    /// Gives the decoders back: nothing came for longer than they remember.
+    pub fn sleep(&mut self) {
+        self.decoders = Vec::new();
+    }
+
     /// The cause of silence after the last packet.
     pub fn cause_at_end(&self) -> Cause {
         match self.cause_of_silence() {
@@ -411,7 +420,13 @@ impl Track {
 
     fn decoder(&mut self, piece: &Piece, codec: Codec, rate_hz: u32) -> Option<usize> {
         if let Some(at) = self.decoders.iter().position(|d| d.is_of(piece)) {
-            return Some(at);
+            let known = &mut self.decoders[at];
+            let silent = piece.position - known.last_at;
+            known.last_at = known.last_at.max(piece.position);
+            if silent < FORGETS_SECONDS * i64::from(rate_hz) {
+                return Some(at);
+            }
+            self.decoders.remove(at);
         }
         let decoder = Decoder::new(codec)?;
         let resampler = if codec.sample_rate_hz() == rate_hz {
@@ -425,6 +440,7 @@ impl Track {
         self.decoders.push(StreamDecoder {
             stream: piece.stream,
             format: piece.format,
+            last_at: piece.position,
             decoder,
             resampler,
         });
@@ -675,6 +691,23 @@ mod tests {
         }
         assert_eq!(track.losses.undecodable, 1);
         assert_eq!(causes(&track)[0], (160, 240, Cause::Undecoded));
+    }
+
+    #[test]
+    fn a_decoder_that_slept_goes_on_as_one_that_waited() {
+        let payload: Vec<u8> = (0..160u32).map(|n| (n * 37) as u8).collect();
+        let (mut slept, mut waited) = (Track::new(), Track::new());
+        for n in [0, 1, 2, 1500, 1501] {
+            if n == 1500 {
+                slept.sleep();
+                assert!(slept.decoders.is_empty());
+            }
+            assert_eq!(
+                g722(&mut slept, n, &payload),
+                g722(&mut waited, n, &payload),
+                "packet {n}"
+            );
+        }
     }
 
     #[test]

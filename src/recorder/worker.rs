@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::afterwards::Exits;
 use super::commit::Ready;
@@ -24,7 +24,8 @@ pub struct Worker {
     settings: Arc<Settings>,
     counters: Arc<RecorderCounters>,
     exits: Exits,
-    calls: WireMap<CallKey, Call>,
+    /// Boxed: a table is never full.
+    calls: WireMap<CallKey, Box<Call>>,
     complaints: Complaints,
     easel: Easel,
     /// Blocks until calls are looked at that have become quiet.
@@ -121,9 +122,10 @@ impl Worker {
     /// Has calls of which nothing comes give their memory back.
     fn rest(&mut self) {
         self.until_rest = REST_EVERY;
+        let now = Instant::now();
         let recordings = self.calls.values_mut();
         for recording in recordings.filter_map(|call| call.recording.as_mut()) {
-            recording.rest();
+            recording.rest(now);
         }
     }
 

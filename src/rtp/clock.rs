@@ -76,8 +76,8 @@ pub struct StreamClock {
     window_end: Timestamp,
     /// Sum of all repairs, in samples.
     drift: i64,
-    /// The latest steps of repair, newest first, with the packets after which they were made.
-    steps: [(u32, i64); STEPS],
+    /// The latest steps of repair, newest first, with the packets after which they were made; `None` while there were none.
+    steps: Option<Box<[(u32, i64); STEPS]>>,
     /// Where the anchor was set, as long as it can be put right.
     settles_from: Option<i64>,
 }
@@ -113,7 +113,7 @@ impl StreamClock {
             last_position: 0,
             window_end: Timestamp::MIN,
             drift: 0,
-            steps: [(0, 0); STEPS],
+            steps: None,
             settles_from: None,
         }
     }
@@ -227,6 +227,7 @@ impl StreamClock {
             let since = self
                 .steps
                 .iter()
+                .flat_map(|steps| steps.iter())
                 .filter(|(after, _)| after.wrapping_sub(timestamp) as i32 >= 0);
             position -= since.map(|(_, step)| step).sum::<i64>();
         }
@@ -266,7 +267,7 @@ impl StreamClock {
         self.anchor_position = position;
         self.waiting = 0;
         self.repair = 0;
-        self.steps = [(0, 0); STEPS];
+        self.steps = None;
         self.smallest_skew = i64::MAX;
         self.last_skew = 0;
         self.last_at = time;
@@ -376,8 +377,9 @@ impl StreamClock {
             self.anchor_position += step;
             self.repair -= step;
             self.drift += step;
-            self.steps.rotate_right(1);
-            self.steps[0] = (timestamp, step);
+            let steps = self.steps.get_or_insert_default();
+            steps.rotate_right(1);
+            steps[0] = (timestamp, step);
         }
         if time >= self.window_end {
             self.end_window(time);

@@ -25,8 +25,8 @@ pub const MAX_STREAMS: usize = 256;
 
 #[derive(Debug)]
 pub struct MediaCall {
-    /// Boxed: what each packet needs stays close together.
-    pub plan: Box<MediaPlan>,
+    /// Signalling has the same. Not in here: what each packet needs stays close together.
+    pub plan: Arc<MediaPlan>,
     /// As the plan says.
     pub record: bool,
     pub timeline: Option<Timeline>,
@@ -172,12 +172,12 @@ pub fn is_heard(stream: &Stream, time: Timestamp) -> bool {
 }
 
 impl MediaCall {
-    pub fn new(plan: MediaPlan) -> Self {
+    pub fn new(plan: Arc<MediaPlan>) -> Self {
         MediaCall {
             may_send: PerSide::of(|side| plan.sides[side].may_send),
             record: plan.record,
             has_pauses: !plan.pauses.is_empty(),
-            plan: Box::new(plan),
+            plan,
             timeline: None,
             tracks: PerSide::default(),
             streams: SmallVec::new(),

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use crate::engine::event::Chunk;
 
-/// Bytes of a chunk: a quarter of a second of a thousand G.711 calls. Memory is what open and waiting blocks hold, and a chunk; none
-/// outlives a block, and those close by the clock.
+/// Bytes of a chunk: a quarter of a second of a thousand G.711 calls. Memory is what open and waiting blocks hold, and a chunk or two;
+/// none outlives a block, and those close by the clock. While no block is open there is none.
 const CHUNK: usize = 4 << 20;
 
 /// Chunks that only the recorder still shares are waited for, up to this many: their memory is warm.
@@ -122,7 +122,18 @@ impl Payloads {
         let index = chunk.wrapping_sub(self.first) as usize;
         let share = self.full.get(index).map(|full| full.chunk.clone());
         self.release(chunk);
+        if self.filling_users == 0 && self.full.iter().all(|full| full.users == 0) {
+            self.let_go();
+        }
         share.unwrap_or_default()
+    }
+
+    /// Nobody refers to anything: whoever comes next begins with new memory.
+    #[cold]
+    fn let_go(&mut self) {
+        self.first = self.current() + 1;
+        self.full.clear();
+        self.filling = Vec::new();
     }
 
     /// Begins another chunk, in the memory of the oldest one if nobody shares that any more.
@@ -142,6 +153,12 @@ impl Payloads {
                 next = free;
                 break;
             }
+        }
+        // One more is kept for the next time; fewer calls than before need no more than that.
+        let idle = self.full.iter().take_while(|full| full.users == 0);
+        for _ in 1..idle.count() {
+            self.full.pop_front();
+            self.first += 1;
         }
         next.clear();
         next.reserve_exact(CHUNK);
@@ -194,6 +211,33 @@ mod tests {
             drop(turn(&mut payloads));
         }
         assert!(payloads.full.len() <= 4);
+    }
+
+    #[test]
+    fn what_nobody_refers_to_takes_no_memory() {
+        let mut payloads = Payloads::default();
+        let many: Vec<Stored> = (0..1000)
+            .map(|_| {
+                let stored = payloads.store(&[7; 60_000]);
+                payloads.hold(stored.chunk);
+                stored
+            })
+            .collect();
+        assert!(payloads.full.len() > 10);
+        let (last, others) = many.split_last().unwrap();
+        others
+            .iter()
+            .for_each(|stored| drop(payloads.share(stored.chunk)));
+        let one = payloads.store(b"one more");
+        payloads.hold(one.chunk);
+        drop(payloads.share(last.chunk));
+        payloads.turn();
+        assert!(payloads.full.len() <= 3, "{}", payloads.full.len());
+        assert!(payloads.share(one.chunk).ends_with(b"one more"));
+        assert_eq!((payloads.full.len(), payloads.filling.capacity()), (0, 0));
+        let next = payloads.store(b"next");
+        payloads.hold(next.chunk);
+        assert_eq!(payloads.bytes(next), b"next");
     }
 
     #[test]

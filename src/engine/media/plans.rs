@@ -1,5 +1,7 @@
 //! Calls as plans tell them: where their media is expected, and what is said of it in the end.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::base::PerSide;
 use crate::engine::quality;
@@ -36,7 +38,7 @@ impl MediaEnd {
 
 impl Media {
     /// Takes a plan: a new call, or a change of one. Streams that were waiting for it are placed.
-    pub fn handle_plan(&mut self, plan: MediaPlan, sink: &mut impl Sink) {
+    pub fn handle_plan(&mut self, plan: Arc<MediaPlan>, sink: &mut impl Sink) {
         let slot = match self.by_key.get(&plan.call) {
             Some(&slot) => {
                 self.withdraw(slot);
@@ -47,7 +49,7 @@ impl Media {
                 call.record = plan.record;
                 let paused_otherwise = call.plan.pauses != plan.pauses;
                 call.note_directions(&plan);
-                *call.plan = plan;
+                call.plan = plan;
                 if paused_otherwise {
                     call.cut_pauses(&self.payloads);
                 }

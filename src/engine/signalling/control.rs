@@ -253,7 +253,11 @@ impl Signalling {
             };
             *leg.call_id == *target || id.is_some_and(has_id)
         };
-        let open = self.legs.values().filter(|leg| leg.is_open());
+        let open = self
+            .legs
+            .values()
+            .map(|leg| &**leg)
+            .filter(|leg| leg.is_open());
         let mut keys: Vec<CallKey> = open.filter(is_meant).map(|leg| leg.key).collect();
         keys.sort_unstable();
         keys

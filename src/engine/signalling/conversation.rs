@@ -13,7 +13,7 @@ impl Signalling {
     /// Open calls of the conversation that `call` belongs to, `call` included while it is open, in the order of their keys.
     pub fn calls_of_interaction(&self, call: CallKey) -> Vec<CallKey> {
         let mut calls = self.interactions.legs_of(call);
-        calls.retain(|key| self.legs.get(key).is_some_and(Leg::is_open));
+        calls.retain(|key| self.legs.get(key).is_some_and(|leg| leg.is_open()));
         calls
     }
 
@@ -104,7 +104,10 @@ impl Signalling {
             let tags = |a: &str, b: &str| is(&leg.tags.caller, a) && is(&leg.tags.callee, b);
             tags(named.from_tag, named.to_tag) || tags(named.to_tag, named.from_tag)
         };
-        let mut legs = keys.iter().rev().filter_map(|key| self.legs.get(key));
+        let mut legs = keys
+            .iter()
+            .rev()
+            .filter_map(|key| self.legs.get(key).map(|leg| &**leg));
         legs.find(fits).map(|leg| leg.key)
     }
 

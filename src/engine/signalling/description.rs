@@ -158,9 +158,9 @@ pub struct Descriptions {
     /// What is in force.
     pub agreed: PerSide<Option<Description>>,
     /// An offer in mid-call, until its answer: who made it, the CSeq number, and what it says.
-    pub pending: Option<(Side, u32, Description)>,
+    pub pending: Option<Box<(Side, u32, Description)>>,
     /// What the phones that ring have said, by tag; the one that answers becomes `agreed`.
-    pub forks: SmallVec<[(String, Description); 1]>,
+    pub forks: Vec<(String, Description)>,
 }
 
 /// Places of one side at a time: those of its forks, and of their candidates.
@@ -188,14 +188,14 @@ impl Descriptions {
         if let Some(description) = answer.or(rang) {
             self.agreed.callee = Some(description);
         }
-        self.forks.clear();
+        self.forks = Vec::new();
     }
 
     /// The offer of `side` with CSeq `number` was accepted.
     pub fn accept(&mut self, side: Side, number: u32) -> Option<&Description> {
         match self.pending.take() {
-            Some((by, cseq, description)) if by == side && cseq == number => {
-                Some(self.agreed[side].insert(description))
+            Some(offer) if (offer.0, offer.1) == (side, number) => {
+                Some(self.agreed[side].insert(offer.2))
             }
             other => {
                 self.pending = other;
@@ -209,7 +209,7 @@ impl Descriptions {
         if self
             .pending
             .as_ref()
-            .is_some_and(|(by, cseq, _)| (*by, *cseq) == (side, number))
+            .is_some_and(|offer| (offer.0, offer.1) == (side, number))
         {
             self.pending = None;
         }
@@ -232,8 +232,8 @@ impl Descriptions {
             let pending = self
                 .pending
                 .iter()
-                .filter(|(by, ..)| *by == side)
-                .map(|(.., d)| d);
+                .filter(|offer| offer.0 == side)
+                .map(|offer| &offer.2);
             let forks = self
                 .forks
                 .iter()

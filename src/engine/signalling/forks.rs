@@ -99,7 +99,7 @@ impl Signalling {
     pub(super) fn forking(&self, envelope: &Envelope<'_, '_>) -> Option<&Leg> {
         let keys = self.by_call_id.get(envelope.call_id)?;
         keys.iter()
-            .filter_map(|key| self.legs.get(key))
+            .filter_map(|key| self.legs.get(key).map(|leg| &**leg))
             .find(|leg| {
                 leg.state == State::Answered
                     && leg.tags.caller == envelope.from_tag

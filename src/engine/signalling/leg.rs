@@ -86,7 +86,7 @@ pub struct Leg {
     /// The directory of the first INVITE.
     pub directory: Arc<Directory>,
     pub info: Arc<CallInfo>,
-    pub plan: Option<MediaPlan>,
+    pub plan: Option<Arc<MediaPlan>>,
     /// What each side said of itself last.
     pub identities: PerSide<Identity>,
     /// Requests in its name with tags that are not its.
@@ -317,7 +317,7 @@ impl Leg {
     }
 
     /// The plan that follows from what is known, if it differs from the last.
-    pub fn new_plan(&mut self) -> Option<MediaPlan> {
+    pub fn new_plan(&mut self) -> Option<Arc<MediaPlan>> {
         let mut plan = self
             .descriptions
             .plan(self.key, &self.vantages, self.since, self.record());
@@ -325,12 +325,11 @@ impl Leg {
         if let Some(before) = &self.plan {
             keep_formats(&mut plan, before);
             keep_keys(&mut plan, before);
-            if plan == *before {
+            if plan == **before {
                 return None;
             }
         }
-        self.plan = Some(plan.clone());
-        Some(plan)
+        Some(self.plan.insert(Arc::new(plan)).clone())
     }
 
     /// Lets go of all that only a living leg needs.

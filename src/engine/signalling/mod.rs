@@ -106,7 +106,7 @@ pub struct SignallingCounters {
 pub enum Order {
     /// News of a call.
     Tell(CallKey, Arc<CallInfo>),
-    Plan(Box<MediaPlan>),
+    Plan(Arc<MediaPlan>),
     /// A message that is to be kept.
     Keep(CallKey, Box<SignallingMessage>),
     End(Box<SignallingEnd>),
@@ -147,7 +147,8 @@ pub struct Signalling {
     sensor: Sensor,
     limits: SignallingLimits,
     directory: Arc<Directory>,
-    legs: WireMap<CallKey, Leg>,
+    /// Boxed: a table is never full.
+    legs: WireMap<CallKey, Box<Leg>>,
     by_call_id: WireMap<Box<str>, SmallVec<[CallKey; 2]>>,
     /// Legs that are over, oldest first; as many as there may be calls.
     over: VecDeque<CallKey>,
@@ -294,7 +295,7 @@ impl Signalling {
                 .into_iter()
                 .flatten()
                 .rev();
-            keys.filter_map(|key| self.legs.get(key))
+            keys.filter_map(|key| self.legs.get(key).map(|leg| &**leg))
         };
         let here = |leg: &&Leg| leg.vantages.contains(&envelope.flow.vantage);
         let fits = |leg: &Leg| Some((leg.key, leg.requester(envelope.from_tag, envelope.to_tag)?));
@@ -319,10 +320,10 @@ impl Signalling {
 
     /// Hands the media half a new plan, where something changed.
     fn replan(&mut self, key: CallKey, orders: &mut Orders) {
-        if let Some(plan) = self.legs.get_mut(&key).and_then(Leg::new_plan) {
-            orders.push(Order::Plan(Box::new(plan)));
+        if let Some(plan) = self.legs.get_mut(&key).and_then(|leg| leg.new_plan()) {
+            orders.push(Order::Plan(plan));
         }
-        if self.legs.get_mut(&key).is_some_and(Leg::turns_hold) {
+        if self.legs.get_mut(&key).is_some_and(|leg| leg.turns_hold()) {
             self.tell(key, orders);
         }
     }

@@ -21,7 +21,7 @@ impl Signalling {
             .entry(envelope.call_id.into())
             .or_default()
             .push(key);
-        self.legs.insert(key, leg);
+        self.legs.insert(key, Box::new(leg));
         self.count_recording(key);
         self.open += 1;
         self.list_participants(key);

@@ -162,7 +162,7 @@ impl Descriptions {
     pub fn protection(&self, side: Side) -> Protection {
         let (own, others) = (self.said_by(side), self.said_by(side.other()));
         let settled = settled(&own, &others);
-        match &self.pending {
+        match self.pending.as_deref() {
             // An offer is in force as soon as it is answered, which may be seen after the first packet.
             Some((by, _, offer)) if *by == side && offer.secure != Secure::No => {
                 with_offer(settled, offer)

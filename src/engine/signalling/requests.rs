@@ -130,7 +130,7 @@ impl Signalling {
         };
         let key = keys
             .iter()
-            .filter_map(|key| self.legs.get(key))
+            .filter_map(|key| self.legs.get(key).map(|leg| &**leg))
             .find(waiting)?
             .key;
         self.legs.get_mut(&key)?.tags.caller = envelope.from_tag.to_owned();
@@ -263,7 +263,7 @@ impl Signalling {
             return;
         };
         if let Some(leg) = self.legs.get_mut(&key).filter(|leg| leg.is_open()) {
-            leg.descriptions.pending = Some((side, envelope.number, description));
+            leg.descriptions.pending = Some(Box::new((side, envelope.number, description)));
         }
     }
 
