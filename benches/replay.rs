@@ -1,7 +1,8 @@
 //! Replays simulated captures through the real program and reports what a packet costs.
 //!
-//! `make bench`, or `cargo bench --bench replay -- [--runs N] [--calls N,N,…] [--folder DIR] [--mix]`. With `--mix` half of the calls
-//! are G.711, a quarter Opus, a quarter G.729. CPU is user and system time
+//! `make bench`, or `cargo bench --bench replay -- [--runs N] [--calls N,N,…] [--folder DIR] [--mix] [--growth]`. With `--mix` half of
+//! the calls are G.711, a quarter Opus, a quarter G.729. With `--growth` the same calls come 100 at a time, and all at once: as many
+//! packets, and as many bytes in as many files, so that what differs is what a packet costs beside more others. CPU is user and system time
 //! of the whole process as the kernel counts it; memory is its peak resident size. Captures are made once and kept in the
 //! folder, which should be on the disk that recordings would be on.
 
@@ -21,12 +22,80 @@ use mixer::Mixer;
 const TALK: Duration = Duration::from_secs(60);
 /// Two sides, fifty packets a second.
 const PACKETS_A_SECOND: u64 = 100;
+/// Calls of the comparison of few and many at a time, and how many few are.
+const MANY: u32 = 5000;
+const FEW: u32 = 100;
+/// Disk that the comparison takes for [`MANY`] calls: two captures and the recordings.
+const MANY_BYTES: u64 = 25 << 30;
 /// A file system does not give the place of a file away that was removed a moment ago: it searches on, at its user's expense.
 const AFTER_REMOVAL: Duration = Duration::from_secs(6);
 
 fn main() {
     let options = Options::parse();
     std::fs::create_dir_all(&options.folder).expect("the bench folder can be made");
+    print_head();
+    if options.growth {
+        return compare_growth(&options);
+    }
+    for &calls in &options.calls {
+        let kind = if options.mix { "mix-of-" } else { "" };
+        let name = format!("{kind}{calls}-calls-{}-s", TALK.as_secs());
+        let scenario = Scenario::benchmark(calls, TALK);
+        let capture = capture(&options.folder, &name, &scenario, options.mix);
+        median(&options, &capture, calls).print(calls, calls);
+    }
+}
+
+/// What a packet costs when few calls are in progress, and when all of them are.
+fn compare_growth(options: &Options) {
+    let free = free_bytes(&options.folder);
+    let share = free.min(MANY_BYTES) as f64 / MANY_BYTES as f64;
+    let calls = ((f64::from(MANY) * share) as u32).max(FEW);
+    if calls < MANY {
+        println!(
+            "{} GB are free: {calls} calls instead of {MANY}",
+            free >> 30
+        );
+    }
+    let all = Scenario {
+        ring: Duration::from_secs(1),
+        ..Scenario::benchmark(calls, TALK)
+    };
+    let few = Scenario {
+        spacing: Duration::from_millis(620),
+        concurrent: Some(FEW),
+        ..all.clone()
+    };
+    let [few, all] = [(FEW, few), (calls, all)].map(|(at_once, scenario)| {
+        let name = format!("{calls}-calls-{at_once}-at-once");
+        let capture = capture(&options.folder, &name, &scenario, false);
+        let run = median(options, &capture, calls);
+        run.print(calls, at_once);
+        // They are large.
+        std::fs::remove_file(&capture).expect("the capture was made here");
+        (run.user + run.sys).as_secs_f64()
+    });
+    println!(
+        "a packet of {calls} calls at once costs {:.2} times one of {FEW}",
+        all / few
+    );
+}
+
+fn free_bytes(folder: &Path) -> u64 {
+    let disk = rustix::fs::statvfs(folder).expect("the bench folder is on a disk");
+    disk.f_bavail * disk.f_frsize
+}
+
+/// The run of those in the middle.
+fn median(options: &Options, capture: &Path, calls: u32) -> Run {
+    let mut runs: Vec<Run> = (0..options.runs.max(1))
+        .map(|_| replay(&options.folder, capture, calls))
+        .collect();
+    runs.sort_by_key(|run| run.user + run.sys);
+    runs.swap_remove(runs.len() / 2)
+}
+
+fn print_head() {
     println!(
         "{:>6} {:>9} {:>8} {:>8} {:>8} {:>9} {:>10} {:>12} {:>9}",
         "calls",
@@ -39,17 +108,6 @@ fn main() {
         "peak MB",
         "KB/call"
     );
-    for &calls in &options.calls {
-        let capture = capture(&options.folder, calls, options.mix);
-        let mut runs: Vec<Run> = (0..options.runs)
-            .map(|_| replay(&options.folder, &capture, calls))
-            .collect();
-        runs.sort_by_key(|run| run.user + run.sys);
-        let Some(median) = runs.get(runs.len() / 2) else {
-            return;
-        };
-        median.print(calls);
-    }
 }
 
 struct Options {
@@ -57,6 +115,7 @@ struct Options {
     calls: Vec<u32>,
     folder: PathBuf,
     mix: bool,
+    growth: bool,
 }
 
 impl Options {
@@ -65,9 +124,10 @@ impl Options {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
         let mut options = Options {
             runs: 3,
-            calls: vec![100, 1000, 5000],
+            calls: vec![1000],
             folder,
             mix: false,
+            growth: false,
         };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
@@ -79,6 +139,7 @@ impl Options {
             match word.as_str() {
                 "--runs" => options.runs = value().parse().expect("--runs takes a number"),
                 "--mix" => options.mix = true,
+                "--growth" => options.growth = true,
                 "--folder" => options.folder = value().into(),
                 "--calls" => {
                     let numbers = value();
@@ -94,18 +155,16 @@ impl Options {
     }
 }
 
-/// The capture of `calls` calls at once, made if it is not there.
-fn capture(folder: &Path, calls: u32, mix: bool) -> PathBuf {
-    let kind = if mix { "mix-of-" } else { "" };
-    let path = folder.join(format!("{kind}{calls}-calls-{}-s.pcap", TALK.as_secs()));
+/// The capture of a scenario, made if it is not there.
+fn capture(folder: &Path, name: &str, scenario: &Scenario, mix: bool) -> PathBuf {
+    let path = folder.join(format!("{name}.pcap"));
     if !path.exists() {
-        let scenario = Scenario::benchmark(calls, TALK);
         let part = path.with_extension("part");
         let mut sink = PcapSink::create(&part).expect("the capture can be made");
         let written = if mix {
-            generate(&scenario, &mut Mixer::new(sink))
+            generate(scenario, &mut Mixer::new(sink))
         } else {
-            generate(&scenario, &mut sink)
+            generate(scenario, &mut sink)
         };
         written.expect("the capture can be written");
         std::fs::rename(&part, &path).expect("the capture gets its name");
@@ -228,18 +287,19 @@ fn peak_of(pid: u32) -> u64 {
 }
 
 impl Run {
-    fn print(&self, calls: u32) {
+    /// Of `calls` calls, of which so many are in progress at a time.
+    fn print(&self, calls: u32, at_once: u32) {
         let packets = (u64::from(calls) * TALK.as_secs() * PACKETS_A_SECOND) as f64;
         let cpu = (self.user + self.sys).as_secs_f64();
         println!(
-            "{calls:>6} {packets:>9} {:>8.2} {:>8.2} {:>8.2} {:>9.0} {:>10.0} {:>12.1} {:>9.1}",
+            "{at_once:>6} {packets:>9} {:>8.2} {:>8.2} {:>8.2} {:>9.0} {:>10.0} {:>12.1} {:>9.1}",
             self.user.as_secs_f64(),
             self.sys.as_secs_f64(),
             self.wall.as_secs_f64(),
             cpu * 1e9 / packets,
             packets / self.wall.as_secs_f64(),
             self.peak_kib as f64 / 1024.0,
-            self.peak_kib as f64 / f64::from(calls),
+            self.peak_kib as f64 / f64::from(at_once),
         );
     }
 }

@@ -5,8 +5,14 @@ cd "$(dirname "$0")/.."
 echo "== replay: whole calls, from a capture in the page cache to WAV, sidecar and catalog =="
 cargo bench --locked --quiet --bench replay -- "$@"
 echo
+echo "== the same calls 100 at a time, and all at once: what a packet costs beside more others =="
+cargo bench --locked --quiet --bench replay -- --growth "$@"
+echo
 echo "== the same with a mix of codecs: half G.711, a quarter Opus, a quarter G.729 =="
 cargo bench --locked --quiet --bench replay -- --mix --calls 100,1000 "$@"
+echo
+echo "== memory: calls on hold for an hour =="
+cargo bench --locked --quiet --bench held
 echo
 echo "== codecs: what decoding costs =="
 cargo bench --locked --quiet --bench codecs
