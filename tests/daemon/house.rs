@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_callreel");
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/live/sipp-calls.sh");
+const PHONES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/live/phones.sh");
 const NEEDED: [&str; 4] = ["ip", "sipp", "curl", "python3"];
 
 /// Houses of this process.
@@ -33,12 +34,8 @@ impl House {
             println!("skipped: network namespaces and capture need root");
             return None;
         }
-        for program in NEEDED {
-            let found = Command::new("which").arg(program).output().unwrap();
-            if !found.status.success() {
-                println!("skipped: {program} is not installed");
-                return None;
-            }
+        if !NEEDED.into_iter().all(has) {
+            return None;
         }
         let number = BUILT.fetch_add(1, Ordering::Relaxed);
         let house = House {
@@ -56,9 +53,14 @@ impl House {
 
     /// Writes the daemon's file: these interfaces, and more lines after them.
     pub fn configure(&self, interfaces: &[&str], more: &str) {
+        self.configure_capture(&format!("interfaces = {interfaces:?}"), more);
+    }
+
+    /// The same with all lines of `[capture]`.
+    pub fn configure_capture(&self, capture: &str, more: &str) {
         let folder = self.folder.path().display();
         let config = format!(
-            "[capture]\ninterfaces = {interfaces:?}\n[catalog]\nurl = \"sqlite://{folder}/catalog.db\"\n\
+            "[capture]\n{capture}\n[catalog]\nurl = \"sqlite://{folder}/catalog.db\"\n\
              [api]\nlisten = \"127.0.0.1:8080\"\n[storage]\nroot = \"recordings\"\nmin_free_mib = 4\n{more}"
         );
         fs::write(self.config(), config).unwrap();
@@ -151,6 +153,13 @@ impl House {
         Calls(command.stdout(Stdio::null()).spawn().unwrap()).wait();
     }
 
+    /// Real phones of all kinds call each other, as `fixtures/live/phones.sh` says.
+    pub fn call_phones(&self) {
+        let mut command = Command::new("bash");
+        command.arg(PHONES).arg(&self.name).arg(self.folder.path());
+        Calls(command.process_group(0).spawn().unwrap()).wait();
+    }
+
     /// Begins simulated calls on the cable, sent from the other host.
     pub fn begin_simulation(&self, calls: u32, talk: u32) -> Calls {
         let mut command = Command::new("ip");
@@ -204,6 +213,14 @@ impl House {
         }
         sidecars.sort_by_key(|sidecar| sidecar.invite_at_ns);
         sidecars
+    }
+
+    /// Where the audio of a finished recording is.
+    pub fn audio(&self, sidecar: &Sidecar) -> PathBuf {
+        let layout = Layout::new(self.storage());
+        let mut files = layout.walk(|_, _| {}).into_iter();
+        let found = files.find(|(name, _)| name.id == sidecar.recording_id);
+        layout.path(&found.unwrap().0, Kind::Audio)
     }
 
     pub fn unfinished(&self) -> usize {
@@ -358,6 +375,16 @@ impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.0).output();
     }
+}
+
+/// Whether a program is installed; if not, said aloud.
+pub fn has(program: &str) -> bool {
+    let found = Command::new("which").arg(program).output().unwrap();
+    let found = found.status.success();
+    if !found {
+        println!("skipped: {program} is not installed");
+    }
+    found
 }
 
 fn script(words: &[&str]) -> Command {

@@ -1,7 +1,10 @@
 //! `callreel run` as an operator runs it, on a cable with real calls: recorded whole, through reloads, kills, full disks and
 //! lost interfaces.
 
+#[path = "../common/audio.rs"]
+mod audio;
 mod house;
+mod phones;
 mod steering;
 mod tls;
 

@@ -113,14 +113,7 @@ fn samples(house: &House, sidecar: &Sidecar) -> Vec<i16> {
 }
 
 fn beside(house: &House, sidecar: &Sidecar, extension: &str) -> std::path::PathBuf {
-    let layout = callreel::storage::Layout::new(house.storage());
-    let files = layout.walk(|_, _| {});
-    let (name, _) = files
-        .into_iter()
-        .find(|(name, _)| name.id == sidecar.recording_id)
-        .unwrap();
-    let audio = layout.path(&name, callreel::storage::Kind::Audio);
-    audio.with_extension(extension)
+    house.audio(sidecar).with_extension(extension)
 }
 
 /// tshark reads every message of the capture file as SIP; the ladder shows them.
