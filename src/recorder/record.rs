@@ -14,6 +14,7 @@ use crate::rtp::samples_between;
 use crate::storage::{
     AttributionRecord, Cause, DigitRecord, Error, Kind, Layout, PartyRecord, RecordingName,
     SIDECAR_VERSION, SegmentRecord, Sidecar, StreamRecord, TransferRecord, WavFormat,
+    fresh_sidecar,
 };
 
 /// What is the same for all files of a recording.
@@ -278,7 +279,7 @@ pub fn write_interim(
     sidecar: &Sidecar,
 ) -> Result<(), Error> {
     let path = layout.path(name, Kind::SidecarPart);
-    let fresh = path.with_extension("part.new");
+    let fresh = fresh_sidecar(layout, name);
     std::fs::write(&fresh, sidecar.to_bytes()).map_err(Error::io("write", &fresh))?;
     std::fs::rename(&fresh, &path).map_err(Error::io("rename", &fresh))
 }

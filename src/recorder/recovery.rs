@@ -6,7 +6,7 @@ use super::{Settings, pauses, raw, record};
 use crate::base::Timestamp;
 use crate::storage::{
     Error, Kind, Layout, PartFile, RAW_HEADER_LEN, RawRecord, RecordingName, Sidecar, WavInfo,
-    commit, read_wav_info,
+    commit, fresh_sidecar, name_sidecar, read_wav_info,
 };
 
 /// What recovery found.
@@ -174,11 +174,11 @@ fn finish_renamed(layout: &Layout, name: RecordingName) -> Result<Sidecar, Error
             sidecar
         }
     };
-    std::fs::write(&interim, sidecar.to_bytes()).map_err(Error::io("write", &interim))?;
-    let written = std::fs::File::open(&interim).and_then(|file| file.sync_all());
-    written.map_err(Error::io("sync", &interim))?;
-    std::fs::rename(&interim, layout.path(&name, Kind::Sidecar))
-        .map_err(Error::io("rename", &interim))?;
+    let fresh = fresh_sidecar(layout, &name);
+    std::fs::write(&fresh, sidecar.to_bytes()).map_err(Error::io("write", &fresh))?;
+    let written = std::fs::File::open(&fresh).and_then(|file| file.sync_all());
+    written.map_err(Error::io("sync", &fresh))?;
+    name_sidecar(layout, &name)?;
     Ok(sidecar)
 }
 

@@ -299,9 +299,10 @@ pub fn commit(layout: &Layout, parts: &[(PartFile, Vec<u8>)]) -> Vec<(usize, Err
         rename(layout, &part.name, part.kind, Kind::Audio)
     });
     step(&mut |n| commit_signalling(layout, &parts[n].0));
+    // Beside the interim one, which is all that is known of the call until this is safe.
     step(&mut |n| {
         let (part, sidecar) = &parts[n];
-        let path = layout.path(&part.name, Kind::SidecarPart);
+        let path = fresh_sidecar(layout, &part.name);
         let mut file = File::create(&path).map_err(Error::io("create", &path))?;
         io::Write::write_all(&mut file, sidecar).map_err(Error::io("write", &path))?;
         if together {
@@ -317,7 +318,7 @@ pub fn commit(layout: &Layout, parts: &[(PartFile, Vec<u8>)]) -> Vec<(usize, Err
             .map(|(n, (part, _))| (n, again(&error, part)))
             .collect();
     }
-    step(&mut |n| rename(layout, &parts[n].0.name, Kind::SidecarPart, Kind::Sidecar));
+    step(&mut |n| name_sidecar(layout, &parts[n].0.name));
     let folders: BTreeSet<PathBuf> = parts
         .iter()
         .map(|(part, _)| layout.folder(&part.name))
@@ -332,6 +333,21 @@ pub fn commit(layout: &Layout, parts: &[(PartFile, Vec<u8>)]) -> Vec<(usize, Err
         }
     }
     failed
+}
+
+/// Where a sidecar is written before it takes the place of the interim one.
+pub fn fresh_sidecar(layout: &Layout, name: &RecordingName) -> PathBuf {
+    layout
+        .path(name, Kind::SidecarPart)
+        .with_extension("part.new")
+}
+
+/// Gives the fresh sidecar, which is synced, its name. The interim one is gone before: it would be taken for an unfinished one.
+pub fn name_sidecar(layout: &Layout, name: &RecordingName) -> Result<(), Error> {
+    let fresh = fresh_sidecar(layout, name);
+    std::fs::rename(&fresh, layout.path(name, Kind::SidecarPart))
+        .map_err(Error::io("rename", &fresh))?;
+    rename(layout, name, Kind::SidecarPart, Kind::Sidecar)
 }
 
 /// The signalling lies there whole before the sidecar names it.

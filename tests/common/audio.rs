@@ -68,37 +68,6 @@ pub fn aligned<'a>(said: &'a [i16], heard: &'a [i16], lag: i64) -> (&'a [i16], &
     }
 }
 
-/// `said` as it lies in `heard`, which a repair of a sender's clock may have moved in small steps, and by how many samples each of
-/// its frames does. `lag` is that of the first frame.
-pub fn followed(said: &[i16], heard: &[i16], lag: i64, frame: usize) -> (Vec<i16>, Vec<i64>) {
-    /// A repair's step for one packet is smaller.
-    const STEP: i64 = 10;
-    let (mut moved, mut lags, mut lag) = (vec![0; heard.len()], Vec::new(), lag);
-    for begin in (0..said.len()).step_by(frame) {
-        let around = begin.saturating_sub(frame)..(begin + 2 * frame).min(said.len());
-        let fits = |lag: i64| {
-            let from = usize::try_from(around.start as i64 + lag).ok()?;
-            let part = heard.get(from..from + around.len())?;
-            Some(correlation(&said[around.clone()], part))
-        };
-        // In silence nothing moves.
-        if level(&said[around.clone()]) > -45.0 {
-            let near =
-                (-STEP..=STEP).map(|step| (fits(lag + step).unwrap_or(-1.0), -step.abs(), step));
-            let best = near.max_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-            lag += best.map_or(0, |(.., step)| step);
-        }
-        lags.push(lag);
-        for (n, &sample) in said[begin..].iter().take(frame).enumerate() {
-            let place = usize::try_from((begin + n) as i64 + lag).ok();
-            if let Some(to) = place.and_then(|place| moved.get_mut(place)) {
-                *to = sample;
-            }
-        }
-    }
-    (moved, lags)
-}
-
 /// Root mean square in dB below full scale.
 pub fn level(samples: &[i16]) -> f64 {
     let sum: f64 = samples.iter().map(|&s| f64::from(s) * f64::from(s)).sum();

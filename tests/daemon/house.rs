@@ -85,27 +85,41 @@ impl House {
         command
     }
 
-    fn callreel_run(&self) -> Command {
-        let mut command = self.inside(PROGRAM);
-        command.arg("run").arg("--config").arg(self.config());
+    fn callreel_run(&self, under: &[&str]) -> Command {
+        let words: Vec<&str> = under.iter().copied().chain([PROGRAM]).collect();
+        let mut command = self.inside(words[0]);
+        command
+            .args(&words[1..])
+            .arg("run")
+            .arg("--config")
+            .arg(self.config());
         command.env_remove("RUST_LOG");
         command
     }
 
     /// The daemon, recording.
     pub fn start(&self) -> Daemon<'_> {
-        self.start_with(&[])
+        self.start_so(&[], &[])
+    }
+
+    /// The same under another program, which becomes it.
+    pub fn start_under(&self, program: &[&str]) -> Daemon<'_> {
+        self.start_so(program, &[])
     }
 
     /// The same with more in its environment.
     pub fn start_with(&self, environment: &[(&str, &str)]) -> Daemon<'_> {
+        self.start_so(&[], environment)
+    }
+
+    fn start_so(&self, under: &[&str], environment: &[(&str, &str)]) -> Daemon<'_> {
         let log = self.folder.path().join("log");
         let file = fs::File::options()
             .create(true)
             .append(true)
             .open(&log)
             .unwrap();
-        let mut command = self.callreel_run();
+        let mut command = self.callreel_run(under);
         command.envs(environment.iter().copied());
         let child = command.stderr(file).stdout(Stdio::null()).spawn().unwrap();
         let mut daemon = Daemon {
@@ -127,7 +141,7 @@ impl House {
 
     /// A daemon that does not start: what it says.
     pub fn start_in_vain(&self) -> (Option<i32>, String) {
-        let output = self.callreel_run().output().unwrap();
+        let output = self.callreel_run(&[]).output().unwrap();
         (output.status.code(), text(&output.stderr))
     }
 

@@ -5,6 +5,7 @@
 mod audio;
 mod house;
 mod phones;
+mod power;
 mod steering;
 mod tls;
 
