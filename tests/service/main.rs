@@ -1,5 +1,7 @@
 //! The systemd unit, as systemd itself sees it.
 
+mod manager;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -86,6 +88,7 @@ fn may_read_the_wire_and_do_nothing_else_of_roots() {
 fn lets_the_decoder_be_locked_in() {
     let filters = values("SystemCallFilter").join(" ");
     for call in [
+        "capset",
         "landlock_create_ruleset",
         "landlock_add_rule",
         "landlock_restrict_self",
