@@ -27,7 +27,7 @@ mod redecode;
 mod segments;
 mod signalling;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod track;
 mod worker;
 mod writing;

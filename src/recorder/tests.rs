@@ -42,7 +42,7 @@ pub(super) fn settings(root: &Path) -> Settings {
     }
 }
 
-pub(super) fn info(tenants: &[TenantId]) -> Arc<CallInfo> {
+pub(crate) fn info(tenants: &[TenantId]) -> Arc<CallInfo> {
     let nowhere = "10.0.0.1".parse().unwrap();
     let attribution = Directory::empty().attribute(&CallFacts {
         sensor: "test",

@@ -108,10 +108,15 @@ pub fn describe(
         recording: recording.map(|start| info.recording_id(tenant, start).0),
         not_recorded: owner.refusal.map(|refusal| refusal.code()),
         is_pending: owner.pending.is_some(),
-        is_paused: pauses(&info.control)
-            .last()
-            .is_some_and(|pause| pause.to.is_none()),
-        held_by: info.held_by,
+        is_paused: owner.until.is_none()
+            && pauses(&info.control)
+                .last()
+                .is_some_and(|pause| pause.to.is_none()),
+        // What passed to another tenant says no more of what becomes of it.
+        held_by: match owner.until {
+            None => info.held_by,
+            Some(_) => PerSide::default(),
+        },
         parties: PerSide::of(|side| {
             let is_known = owner.sides[side] || tenant == SYSTEM_TENANT;
             party(info, side, is_known)

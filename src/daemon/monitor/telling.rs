@@ -60,7 +60,7 @@ impl Happening {
             let rate = u64::from(sidecar.sample_rate_hz.max(1));
             Some(CallEvent {
                 kind: EventKind::RecordingReady,
-                at: outcome.end.ended_at,
+                at: owner.until.unwrap_or(outcome.end.ended_at),
                 finished: None,
                 stored: Some(Stored {
                     call_id: sidecar.recording_id.0,
@@ -221,5 +221,117 @@ fn ended(
             disposition: refused.or(disposition),
         }),
         ..event(EventKind::CallEnded, call, at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::base::SYSTEM_TENANT;
+    use crate::engine::event::Disposition;
+    use crate::recorder::tests::info;
+
+    const CALL: CallKey = CallKey(1);
+    const OTHER: TenantId = TenantId(uuid::Uuid::from_u128(7));
+
+    type Told = Arc<Mutex<Vec<(TenantId, &'static str, Timestamp, Option<&'static str>)>>>;
+
+    fn teller() -> (Teller, Told) {
+        let told = Told::default();
+        let to = told.clone();
+        let tell = move |event: CallEvent| {
+            let reason = event.finished.map(|finished| finished.reason);
+            to.lock()
+                .unwrap()
+                .push((event.call.tenant, event.kind.name(), event.at, reason));
+        };
+        let teller = Teller {
+            known: HashMap::new(),
+            tell: Box::new(tell),
+        };
+        (teller, told)
+    }
+
+    fn end(info: &Arc<CallInfo>, at: Timestamp) -> Happening {
+        Happening::Ended(Box::new(End {
+            call: CALL,
+            info: info.clone(),
+            at,
+            reason: "bye_caller",
+            disposition: "recorded",
+        }))
+    }
+
+    #[test]
+    fn each_owner_is_told_once_of_start_answer_and_end() {
+        let (mut teller, told) = teller();
+        let ringing = info(&[SYSTEM_TENANT, OTHER]);
+        let start = ringing.invite_at;
+        let mut answered = (*ringing).clone();
+        let at = start + Duration::from_secs(3);
+        answered.answered_at = Some(at);
+        let answered = Arc::new(answered);
+        for info in [&ringing, &ringing, &answered, &answered] {
+            teller.take(Happening::Call(CALL, info.clone()));
+        }
+        let over = start + Duration::from_secs(9);
+        teller.take(end(&answered, over));
+        let told = told.lock().unwrap();
+        for tenant in [SYSTEM_TENANT, OTHER] {
+            let own: Vec<_> = told.iter().filter(|event| event.0 == tenant).collect();
+            assert_eq!(
+                own,
+                [
+                    &(tenant, "call.started", start, None),
+                    &(tenant, "call.answered", at, None),
+                    &(tenant, "call.ended", over, Some("bye_caller")),
+                ]
+            );
+        }
+        assert!(teller.known.is_empty());
+    }
+
+    #[test]
+    fn a_call_that_passed_on_is_over_for_who_had_it_first() {
+        let (mut teller, told) = teller();
+        let first = info(&[OTHER]);
+        teller.take(Happening::Call(CALL, first.clone()));
+        let until = first.invite_at + Duration::from_secs(5);
+        let mut passed = (*first).clone();
+        passed.owners[0].until = Some(until);
+        let passed = Arc::new(passed);
+        teller.take(Happening::Call(CALL, passed.clone()));
+        teller.take(Happening::Call(CALL, passed.clone()));
+        teller.take(end(&passed, until + Duration::from_secs(60)));
+        let told = told.lock().unwrap();
+        let ends: Vec<_> = told
+            .iter()
+            .filter(|event| event.1 == "call.ended")
+            .collect();
+        assert_eq!(ends, [&(OTHER, "call.ended", until, Some("passed_on"))]);
+    }
+
+    #[test]
+    fn what_is_refused_says_why() {
+        let mut refused = (*info(&[OTHER])).clone();
+        refused.owners[0].refusal = Some(Disposition::PolicyNone);
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let to = events.clone();
+        let mut teller = Teller {
+            known: HashMap::new(),
+            tell: Box::new(move |event| to.lock().unwrap().push(event)),
+        };
+        let at = refused.invite_at;
+        teller.take(end(&Arc::new(refused), at));
+        let events = events.lock().unwrap();
+        let [event] = events.as_slice() else {
+            panic!("{events:?}")
+        };
+        assert_eq!(event.finished.unwrap().disposition, Some("policy_none"));
+        assert_eq!(event.call.not_recorded, Some("policy_none"));
+        assert_eq!(event.call.recording, None);
     }
 }

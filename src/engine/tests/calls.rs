@@ -150,6 +150,13 @@ fn a_hold_has_its_span_and_its_author() {
         (holds[0].by, holds[0].from, holds[0].to),
         (Side::Caller, held_at, resumed_at)
     );
+    let told = world.events.iter().filter_map(|event| match event {
+        Event::Call { info, .. } => Some((info.held_by.caller, info.held_by.callee)),
+        _ => None,
+    });
+    let mut told: Vec<_> = told.collect();
+    told.dedup();
+    assert_eq!(told, [(false, false), (true, false), (false, false)]);
 }
 
 #[test]
