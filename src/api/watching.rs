@@ -1,9 +1,13 @@
 //! Rights that are used for as long as a stream lasts: they are looked at again and again.
 
+use std::net::IpAddr;
 use std::time::Duration;
+
+use axum::http::HeaderMap;
 
 use super::caller::Caller;
 use super::problem::Result;
+use super::sign_in::{credentials, glance};
 use super::state::Api;
 use crate::access::{Actor, Principal};
 use crate::catalog::Sight;
@@ -16,13 +20,18 @@ pub const LOOK_EVERY: Duration = Duration::from_secs(5);
 pub struct Watching {
     api: Api,
     principal: Principal,
+    address: Option<IpAddr>,
+    /// What showed who it is; empty where this program said so.
+    credentials: HeaderMap,
 }
 
 impl Watching {
-    pub fn new(api: &Api, caller: &Caller) -> Watching {
+    pub fn new(api: &Api, caller: &Caller, headers: &HeaderMap) -> Watching {
         Watching {
             api: api.clone(),
             principal: caller.principal.clone(),
+            address: caller.address,
+            credentials: credentials(headers),
         }
     }
 
@@ -35,11 +44,12 @@ impl Watching {
         Ok(self.api.catalog()?.sight(&self.principal.scope()).await?)
     }
 
-    /// What can be seen at this moment; `None`: the rights are not those that the stream was opened with.
+    /// What can be seen at this moment; `None`: the session or the token is over, or the rights are not those that the stream
+    /// was opened with.
     ///
     /// # Errors
     ///
-    /// The catalog is away: nobody can say what the rights are.
+    /// Nobody can say what the rights are, or who asked would be refused.
     pub async fn look(&self) -> Result<Option<Sight>> {
         match self.has_the_same_rights().await? {
             true => Ok(Some(self.begin().await?)),
@@ -48,20 +58,30 @@ impl Watching {
     }
 
     async fn has_the_same_rights(&self) -> Result<bool> {
-        let then = &self.principal;
-        let user = match then.actor() {
-            Actor::User { id, .. } => *id,
-            Actor::ServiceAccount { responsible, .. } => *responsible,
-            Actor::Operator { .. } => return Ok(true),
+        let now = match (self.credentials.is_empty(), self.principal.actor()) {
+            (false, _) => glance(&self.api, &self.credentials, self.address).await?,
+            (true, Actor::User { id, .. }) => {
+                let person = self.api.catalog()?.principal_of_user(*id).await?;
+                person.map(|person| person.principal())
+            }
+            (true, Actor::Operator { .. }) => return Ok(true),
+            (true, Actor::ServiceAccount { .. }) => None,
         };
-        let Some(person) = self.api.catalog()?.principal_of_user(user).await? else {
-            return Ok(false);
-        };
-        let now = person.principal();
-        let is_less = then.permissions().beyond(now.permissions()).is_some();
-        let is_user = matches!(then.actor(), Actor::User { .. }) && then.support().is_none();
-        let is_other =
-            is_user && (now.level(), now.managed_groups()) != (then.level(), then.managed_groups());
-        Ok(!is_less && !is_other)
+        Ok(now.is_some_and(|now| are_the_same(&now, &self.principal)))
     }
+}
+
+/// All but when somebody last showed who they are.
+fn are_the_same(one: &Principal, two: &Principal) -> bool {
+    let rights = |of: &Principal| {
+        (
+            of.actor().clone(),
+            of.home(),
+            of.level(),
+            of.permissions().clone(),
+            of.managed_groups().to_vec(),
+            of.support().cloned(),
+        )
+    };
+    rights(one) == rights(two)
 }

@@ -46,6 +46,11 @@ pub async fn make(world: &World, kind: &str, tenant: TenantId) -> Uuid {
         "call-categories" | "categories" => {
             post("/api/v1/call-categories", r#"{"name":"{new}"}"#).await
         }
+        "active-calls" => world.present.begin(tenant, world.number()),
+        "webhooks" => {
+            world.forget_webhooks(tenant).await;
+            post("/api/v1/webhooks", super::table::WEBHOOK).await
+        }
         "groups" => post("/api/v1/groups", r#"{"name":"{new}"}"#).await,
         // Nobody's: only looked for.
         "actors" | "objects" => Uuid::from_u128(u128::from(world.number())),
@@ -64,6 +69,8 @@ pub fn is_reached(kind: &str, level: AccessLevel) -> bool {
             "interactions",
             "call-notes",
             "call-shares",
+            "active-calls",
+            "webhooks",
         ]
         .contains(&kind),
     }

@@ -10,5 +10,6 @@ mod document;
 mod golden;
 mod kinds;
 mod matrix;
+mod present;
 mod table;
 mod world;

@@ -55,6 +55,9 @@ impl Row {
     }
 }
 
+pub const WEBHOOK: &str =
+    r#"{"url":"https://hooks.example.com/","events":["call.ended"],"description":"{new}"}"#;
+
 pub const TABLE: &[Row] = &[
     row("list_audit", Audit, View),
     row("export_audit", Audit, View),
@@ -91,6 +94,28 @@ pub const TABLE: &[Row] = &[
         .body(r#"{"password":"x"}"#)
         .success(&[404]),
     open("shared_audio", Needs::Nothing).success(&[400, 404]),
+    // Its file is not there.
+    row("call_audio", Calls, Playback).success(&[409]),
+    row("call_peaks", Calls, Playback).success(&[409]),
+    row("list_active_calls", Calls, View),
+    row("show_active_call", Calls, View),
+    row("pause_active_call", Calls, Control),
+    row("resume_active_call", Calls, Control),
+    row("keep_active_call", Calls, Control),
+    row("stop_active_call", Calls, Control),
+    row("hear_active_call", Calls, LiveMonitor),
+    row("follow_events", Calls, View),
+    row("list_webhooks", Webhooks, View),
+    row("create_webhook", Webhooks, Edit).body(WEBHOOK),
+    row("show_webhook", Webhooks, View),
+    // It cannot move to another tenant.
+    row("edit_webhook", Webhooks, Edit)
+        .body(WEBHOOK)
+        .success(&[422]),
+    row("remove_webhook", Webhooks, Delete),
+    row("renew_webhook_secret", Webhooks, Edit),
+    row("test_webhook", Webhooks, Edit),
+    row("list_webhook_deliveries", Webhooks, View),
     row("list_groups", Groups, View),
     row("create_group", Groups, Edit).body(r#"{"name":"{new}"}"#),
     row("show_group", Groups, View),

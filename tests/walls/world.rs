@@ -18,6 +18,8 @@ use sqlx::sqlite::SqlitePool;
 use tower::ServiceExt;
 use uuid::Uuid;
 
+use super::present::{Asked, Present};
+
 pub const ACME: TenantId = TenantId(Uuid::from_u128(0xacce << 100 | 1));
 pub const GLOBEX: TenantId = TenantId(Uuid::from_u128(0x910b << 100 | 2));
 
@@ -34,6 +36,7 @@ pub struct World {
     pub catalog: Catalog,
     /// The same file, for what the catalog gives no way to write.
     pub raw: SqlitePool,
+    pub present: Arc<Present>,
     router: Router,
     made: AtomicU64,
     _folder: tempfile::TempDir,
@@ -95,9 +98,12 @@ impl World {
             ..ApiSettings::default()
         });
         api.set_catalog(catalog.clone());
+        let present = Arc::<Present>::default();
+        api.live().set_sensor(Arc::new(Asked(present.clone())));
         let world = World {
             catalog,
             raw,
+            present,
             router: Front::new(Settings::default()).around(v1(api)),
             made: AtomicU64::new(1),
             _folder: folder,
@@ -109,6 +115,17 @@ impl World {
             world.settle(tenant).await;
         }
         world
+    }
+
+    /// A tenant has so many webhooks at most.
+    pub async fn forget_webhooks(&self, tenant: TenantId) {
+        for statement in [
+            "DELETE FROM deliveries WHERE webhook_id IN (SELECT id FROM webhooks WHERE tenant_id = ?)",
+            "DELETE FROM webhooks WHERE tenant_id = ?",
+        ] {
+            let done = sqlx::query(statement).bind(tenant.0).execute(&self.raw);
+            done.await.unwrap();
+        }
     }
 
     async fn register(&self, tenant: TenantId, slug: &str) {

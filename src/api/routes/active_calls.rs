@@ -1,8 +1,8 @@
 //! `/active-calls`: calls in progress, what can be done about them, and how they sound.
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -32,7 +32,10 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(show))
-        .routes(routes!(control))
+        .routes(routes!(pause))
+        .routes(routes!(resume))
+        .routes(routes!(keep))
+        .routes(routes!(stop))
         .routes(routes!(live))
 }
 
@@ -304,31 +307,69 @@ struct ControlBody {
     reason: String,
 }
 
-/// Pauses a recording, lets it go on, has it kept, or has the call not recorded at all.
-///
-/// It holds for all calls of the conversation that are the tenant's. `stop` throws away what was recorded of them. A body is not
-/// needed.
-#[utoipa::path(post, path = "/active-calls/{id}/{action}", tag = "active calls", operation_id = "control_active_call",
-    params(("id" = Uuid, Path), ("action" = String, Path, description = "`pause`, `resume`, `keep` or `stop`")),
-    request_body(content = Option<ControlBody>, content_type = "application/json"),
+/// Nothing of what is said from now on is recorded, until it is resumed. It holds for all calls of the conversation that are the
+/// tenant's, and so do the other three. A body is not needed.
+#[utoipa::path(post, path = "/active-calls/{id}/pause", tag = "active calls", operation_id = "pause_active_call",
+    params(("id" = Uuid, Path)), request_body(content = Option<ControlBody>, content_type = "application/json"),
     responses((status = 200, body = ControlView)))]
-async fn control(
+async fn pause(
     State(api): State<Api>,
     caller: Caller,
-    path: std::result::Result<Path<(Uuid, String)>, axum::extract::rejection::PathRejection>,
+    Id(id): Id,
     body: Bytes,
 ) -> Result<Json<ControlView>> {
-    let Path((id, action)) = path.map_err(|_| Problem::not_found())?;
-    let (action, audited) = match action.as_str() {
-        "pause" => (Action::Pause, "calls.pause"),
-        "resume" => (Action::Resume, "calls.resume"),
-        "keep" => (Action::Keep, "calls.keep"),
-        "stop" => (Action::Stop, "calls.stop"),
-        _ => return Err(Problem::not_found()),
-    };
+    control(&api, &caller, id, (Action::Pause, "calls.pause"), &body).await
+}
+
+/// The recording goes on.
+#[utoipa::path(post, path = "/active-calls/{id}/resume", tag = "active calls", operation_id = "resume_active_call",
+    params(("id" = Uuid, Path)), request_body(content = Option<ControlBody>, content_type = "application/json"),
+    responses((status = 200, body = ControlView)))]
+async fn resume(
+    State(api): State<Api>,
+    caller: Caller,
+    Id(id): Id,
+    body: Bytes,
+) -> Result<Json<ControlView>> {
+    control(&api, &caller, id, (Action::Resume, "calls.resume"), &body).await
+}
+
+/// What is recorded on demand is kept, from the beginning of the call on.
+#[utoipa::path(post, path = "/active-calls/{id}/keep", tag = "active calls", operation_id = "keep_active_call",
+    params(("id" = Uuid, Path)), request_body(content = Option<ControlBody>, content_type = "application/json"),
+    responses((status = 200, body = ControlView)))]
+async fn keep(
+    State(api): State<Api>,
+    caller: Caller,
+    Id(id): Id,
+    body: Bytes,
+) -> Result<Json<ControlView>> {
+    control(&api, &caller, id, (Action::Keep, "calls.keep"), &body).await
+}
+
+/// The call is not recorded. What was recorded of it is thrown away.
+#[utoipa::path(post, path = "/active-calls/{id}/stop", tag = "active calls", operation_id = "stop_active_call",
+    params(("id" = Uuid, Path)), request_body(content = Option<ControlBody>, content_type = "application/json"),
+    responses((status = 200, body = ControlView)))]
+async fn stop(
+    State(api): State<Api>,
+    caller: Caller,
+    Id(id): Id,
+    body: Bytes,
+) -> Result<Json<ControlView>> {
+    control(&api, &caller, id, (Action::Stop, "calls.stop"), &body).await
+}
+
+async fn control(
+    api: &Api,
+    caller: &Caller,
+    id: Uuid,
+    (action, audited): (Action, &'static str),
+    body: &[u8],
+) -> Result<Json<ControlView>> {
     caller.needs(Resource::Calls, Operation::Control)?;
-    let reason = reason(&body)?;
-    let call = find(&api, &caller, id).await?;
+    let reason = reason(body)?;
+    let call = find(api, caller, id).await?;
     let event = caller
         .event(audited)
         .of_tenant(call.tenant)
@@ -437,6 +478,7 @@ async fn live(
     caller: Caller,
     Id(id): Id,
     Parameters(parameters): Parameters<LiveParameters>,
+    headers: HeaderMap,
     method: Method,
 ) -> Result<Response> {
     caller.needs(Resource::Calls, Operation::LiveMonitor)?;
@@ -467,7 +509,7 @@ async fn live(
             .map_err(unheard)?;
         Body::from_stream(while_allowed(
             audio,
-            Watching::new(&api, &caller),
+            Watching::new(&api, &caller, &headers),
             api,
             call,
         ))

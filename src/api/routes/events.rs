@@ -130,7 +130,7 @@ async fn events(
         (None, None) => Followed::All,
     };
     let place = api.live().streams.take(&caller)?;
-    let watching = Watching::new(&api, &caller);
+    let watching = Watching::new(&api, &caller, &headers);
     let sight = watching.begin().await?;
     let feed = &api.live().feed;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());

@@ -15,7 +15,7 @@ use super::{Signed, Unfinished, cookie, now};
 use crate::access::{
     Actor, Operation, Principal, Resource, ServiceToken, SessionFacts, SessionToken, Stage, Support,
 };
-use crate::api::caller::address;
+use crate::api::caller::{ClientAddress, address};
 use crate::api::problem::{Problem, Result};
 use crate::api::state::Api;
 use crate::base::{SYSTEM_TENANT, Timestamp};
@@ -40,6 +40,42 @@ pub async fn authenticate(State(api): State<Api>, request: Request, next: Next) 
         return problem.into_response();
     }
     next.run(Request::from_parts(parts, body)).await
+}
+
+/// Of a request that was let in before: whether it still would be is asked, and not noted as a use.
+#[derive(Clone, Copy, Debug)]
+struct Glance;
+
+/// Who a request with these headers would be from at this moment; none: nobody who is signed in. An open stream asks again and
+/// again: that keeps no session alive.
+///
+/// # Errors
+///
+/// As the request would be refused.
+pub async fn glance(
+    api: &Api,
+    headers: &HeaderMap,
+    address: Option<IpAddr>,
+) -> Result<Option<Principal>> {
+    let (mut parts, ()) = axum::http::Request::new(()).into_parts();
+    parts.headers = headers.clone();
+    parts.extensions.insert(Glance);
+    if let Some(address) = address {
+        parts.extensions.insert(ClientAddress(address));
+    }
+    identify(api, &mut parts).await?;
+    Ok(parts.extensions.get::<Principal>().cloned())
+}
+
+/// The headers that say who asks.
+pub fn credentials(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    for name in ["authorization", "cookie", TENANT_HEADER] {
+        for value in headers.get_all(name) {
+            kept.append(name, value.clone());
+        }
+    }
+    kept
 }
 
 async fn identify(api: &Api, parts: &mut Parts) -> Result<()> {
@@ -92,11 +128,9 @@ async fn service(api: &Api, parts: &Parts, token: &ServiceToken) -> Result<Princ
         tracing::warn!(token = %used.token.id, account = %used.account.id, why, "a token was refused");
         return Err(refused());
     }
-    if used
-        .token
-        .used_at
-        .is_none_or(|at| now.since(at) >= TOUCHED_EACH)
-    {
+    let is_glance = parts.extensions.get::<Glance>().is_some();
+    let touched = used.token.used_at;
+    if !is_glance && touched.is_none_or(|at| now.since(at) >= TOUCHED_EACH) {
         noted(catalog.touch_token(used.token.id, from, now)).await;
     }
     let actor = Actor::ServiceAccount {
@@ -153,7 +187,8 @@ async fn browser(
     if !safe {
         cookie::has_csrf(&parts.headers, &token)?;
     }
-    if now.since(session.used_at) >= TOUCHED_EACH {
+    let is_glance = parts.extensions.get::<Glance>().is_some();
+    if !is_glance && now.since(session.used_at) >= TOUCHED_EACH {
         noted(catalog.touch_session(session.id, now)).await;
     }
     let stage = Stage::of(SessionFacts {

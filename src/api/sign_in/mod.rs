@@ -30,7 +30,7 @@ use crate::mail::Outbox;
 
 pub use housekeeping::housekeeping;
 
-pub(super) use authenticate::authenticate;
+pub(super) use authenticate::{authenticate, credentials, glance};
 pub(super) use clock::now;
 pub(super) use cookie::{clearing, setting};
 pub(super) use proof::{accept_new, failed, prove, show_code};
