@@ -33,7 +33,7 @@ printed once, and has to be changed at the first sign-in. There is no default pa
 Exit status: 0 made, 2 not made."
     )]
     Create(CreateArgs),
-    /// Give a user another password, end its sessions, and unlock it.
+    /// Give a user another password, and end its sessions.
     Password(PasswordArgs),
 }
 

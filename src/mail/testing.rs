@@ -7,10 +7,9 @@ use super::{Encryption, Settings};
 
 /// Prints `port <n>`, then what it was sent: a line with sender and receivers, and the letter in JSON.
 const SERVER: &str = r#"
-import json, sys
+import asyncio, json, sys
 try:
-    from aiosmtpd.controller import Controller
-    from aiosmtpd.smtp import AuthResult, LoginPassword
+    from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 except ImportError:
     print("missing", flush=True)
     sys.exit()
@@ -31,12 +30,16 @@ def login(server, session, envelope, mechanism, data):
     good = isinstance(data, LoginPassword) and data.password == b"opensesame"
     return AuthResult(success=good, auth_data=data)
 
-required = sys.argv[1] == "auth"
-controller = Controller(Handler(), hostname="127.0.0.1", port=0, authenticator=login,
-                        auth_required=required, auth_require_tls=False)
-controller.start()
-print("port", controller.server.sockets[0].getsockname()[1], flush=True)
-sys.stdin.read()
+def smtp():
+    return SMTP(Handler(), authenticator=login, auth_required=sys.argv[1] == "auth", auth_require_tls=False)
+
+async def main():
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(smtp, "127.0.0.1", 0)
+    print("port", server.sockets[0].getsockname()[1], flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
+
+asyncio.run(main())
 "#;
 
 /// A mail server on a port of its own.
@@ -49,23 +52,29 @@ pub struct Server {
 impl Server {
     /// None, and a line that says so, where aiosmtpd is not installed.
     pub fn start(mode: &str) -> Option<Server> {
-        let python = std::env::var("CALLREEL_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
-        let child = Command::new(python)
+        let pythons = ["/usr/bin/python3", "python3"];
+        let server = pythons.iter().find_map(|python| Server::of(python, mode));
+        if server.is_none() {
+            eprintln!("skipped: there is no python3 with aiosmtpd");
+        }
+        server
+    }
+
+    fn of(python: &str, mode: &str) -> Option<Server> {
+        let mut child = Command::new(python)
             .args(["-c", SERVER, mode])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .spawn();
-        let Ok(mut child) = child else {
-            eprintln!("skipped: there is no python3");
+            .spawn()
+            .ok()?;
+        let mut lines = BufReader::new(child.stdout.take()?).lines();
+        let Some(port) = lines
+            .next()
+            .and_then(|line| line.ok()?.strip_prefix("port ")?.parse().ok())
+        else {
+            let _ = child.wait();
             return None;
         };
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let first = lines.next().unwrap().unwrap();
-        let Some(port) = first.strip_prefix("port ") else {
-            eprintln!("skipped: python3 has no aiosmtpd");
-            return None;
-        };
-        let port = port.parse().unwrap();
         Some(Server { child, lines, port })
     }
 

@@ -6,6 +6,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::calls;
+use super::sign_in;
 use super::world::World;
 
 /// A new thing of this kind in the tenant; the tenant itself, where that is the kind.
@@ -52,8 +53,12 @@ pub async fn make(world: &World, kind: &str, tenant: TenantId) -> Uuid {
             post("/api/v1/webhooks", super::table::WEBHOOK).await
         }
         "groups" => post("/api/v1/groups", r#"{"name":"{new}"}"#).await,
+        "users" | "responsibles" => sign_in::user(world, tenant).await,
+        "service-accounts" => sign_in::service_account(world, tenant).await,
         // Nobody's: only looked for.
-        "actors" | "objects" => Uuid::from_u128(u128::from(world.number())),
+        "actors" | "objects" | "sessions" | "tokens" | "support-access" => {
+            Uuid::from_u128(u128::from(world.number()))
+        }
         kind => panic!("no maker for {kind} in tests/walls/kinds.rs"),
     }
 }
@@ -61,8 +66,10 @@ pub async fn make(world: &World, kind: &str, tenant: TenantId) -> Uuid {
 /// Whether somebody of this level reaches such a thing of the own tenant, as `make` makes it.
 pub fn is_reached(kind: &str, level: AccessLevel) -> bool {
     match level {
+        // Nobody here has one.
+        _ if kind == "sessions" => false,
         AccessLevel::Root | AccessLevel::System => true,
-        // A new group is nobody's to look after, and a new call has nobody in it.
+        // A new group is nobody's to look after, a new call has nobody in it, and a new user is in no group.
         AccessLevel::ManagedGroups | AccessLevel::User => ![
             "groups",
             "calls",
@@ -71,6 +78,9 @@ pub fn is_reached(kind: &str, level: AccessLevel) -> bool {
             "call-shares",
             "active-calls",
             "webhooks",
+            "users",
+            "responsibles",
+            "service-accounts",
         ]
         .contains(&kind),
     }

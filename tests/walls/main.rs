@@ -11,5 +11,6 @@ mod golden;
 mod kinds;
 mod matrix;
 mod present;
+mod sign_in;
 mod table;
 mod world;

@@ -121,6 +121,59 @@ pub const TABLE: &[Row] = &[
     row("show_group", Groups, View),
     row("edit_group", Groups, Edit).body(r#"{"name":"{new}"}"#),
     row("remove_group", Groups, Delete),
+    // There is no such login, no mail server, no such letter.
+    open("sign_in", Needs::Nothing)
+        .body(r#"{"login":"{new}","password":"x"}"#)
+        .success(&[401]),
+    open("ask_for_password_reset", Needs::Nothing)
+        .body(r#"{"login":"{new}"}"#)
+        .success(&[409]),
+    open("redeem_password_reset", Needs::Nothing)
+        .body(r#"{"token":"x","password":"y"}"#)
+        .success(&[410]),
+    // These people have not signed in with a browser.
+    open("show_session", Needs::SignedIn).success(&[403]),
+    open("sign_out", Needs::SignedIn).success(&[403]),
+    open("show_totp_code", Needs::SignedIn)
+        .body(r#"{"code":"x"}"#)
+        .success(&[403]),
+    open("step_up", Needs::SignedIn)
+        .body(r#"{"password":"x"}"#)
+        .success(&[403]),
+    open("change_own_password", Needs::SignedIn)
+        .body(r#"{"current_password":"x","password":"y"}"#)
+        .success(&[403]),
+    open("begin_totp", Needs::SignedIn).success(&[403]),
+    open("confirm_totp", Needs::SignedIn)
+        .body(r#"{"code":"x"}"#)
+        .success(&[403]),
+    open("remove_totp", Needs::SignedIn).success(&[403]),
+    open("renew_recovery_codes", Needs::SignedIn).success(&[403]),
+    open("list_sessions", Needs::SignedIn),
+    open("end_session", Needs::SignedIn),
+    open("show_me", Needs::SignedIn),
+    row("reset_user_password", Users, ResetPassword).body("{}"),
+    row("end_user_sessions", Users, ResetPassword),
+    // Rules are of a whole tenant: who looks after groups does not see them.
+    row("show_sign_in_rules", Users, View).success(&[404]),
+    row("edit_sign_in_rules", Users, Edit).body("{}"),
+    row("list_service_accounts", ServiceAccounts, View),
+    // Who answers for it is one of the tenant, which a user of the System tenant is not.
+    row("create_service_account", ServiceAccounts, Edit)
+        .body(r#"{"name":"{new}","reason":"{new}","permissions":{}}"#)
+        .success(&[422]),
+    row("show_service_account", ServiceAccounts, View),
+    row("edit_service_account", ServiceAccounts, Edit)
+        .body(r#"{"name":"{new}","reason":"{new}","permissions":{}}"#)
+        .success(&[422]),
+    row("remove_service_account", ServiceAccounts, Delete),
+    row("create_token", ServiceAccounts, Edit).body(r#"{"expires_in_days":1}"#),
+    // The token is another account's.
+    row("revoke_token", ServiceAccounts, Edit).success(&[404]),
+    row("list_support_access", Tenants, Support),
+    row("begin_support_access", Tenants, Support).body(r#"{"reason":"{new}","minutes":5}"#),
+    // Each ends their own.
+    row("end_support_access", Tenants, Support).success(&[404]),
 ];
 
 pub fn of(operation: &str) -> Row {

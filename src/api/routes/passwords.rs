@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::access::{Event, Operation, Password, ResetToken, Resource};
 use crate::api::caller::Caller;
-use crate::api::problem::{Problem, Result};
+use crate::api::problem::{Details, Problem, Result};
 use crate::api::request::{Body, Id};
 use crate::api::sign_in::{self, Client, accept_new, now, too_many};
 use crate::api::state::Api;
@@ -158,7 +158,8 @@ struct RedeemBody {
 
 /// Chooses a new password with the token of a letter. Every session of the user ends.
 #[utoipa::path(put, path = "/password-resets", tag = "signing in", operation_id = "redeem_password_reset",
-    request_body = RedeemBody, security(()), responses((status = 204)))]
+    request_body = RedeemBody, security(()),
+    responses((status = 204), (status = 410, description = "The link does not open any more", body = Details)))]
 async fn redeem(
     State(api): State<Api>,
     client: Client,

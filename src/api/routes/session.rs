@@ -12,13 +12,14 @@ use uuid::Uuid;
 use crate::access::{
     Event, IfFailed, MAX_PASSWORD_BYTES, Password, SessionFacts, SessionToken, Stage, Verdict,
 };
+use crate::api::caller::Caller;
 use crate::api::fields::Page;
 use crate::api::problem::{Problem, Result};
 use crate::api::request::{Body, Id};
 use crate::api::sign_in::{self, Client, Signed, not_signed_in, now, prove, show_code, too_many};
 use crate::api::state::Api;
 use crate::api::tenancy;
-use crate::base::{SYSTEM_TENANT, TenantId, Timestamp};
+use crate::base::{SYSTEM_TENANT, TenantId, Timestamp, UserId};
 use crate::catalog::{Catalog, Identity, NewSession, Session};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -414,19 +415,23 @@ struct PlaceView {
 /// Where one is signed in.
 #[utoipa::path(get, path = "/sessions", tag = "signing in", operation_id = "list_sessions",
     responses((status = 200, body = Page<PlaceView>)))]
-async fn list(State(api): State<Api>, signed: Signed) -> Result<Json<Page<PlaceView>>> {
-    signed.at(&[Stage::Complete])?;
+async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    signed: Option<Signed>,
+) -> Result<Json<Page<PlaceView>>> {
+    let catalog = api.catalog()?;
+    let user = person(&caller)?;
+    let sessions = catalog.sessions_of(user).await?;
+    let configured = api.settings().sign_in.limits;
     let limits = signed
-        .0
-        .identity
-        .rules
-        .limits(api.settings().sign_in.limits);
-    let (now, current) = (now(), signed.0.session.id);
-    let sessions = api.catalog()?.sessions_of(signed.0.identity.user).await?;
+        .as_ref()
+        .map(|signed| signed.0.identity.rules.limits(configured));
+    let (now, limits) = (now(), limits.unwrap_or(configured));
     let live = |session: &Session| limits.alive(session.began_at, session.used_at, now);
     let view = |session: Session| PlaceView {
         id: session.id,
-        current: session.id == current,
+        current: (signed.as_ref()).is_some_and(|signed| signed.0.session.id == session.id),
         began_at: session.began_at.to_string(),
         used_at: session.used_at.to_string(),
         address: session.address,
@@ -438,21 +443,26 @@ async fn list(State(api): State<Api>, signed: Signed) -> Result<Json<Page<PlaceV
     }))
 }
 
+/// Programs have tokens, not sessions.
+fn person(caller: &Caller) -> Result<UserId> {
+    caller.principal.user().ok_or_else(|| {
+        let title = "Only a person has sessions";
+        Problem::new(StatusCode::FORBIDDEN, "person_required", title)
+    })
+}
+
 /// Signs out somewhere else.
 #[utoipa::path(delete, path = "/sessions/{id}", tag = "signing in", operation_id = "end_session",
     params(("id" = Uuid, Path)), responses((status = 204)))]
-async fn end_one(
-    State(api): State<Api>,
-    client: Client,
-    signed: Signed,
-    Id(id): Id,
-) -> Result<StatusCode> {
-    signed.at(&[Stage::Complete])?;
+async fn end_one(State(api): State<Api>, caller: Caller, Id(id): Id) -> Result<StatusCode> {
+    let user = person(&caller)?;
     let mut change = api.catalog()?.change().await?;
-    if !change.end_session(signed.0.identity.user, id).await? {
+    if !change.end_session(user, id).await? {
         return Err(Problem::not_found());
     }
-    let event = Event::by(&signed.principal(), "sessions.delete").on("session", id);
-    change.commit(client.event(event)).await?;
+    let event = caller
+        .event("sessions.delete")
+        .of_tenant(caller.principal.home());
+    change.commit(event.on("session", id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -59,7 +59,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Signed {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Signed> {
         let signed = parts.extensions.get::<Signed>();
-        signed.cloned().ok_or_else(Problem::unauthenticated)
+        signed.cloned().ok_or_else(|| nobody(parts))
+    }
+}
+
+/// A program with a token has no session; anybody else may sign in.
+fn nobody(parts: &Parts) -> Problem {
+    match parts.extensions.get::<Principal>() {
+        Some(_) => {
+            let title = "This is for people who signed in with a browser";
+            Problem::new(StatusCode::FORBIDDEN, "session_required", title)
+        }
+        None => Problem::unauthenticated(),
     }
 }
 
