@@ -1,11 +1,12 @@
 //! The OpenAPI document, made of the routes.
 
 use utoipa::OpenApi;
-use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
-use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
 
 use super::problem::Details;
 
@@ -77,11 +78,32 @@ pub(super) fn complete(document: &mut utoipa::openapi::OpenApi) {
         for operation in [get, head].into_iter().flatten() {
             add(operation, COMMON);
         }
+        for operation in post.iter_mut() {
+            let parameters = operation.parameters.get_or_insert_default();
+            parameters.push(RefOr::T(idempotency_key()));
+        }
         for operation in [put, post, delete, patch].into_iter().flatten() {
             add(operation, COMMON);
             add(operation, OF_CHANGES);
         }
     }
+}
+
+fn idempotency_key() -> Parameter {
+    let schema = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(255))
+        .pattern(Some("^[!-~]+$"));
+    ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(
+            "A text of the client's own: what is created with it is created once within a day, however often it is asked for",
+        ))
+        .schema(Some(schema))
+        .build()
 }
 
 fn add(operation: &mut Operation, answers: &[(&str, &str)]) {

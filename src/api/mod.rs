@@ -13,6 +13,7 @@ mod document;
 mod feed;
 mod fields;
 pub mod front;
+mod idempotency;
 mod live;
 mod problem;
 mod reference;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde::Serialize;
@@ -120,9 +122,10 @@ pub fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener,
 /// The routes of `/api/v1`. Who asks is found out first ([`sign_in`]).
 pub fn v1(api: Api) -> Router {
     let (router, document) = described();
-    let asks = axum::middleware::from_fn_with_state(api.clone(), sign_in::authenticate);
+    let once = from_fn_with_state(api.clone(), idempotency::once);
+    let asks = from_fn_with_state(api.clone(), sign_in::authenticate);
     let router = router.merge(reference::routes(&document));
-    router.layer(asks).with_state(api)
+    router.layer(once).layer(asks).with_state(api)
 }
 
 /// The OpenAPI document of `/api/v1`.

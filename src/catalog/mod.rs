@@ -32,6 +32,7 @@ mod change;
 mod delivery;
 mod disposition;
 mod error;
+mod idempotency;
 mod marks;
 mod open;
 mod people;
@@ -55,6 +56,7 @@ pub use change::Change;
 pub use delivery::{Attempt, Delivery, DeliveryState, DueDelivery, Queued, Webhook, WebhookDraft};
 pub use disposition::Disposition;
 pub use error::{Error, Result};
+pub use idempotency::{Asked, KeptAnswer, KeyedRequest};
 pub use marks::{
     CallToMark, Category, CategoryDraft, CategoryUse, Deletion, Hold, MAX_NOTES, MAX_SHARES, Marks,
     Note, NoteDraft, Opened, Removal, Share, ShareDraft,

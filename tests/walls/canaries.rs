@@ -133,7 +133,7 @@ impl Play {
                     path = path.replace(&format!("{{{name}}}"), &id.to_string())
                 }
                 Form::Query { name } if wanted => query.push(format!("{name}={id}")),
-                Form::Body { name, list } if wanted => {
+                Form::Body { name, list } if wanted && !row.own_name.contains(&&**name) => {
                     let value = if *list { json!([id]) } else { json!(id) };
                     body.get_or_insert_with(|| json!({}))[name] = value;
                 }

@@ -18,7 +18,9 @@ pub async fn make(world: &World, kind: &str, tenant: TenantId) -> Uuid {
             .ask(Some(&world.root()), "POST", path, &[], Some(&body))
             .await;
         assert_eq!(answer.status, 201, "{path}: {}", answer.text());
-        answer.json()["id"].as_str().unwrap().parse().unwrap()
+        let made = answer.json();
+        let id = made["id"].as_str().or(made["role_id"].as_str());
+        id.unwrap().parse().unwrap()
     };
     let of_call = async |path: &str, body: &str| {
         let body = world.fill(body, tenant, &Default::default());
@@ -55,6 +57,10 @@ pub async fn make(world: &World, kind: &str, tenant: TenantId) -> Uuid {
         "groups" => post("/api/v1/groups", r#"{"name":"{new}"}"#).await,
         "users" | "responsibles" => sign_in::user(world, tenant).await,
         "service-accounts" => sign_in::service_account(world, tenant).await,
+        "roles" => {
+            let body = r#"{"name":"{new}","access_level":"user","permissions":{"calls":["view"]}}"#;
+            post("/api/v1/roles", body).await
+        }
         // Nobody's: only looked for.
         "actors" | "objects" | "sessions" | "tokens" | "support-access" => {
             Uuid::from_u128(u128::from(world.number()))

@@ -39,24 +39,33 @@ fn permitted(who: &Somebody, row: Row) -> bool {
     }
 }
 
-fn expected(who: &Somebody, row: Row, form: Option<&Form>, whose: Whose) -> Expected {
-    let everywhere = who.principal.home() == SYSTEM_TENANT
-        && matches!(
-            who.principal.level(),
-            AccessLevel::Root | AccessLevel::System
-        );
-    let Some(form) = form else {
-        return match permitted(who, row) {
-            true => Expected::Success,
-            false => Expected::NotPermitted,
-        };
-    };
+/// Whether somebody reaches every tenant.
+fn everywhere(who: &Somebody) -> bool {
+    let level = who.principal.level();
+    who.principal.home() == SYSTEM_TENANT && level.reaches(AccessLevel::System)
+}
+
+fn expected(
+    who: &Somebody,
+    operation: &Operation,
+    row: Row,
+    form: Option<&Form>,
+    whose: Whose,
+) -> Expected {
     if !permitted(who, row) {
         return Expected::NotPermitted;
     }
+    let Some(form) = form else {
+        return Expected::Success;
+    };
+    let level = who.principal.level();
     let there = match whose {
-        Whose::Own => kinds::is_reached(&form.kind(), who.principal.level()),
-        Whose::Foreign => everywhere,
+        Whose::Own => kinds::is_reached(&form.kind(), level),
+        // Nothing moves to another tenant, and nothing has a part in another: only what is new can be another tenant's.
+        Whose::Foreign if matches!(form, Form::Body { .. }) => {
+            everywhere(who) && operation.method == "POST" && form.kind() == "tenants"
+        }
+        Whose::Foreign => everywhere(who),
         Whose::Nobodys => false,
     };
     match form {
@@ -66,40 +75,66 @@ fn expected(who: &Somebody, row: Row, form: Option<&Form>, whose: Whose) -> Expe
     }
 }
 
-/// Asks the operation with one id chosen, all others being the own tenant's.
+async fn id_of(world: &World, form: &Form, whose: Whose) -> Uuid {
+    let tenant = match whose {
+        Whose::Own => ACME,
+        Whose::Foreign => GLOBEX,
+        Whose::Nobodys => return Uuid::from_u128(0x0dea_0000 + u128::from(world.number())),
+    };
+    kinds::make(world, &form.kind(), tenant).await
+}
+
+/// Asks the operation with one id chosen, all others being those of the tenant that it is asked for; and tells which id.
 async fn ask(
     world: &World,
     operation: &Operation,
     row: Row,
     who: Option<&Somebody>,
-    chosen: Option<(&Form, Uuid)>,
-) -> Answer {
+    chosen: Option<(&Form, Whose)>,
+) -> (Answer, Uuid) {
+    let far = who.is_some_and(everywhere)
+        && chosen.is_some_and(|(form, whose)| {
+            whose == Whose::Foreign
+                && form.kind() == "tenants"
+                && !matches!(form, Form::Path { .. })
+        });
+    let (around, tenant) = if far {
+        (Whose::Foreign, GLOBEX)
+    } else {
+        (Whose::Own, ACME)
+    };
     let mut own = BTreeMap::new();
-    let in_body = row.body.split('{').filter_map(|part| part.split_once('}'));
-    let in_body = in_body
-        .map(|(kind, _)| kind)
-        .filter(|kind| kind.chars().all(|c| c.is_ascii_lowercase() || c == '-'));
-    for kind in in_body.filter(|kind| !["new", "slug", ""].contains(kind)) {
-        own.insert(kind.to_owned(), kinds::make(world, kind, ACME).await);
+    for kind in kinds_in(row.body) {
+        own.insert(kind.clone(), kinds::make(world, &kind, tenant).await);
     }
     let mut body = match row.body {
         "" => operation.has_body.then(|| json!({})),
-        body => Some(world.fill(body, ACME, &own)),
+        body => Some(world.fill(body, tenant, &own)),
     };
-    let mut path = operation.path.clone();
-    let mut query = String::new();
+    let (mut path, mut query) = (operation.path.clone(), String::new());
+    let (mut parts_of, mut asked_with) = (around, Uuid::nil());
     for form in &operation.ids {
-        let id = match chosen {
-            Some((one, id)) if one == form => Some(id),
-            // In a path there must be one.
-            _ if matches!(form, Form::Path { .. }) => {
-                Some(kinds::make(world, &form.kind(), ACME).await)
+        let whose = match (chosen, form) {
+            (Some((one, whose)), _) if one == form => whose,
+            // A part of another tenant's thing is that tenant's.
+            (_, Form::Path { .. }) => parts_of,
+            // Whoever reaches every tenant says which one is meant.
+            (_, Form::Body { .. }) if operation.method == "POST" && form.kind() == "tenants" => {
+                around
             }
-            _ => None,
+            _ => continue,
         };
-        let Some(id) = id else { continue };
+        let id = id_of(world, form, whose).await;
+        if chosen.is_some_and(|(one, _)| one == form) {
+            asked_with = id;
+        }
         match form {
-            Form::Path { name, .. } => path = path.replace(&format!("{{{name}}}"), &id.to_string()),
+            Form::Path { name, .. } => {
+                path = path.replace(&format!("{{{name}}}"), &id.to_string());
+                if whose == Whose::Foreign {
+                    parts_of = whose;
+                }
+            }
             Form::Query { name } => query = format!("?{name}={id}"),
             Form::Body { name, list } => {
                 let value = if *list { json!([id]) } else { json!(id) };
@@ -111,23 +146,35 @@ async fn ask(
         true => &[("if-match", "*")],
         false => &[],
     };
-    world
-        .ask(
-            who,
-            &operation.method,
-            &(path + &query),
-            version,
-            body.as_ref(),
-        )
-        .await
+    let path = path + &query;
+    let answer = world
+        .ask(who, &operation.method, &path, version, body.as_ref())
+        .await;
+    (answer, asked_with)
 }
 
-async fn id_of(world: &World, form: &Form, whose: Whose) -> Uuid {
-    match whose {
-        Whose::Own => kinds::make(world, &form.kind(), ACME).await,
-        Whose::Foreign => kinds::make(world, &form.kind(), GLOBEX).await,
-        Whose::Nobodys => Uuid::from_u128(0x0dea_0000 + u128::from(world.number())),
-    }
+/// `{roles}` and its like in a body.
+fn kinds_in(body: &str) -> Vec<String> {
+    let words = body.split('{').filter_map(|part| part.split_once('}'));
+    let is_kind = |word: &&str| {
+        word.ends_with('s')
+            && word
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+    };
+    words
+        .map(|(word, _)| word)
+        .filter(is_kind)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The places for ids that name another thing.
+fn references(operation: &Operation, row: Row) -> impl Iterator<Item = &Form> {
+    operation.ids.iter().filter(move |form| match form {
+        Form::Body { name, .. } => !row.own_name.contains(&&**name),
+        _ => true,
+    })
 }
 
 fn is_success(answer: &Answer, row: Row) -> bool {
@@ -144,8 +191,8 @@ struct Findings(Vec<String>);
 impl Findings {
     fn expect(&mut self, holds: bool, cell: &str, answer: &Answer) {
         if !holds {
-            self.0
-                .push(format!("{cell}: {} {}", answer.status, answer.text()));
+            let text: String = answer.text().chars().take(300).collect();
+            self.0.push(format!("{cell}: {} {text}", answer.status));
         }
     }
 }
@@ -158,22 +205,21 @@ async fn try_cell(
     findings: &mut Findings,
 ) {
     let row = table::of(&operation.id);
-    let id = match form {
-        Some(form) => Some((form, id_of(world, form, whose).await)),
-        None => None,
-    };
-    let answer = ask(world, operation, row, Some(who), id).await;
-    let expected = expected(who, row, form, whose);
-    let cell = format!(
-        "{} by {} with {form:?} of {whose:?} ({expected:?})",
-        operation.id,
-        who.preset.name()
-    );
+    let (answer, id) = ask(
+        world,
+        operation,
+        row,
+        Some(who),
+        form.map(|form| (form, whose)),
+    )
+    .await;
+    let expected = expected(who, operation, row, form, whose);
+    let (name, role) = (&operation.id, who.preset.name());
+    let cell = format!("{name} by {role} with {form:?} of {whose:?} ({expected:?})");
     let status = answer.status;
     let declared = operation.answers.contains(&status.to_string());
     findings.expect(declared, &format!("{cell}: not in the document"), &answer);
-    let text = answer.text();
-    let foreign_text = text.contains(canary(GLOBEX)) && who.principal.home() == ACME;
+    let foreign_text = answer.text().contains(canary(GLOBEX)) && who.principal.home() == ACME;
     findings.expect(
         !foreign_text,
         &format!("{cell}: another tenant's text"),
@@ -183,21 +229,18 @@ async fn try_cell(
         Expected::Success => findings.expect(is_success(&answer, row), &cell, &answer),
         Expected::NotPermitted => findings.expect(status == 403, &cell, &answer),
         Expected::Absent | Expected::NothingOfIt => {
-            let (form, id) = id.expect("there is an id");
+            let form = form.expect("there is an id");
             let right = match form {
                 Form::Path { .. } => status == 404,
                 Form::Body { .. } => [404, 422].contains(&status),
                 Form::Query { .. } => is_success(&answer, row) || [404, 422].contains(&status),
             };
             findings.expect(right, &cell, &answer);
-            let nobodys = id_of(world, form, Whose::Nobodys).await;
-            let other = ask(world, operation, row, Some(who), Some((form, nobodys))).await;
-            let same = looks(&answer, id) == looks(&other, nobodys);
-            findings.expect(
-                same,
-                &format!("{cell}: not as nobody's: {}", other.looks()),
-                &answer,
-            );
+            let nobodys = Some((form, Whose::Nobodys));
+            let (other, other_id) = ask(world, operation, row, Some(who), nobodys).await;
+            let same = looks(&answer, id) == looks(&other, other_id);
+            let differs = format!("{cell}: not as nobody's: {}", other.looks());
+            findings.expect(same, &differs, &answer);
         }
     }
 }
@@ -214,7 +257,7 @@ async fn every_operation_answers_every_role_as_the_table_says() {
                 try_cell(&world, &operation, (&who, None), Whose::Own, &mut findings).await;
                 cells += 1;
             }
-            for form in &operation.ids {
+            for form in references(&operation, table::of(&operation.id)) {
                 for whose in [Whose::Own, Whose::Foreign, Whose::Nobodys] {
                     try_cell(&world, &operation, (&who, Some(form)), whose, &mut findings).await;
                     cells += 1;
@@ -236,7 +279,7 @@ async fn who_has_not_signed_in_gets_nothing() {
     let world = World::new().await;
     for operation in operations() {
         let row = table::of(&operation.id);
-        let answer = ask(&world, &operation, row, None, None).await;
+        let (answer, _) = ask(&world, &operation, row, None, None).await;
         match row.needs {
             Needs::Nothing => assert_ne!(answer.status, 500, "{}: {}", operation.id, answer.text()),
             _ => assert_eq!(answer.status, 401, "{}: {}", operation.id, answer.text()),
@@ -267,27 +310,36 @@ async fn what_is_no_id_is_nobodys() {
         let Some(form @ Form::Path { .. }) = operation.ids.first() else {
             continue;
         };
-        let who = world.somebody(ACME, Preset::TenantAdministrator);
-        if !permitted(&who, row) {
+        let who = world.root();
+        if operation.ids.len() > 1 || !row.body.is_empty() {
             continue;
         }
-        let nobodys = id_of(&world, form, Whose::Nobodys).await;
-        let absent = ask(&world, &operation, row, Some(&who), Some((form, nobodys))).await;
+        let absent = ask(
+            &world,
+            &operation,
+            row,
+            Some(&who),
+            Some((form, Whose::Nobodys)),
+        )
+        .await;
         let path = operation.path.replace(&placeholder(form), "seven");
-        let body = (!row.body.is_empty()).then(|| world.fill(row.body, ACME, &BTreeMap::new()));
-        if path.contains('{') || row.body.contains("s}") {
-            continue;
-        }
+        let version = [("if-match", "*")];
+        let body = operation.has_body.then(|| json!({}));
         let answer = world
             .ask(
                 Some(&who),
                 &operation.method,
                 &path,
-                &[("if-match", "*")],
+                &version,
                 body.as_ref(),
             )
             .await;
-        assert_eq!(answer.looks(), looks(&absent, nobodys), "{}", operation.id);
+        assert_eq!(
+            answer.looks(),
+            looks(&absent.0, absent.1),
+            "{}",
+            operation.id
+        );
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Row {
     pub body: &'static str,
     /// Statuses of success, where they are not 200 to 299: of what the small world cannot give.
     pub success: &'static [u16],
+    /// Ids in the body that name the object itself, and no other.
+    pub own_name: &'static [&'static str],
 }
 
 const fn row(operation: &'static str, resource: Resource, verb: Operation) -> Row {
@@ -33,6 +35,7 @@ const fn row(operation: &'static str, resource: Resource, verb: Operation) -> Ro
         needs: Needs::Permission(resource, verb),
         body: "",
         success: &[],
+        own_name: &[],
     }
 }
 
@@ -42,12 +45,17 @@ const fn open(operation: &'static str, needs: Needs) -> Row {
         needs,
         body: "",
         success: &[],
+        own_name: &[],
     }
 }
 
 impl Row {
     const fn body(self, body: &'static str) -> Row {
         Row { body, ..self }
+    }
+
+    const fn own_name(self, own_name: &'static [&'static str]) -> Row {
+        Row { own_name, ..self }
     }
 
     const fn success(self, success: &'static [u16]) -> Row {
@@ -57,6 +65,7 @@ impl Row {
 
 pub const WEBHOOK: &str =
     r#"{"url":"https://hooks.example.com/","events":["call.ended"],"description":"{new}"}"#;
+const ROLE: &str = r#"{"name":"{new}","access_level":"user","permissions":{"calls":["view"]}}"#;
 
 pub const TABLE: &[Row] = &[
     row("list_audit", Audit, View),
@@ -174,6 +183,23 @@ pub const TABLE: &[Row] = &[
     row("begin_support_access", Tenants, Support).body(r#"{"reason":"{new}","minutes":5}"#),
     // Each ends their own.
     row("end_support_access", Tenants, Support).success(&[404]),
+    open("list_permissions", Needs::SignedIn),
+    row("list_users", Users, View),
+    row("create_user", Users, Edit)
+        .body(r#"{"login":"{slug}","name":"{new}","role_id":"{roles}"}"#),
+    row("show_user", Users, View),
+    row("edit_user", Users, Edit).body(r#"{"name":"{new}"}"#),
+    row("remove_user", Users, Delete),
+    row("show_effective_permissions", Users, View),
+    row("list_roles", Roles, View),
+    row("create_role", Roles, Edit)
+        .body(ROLE)
+        .own_name(&["role_id"]),
+    row("show_role", Roles, View),
+    row("edit_role", Roles, Edit)
+        .body(ROLE)
+        .own_name(&["role_id"]),
+    row("remove_role", Roles, Delete),
 ];
 
 pub fn of(operation: &str) -> Row {

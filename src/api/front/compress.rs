@@ -10,9 +10,13 @@ use axum::response::Response;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{Predicate, SizeAbove};
 
-/// In the extensions of an answer: it holds what must not be told by its length.
+/// In the extensions of an answer: it holds what is told once, and must not be told by its length.
 #[derive(Clone, Copy, Debug)]
-pub struct Uncompressed;
+pub struct HoldsSecret;
+
+/// In the extensions of an answer to anything but GET.
+#[derive(Clone, Copy, Debug)]
+struct NotOfGet;
 
 /// Bytes below which nothing is gained.
 const WORTH_IT: u64 = 1024;
@@ -35,8 +39,9 @@ fn is_text(_: StatusCode, _: Version, headers: &HeaderMap, extensions: &Extensio
             | "text/plain"
             | "text/javascript"
     );
-    let secret =
-        extensions.get::<Uncompressed>().is_some() || headers.contains_key(header::SET_COOKIE);
+    let secret = extensions.get::<HoldsSecret>().is_some()
+        || extensions.get::<NotOfGet>().is_some()
+        || headers.contains_key(header::SET_COOKIE);
     text && !secret && !headers.contains_key(header::CONTENT_RANGE)
 }
 
@@ -45,7 +50,7 @@ pub(super) async fn only_to_get(request: Request, next: Next) -> Response {
     let get = request.method() == Method::GET;
     let mut answer = next.run(request).await;
     if !get {
-        answer.extensions_mut().insert(Uncompressed);
+        answer.extensions_mut().insert(NotOfGet);
     }
     answer
 }

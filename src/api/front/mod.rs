@@ -28,7 +28,7 @@ use tokio::sync::Semaphore;
 
 use crate::base::Network;
 
-pub use compress::Uncompressed;
+pub use compress::HoldsSecret;
 pub use counters::Counters;
 pub use proxy::{Secure, is_forwarded};
 pub use server::{Door, serve};

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::server::OverTls;
-use super::{Front, Settings, Uncompressed};
+use super::{Front, HoldsSecret, Settings};
 use crate::api::caller::{Caller, ClientAddress, RequestId};
 
 fn routes() -> Router {
@@ -40,7 +40,7 @@ fn routes() -> Router {
         )
         .route(
             "/secret",
-            get(move || async move { (axum::Extension(Uncompressed), json_text()) }),
+            get(move || async move { (axum::Extension(HoldsSecret), json_text()) }),
         )
         .route(
             "/cookie",

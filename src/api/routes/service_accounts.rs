@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
@@ -15,6 +16,7 @@ use uuid::Uuid;
 use crate::access::{Operation, Permissions, Resource, ServiceToken};
 use crate::api::caller::Caller;
 use crate::api::fields::{self, Page};
+use crate::api::front::HoldsSecret;
 use crate::api::problem::{Problem, Result};
 use crate::api::request::{Body, Id, IfMatch, Versioned};
 use crate::api::sign_in::now;
@@ -400,6 +402,7 @@ async fn create_token(
     };
     Ok((
         StatusCode::CREATED,
+        Extension(HoldsSecret),
         [(header::CACHE_CONTROL, "no-store")],
         Json(view),
     )

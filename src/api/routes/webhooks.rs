@@ -1,5 +1,6 @@
 //! `/webhooks`: where a tenant's own servers are told what happens to its calls.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Json;
@@ -14,6 +15,7 @@ use crate::access::{Operation, Resource};
 use crate::api::caller::Caller;
 use crate::api::feed::EventKind;
 use crate::api::fields::{self, Page};
+use crate::api::front::HoldsSecret;
 use crate::api::problem::{Problem, Result};
 use crate::api::request::{Body, Id, IfMatch, Parameters, Versioned};
 use crate::api::state::Api;
@@ -174,7 +176,7 @@ async fn create(
     State(api): State<Api>,
     caller: Caller,
     Body(body): Body<WebhookBody>,
-) -> Result<Versioned<WebhookView>> {
+) -> Result<(Extension<HoldsSecret>, Versioned<WebhookView>)> {
     caller.needs(Resource::Webhooks, Operation::Edit)?;
     let draft = body.draft(&api, &caller)?;
     let secret = new_secret().map_err(|_| Problem::internal())?;
@@ -194,7 +196,8 @@ async fn create(
     change.commit(event).await?;
     let path = format!("/api/v1/webhooks/{}", webhook.id);
     let view = WebhookView::new(&api, &webhook, Some(secret));
-    Ok(Versioned::created(webhook.version, path, view))
+    let made = Versioned::created(webhook.version, path, view);
+    Ok((Extension(HoldsSecret), made))
 }
 
 /// One webhook.
