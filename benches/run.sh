@@ -25,3 +25,6 @@ cargo bench --locked --quiet --bench srtp
 echo
 echo "== catalog: searches among 10 million calls of 1,000 tenants =="
 cargo bench --locked --quiet --bench catalog
+echo
+echo "== API: reads and sign-ins beside live recording =="
+cargo bench --locked --quiet --bench api
