@@ -63,8 +63,8 @@ pub use marks::{
 };
 pub use open::Catalog;
 pub use people::{
-    Group, GroupDraft, Listed, Listing, MAX_LISTED, Objection, Person, Profile, RoleDraft, Sight,
-    TenantRole, User, UserFilter, UserPolicy,
+    ConfiguredTenant, Group, GroupDraft, Listed, Listing, MAX_LISTED, Objection, Person, Profile,
+    RoleDraft, Sight, TenantRole, User, UserFilter, UserPolicy,
 };
 pub use query::{CallQuery, CallState, MAX_PAGE, NumberFilter, Page, Sort};
 pub use rebuild::{Rebuild, Rebuilt};

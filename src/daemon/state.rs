@@ -235,6 +235,11 @@ impl Front {
         let _ = self.state.set(state);
     }
 
+    /// The daemon's, once it records.
+    pub fn state(&self) -> Option<&Arc<State>> {
+        self.state.get()
+    }
+
     /// Whether calls are being recorded.
     pub fn is_open(&self) -> bool {
         self.state.get().is_some()
