@@ -6,8 +6,10 @@ use time::format_description::well_known::Rfc3339;
 use utoipa::ToSchema;
 
 use super::problem::{Problem, Result};
+use crate::access::is_login;
 use crate::base::Timestamp;
 use crate::catalog::{Listed, Listing, MAX_LISTED};
+use crate::mail;
 
 /// Items of a page that does not say how many it wants.
 const DEFAULT_LIMIT: u32 = 50;
@@ -99,9 +101,7 @@ pub fn text(field: &str, text: &str, longest: usize) -> Result<String> {
 ///
 /// A problem of status 422 when it is not.
 pub fn login(field: &str, text: &str) -> Result<String> {
-    let length = text.chars().count();
-    let unfit = |one: char| one.is_whitespace() || is_unfit(one) || is_unseen(one);
-    match (1..=64).contains(&length) && !text.chars().any(unfit) {
+    match is_login(text) {
         true => Ok(text.to_owned()),
         false => Err(Problem::invalid(
             field,
@@ -117,7 +117,7 @@ pub fn login(field: &str, text: &str) -> Result<String> {
 /// A problem of status 422 when it is not.
 pub fn email(field: &str, text: &str) -> Result<String> {
     let text = text.trim();
-    match text.len() <= 254 && is_email(text) {
+    match is_email(text) && mail::is_address(text) {
         true => Ok(text.to_owned()),
         false => Err(Problem::invalid(
             field,
@@ -174,13 +174,6 @@ pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> std::result::Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
-}
-
-/// Characters without a shape, by which two logins could look the same.
-fn is_unseen(one: char) -> bool {
-    matches!(one, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-        | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
-        | '\u{fff0}'..='\u{ffff}' | '\u{e000}'..='\u{f8ff}' | '\u{e0000}'..='\u{10ffff}')
 }
 
 /// Control characters, and those that make text look like other text than it is (Unicode's bidirectional controls).

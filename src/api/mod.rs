@@ -14,6 +14,7 @@ mod feed;
 mod fields;
 pub mod front;
 mod idempotency;
+mod inside;
 mod live;
 mod problem;
 mod reference;
@@ -47,6 +48,7 @@ pub use audio::{OggOpus, endless_wav};
 pub use caller::{Caller, ClientAddress, RequestId};
 pub use calls::remove_files;
 pub use feed::{CallEvent, EventKind, Feed, Finished, Followed, Stored};
+pub use inside::{Answer, Inside, Refused};
 pub use live::Live;
 pub use routes::AuditRecord;
 pub use sensor::{

@@ -9,6 +9,7 @@ mod decode;
 mod decoder_sandbox;
 mod matching;
 mod output;
+mod people;
 mod reasons;
 mod replay;
 mod run;
@@ -48,6 +49,10 @@ enum Command {
     Match(matching::Args),
     /// Search, show and export calls.
     Calls(Box<calls::Args>),
+    /// Groups of users.
+    Group(people::groups::Args),
+    /// Roles: what users may do.
+    Role(people::roles::Args),
     /// Show, export or verify what people did.
     Audit(audit::Args),
     /// Rebuild or verify the catalog.
@@ -58,7 +63,7 @@ enum Command {
     Simulate(simulate::Args),
     /// Ask the running daemon how it is.
     Status(status::Args),
-    /// Make users, such as the first one, and give them passwords.
+    /// Make users, such as the first one, change them, and give them passwords.
     User(user::Args),
     /// Give out, list and revoke tokens for programs.
     Token(token::Args),
@@ -118,6 +123,8 @@ impl Cli {
             Command::Check(args) => check::run(&args),
             Command::Match(args) => matching::run(args),
             Command::Calls(args) => calls::run(*args),
+            Command::Group(args) => people::groups::run(args),
+            Command::Role(args) => people::roles::run(args),
             Command::Audit(args) => audit::run(args),
             Command::Catalog(args) => catalog::run(args),
             Command::Decode(args) => decode::run(args),

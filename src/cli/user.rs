@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use super::Exit;
 use super::output::{self, print_json};
 use super::selection::{Selection, block_on};
+use super::{Exit, people};
 use crate::access::{
     Event, Owner, Password, PasswordCost, PasswordHasher, Preset, Principal, Scope, SignInRules,
+    is_login,
 };
 use crate::base::{RoleId, SYSTEM_TENANT, TenantId};
 use crate::catalog::{Catalog, Change, UserDraft};
@@ -35,6 +36,8 @@ Exit status: 0 made, 2 not made."
     Create(CreateArgs),
     /// Give a user another password, and end its sessions.
     Password(PasswordArgs),
+    #[command(flatten)]
+    Others(people::users::Command),
 }
 
 #[derive(Debug, clap::Args)]
@@ -104,6 +107,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         let made = match args.command {
             Command::Create(create_args) => create(&catalog, create_args).await,
             Command::Password(password_args) => set_password(&catalog, password_args).await,
+            Command::Others(command) => people::users::execute(&catalog, &store, &command).await,
         };
         catalog.close().await;
         made.map(|()| Exit::Success)
@@ -153,9 +157,8 @@ async fn role(change: &mut Change, tenant: TenantId, name: Option<&str>) -> anyh
 async fn create(catalog: &Catalog, args: CreateArgs) -> anyhow::Result<()> {
     let tenant = tenant(catalog, args.tenant.as_deref()).await?;
     let login = args.login.trim();
-    let fits = |c: char| !c.is_control() && !c.is_whitespace();
-    if !(1..=100).contains(&login.chars().count()) || !login.chars().all(fits) {
-        bail!("a login has 1 to 100 characters without spaces");
+    if !is_login(login) {
+        bail!("a login has 1 to 64 printable characters without spaces");
     }
     if args
         .email

@@ -1,8 +1,10 @@
-//! `check`, `match`, `calls`, `catalog`, `user` and `token` as a user runs them: on the storage that `replay` filled from simulated calls.
+//! `check`, `match`, `calls`, `catalog`, `token` and those about people as a user runs them: on the storage that `replay` filled from
+//! simulated calls.
 
 mod calls;
 mod catalog;
 mod check;
 mod matching;
+mod people;
 mod user;
 mod world;

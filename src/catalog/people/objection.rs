@@ -20,7 +20,7 @@ pub enum Objection {
     /// After it nobody would be left to administer the tenant.
     #[error("it would leave the tenant without an administrator")]
     LastAdministrator,
-    #[error("{users} users have this role: give them another one first")]
+    #[error("users that have this role: {users}; give them another one first")]
     RoleInUse { users: i64 },
     #[error("this role is part of the program: copy it, and change the copy")]
     Preset,

@@ -106,8 +106,26 @@ impl Change {
         .execute(self.connection())
         .await
         .map_err(failed)?;
+        self.forget_credentials(user.id).await?;
         self.keep_an_administrator(by, user.tenant, administrators)
             .await
+    }
+
+    /// Passwords, authenticator and codes. Sessions end by themselves.
+    async fn forget_credentials(&mut self, user: UserId) -> Result<()> {
+        for statement in [
+            "DELETE FROM credentials WHERE user_id = ?",
+            "DELETE FROM earlier_passwords WHERE user_id = ?",
+            "DELETE FROM recovery_codes WHERE user_id = ?",
+        ] {
+            let failed = self.failed("remove a user's password");
+            let done = sqlx::query(statement)
+                .bind(user.0)
+                .execute(self.connection())
+                .await;
+            done.map_err(failed)?;
+        }
+        Ok(())
     }
 
     async fn role_for(&mut self, tenant: TenantId, profile: &Profile) -> Result<Role> {

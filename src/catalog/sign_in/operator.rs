@@ -4,9 +4,9 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use super::identity::{self, Identity};
+use crate::access::Principal;
 use crate::base::{RoleId, TenantId, UserId};
-use crate::catalog::change::new_id;
-use crate::catalog::{Change, Error, Result};
+use crate::catalog::{Change, Profile, Result};
 
 /// A user as the command line makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,24 +23,19 @@ impl Change {
     ///
     /// # Errors
     ///
-    /// [`Error::Taken`] when the tenant has, or had, one of this login.
+    /// [`Error::Taken`](crate::catalog::Error::Taken) when the tenant has, or had, one of this login.
     pub async fn create_user_of_operator(&mut self, draft: &UserDraft) -> Result<UserId> {
-        let (id, at, failed) = (new_id(), self.at.as_nanos(), self.failed("create a user"));
-        let done = sqlx::query(
-            "INSERT INTO users (id, tenant_id, login, name, email, role_id, created_at, changed_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)",
-        )
-        .bind(id)
-        .bind(draft.tenant.0)
-        .bind(&draft.login)
-        .bind(&draft.name)
-        .bind(&draft.email)
-        .bind(draft.role.0)
-        .bind(at)
-        .execute(self.connection())
-        .await;
-        done.map_err(|error| Error::taken("login", error, failed))?;
-        Ok(UserId(id))
+        let profile = Profile {
+            name: draft.name.clone(),
+            email: draft.email.clone(),
+            must_change_password: false,
+            ..Profile::of_role(draft.role)
+        };
+        let operator = Principal::operator("");
+        let user = self
+            .create_user(&operator, draft.tenant, &draft.login, &profile)
+            .await?;
+        Ok(user.id)
     }
 
     /// The user of an id, as it is now.
