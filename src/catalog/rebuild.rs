@@ -235,7 +235,16 @@ async fn take_over_tables(
     sqlx::query("PRAGMA defer_foreign_keys = ON")
         .execute(&mut *new)
         .await?;
-    // Virtual tables and what is behind them are filled by triggers.
+    // Rows that triggers once wrote are copied like any others, and not written twice.
+    let triggers: Vec<(String, String)> =
+        sqlx::query_as("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+            .fetch_all(&mut *new)
+            .await?;
+    for (name, _) in &triggers {
+        let drop = format!("DROP TRIGGER \"{name}\"");
+        sqlx::query(AssertSqlSafe(drop)).execute(&mut *new).await?;
+    }
+    // Virtual tables, and what is behind them, are made of others.
     let tables: Vec<String> = sqlx::query_scalar(
         "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~'",
     )
@@ -246,6 +255,16 @@ async fn take_over_tables(
         .filter(|table| !MADE_ANEW.contains(&table.as_str()))
     {
         copy_table(old, new, table).await?;
+    }
+    sqlx::query(
+        "INSERT INTO call_note_words (rowid, tenant, text) SELECT note_row, hex(tenant_id), text FROM call_notes",
+    )
+    .execute(&mut *new)
+    .await?;
+    for (_, create) in triggers {
+        sqlx::query(AssertSqlSafe(create))
+            .execute(&mut *new)
+            .await?;
     }
     sqlx::query(
         "UPDATE calls SET deleted_at = (SELECT d.deleted_at FROM deleted_calls d \
