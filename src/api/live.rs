@@ -16,7 +16,7 @@ use super::sensor::Sensor;
 const STREAMS: usize = 256;
 const STREAMS_OF_ONE: usize = 16;
 
-/// See the [module](self).
+/// What happens at this moment: events of calls, their audio, and how much of it is given out.
 pub struct Live {
     pub feed: Arc<Feed>,
     pub audio: AudioDesk,

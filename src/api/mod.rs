@@ -121,7 +121,7 @@ pub fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener,
     })
 }
 
-/// The routes of `/api/v1`. Who asks is found out first ([`sign_in`]).
+/// The routes of `/api/v1`. Who asks is found out first (`sign_in`).
 pub fn v1(api: Api) -> Router {
     let (router, document) = described();
     let once = from_fn_with_state(api.clone(), idempotency::once);

@@ -28,7 +28,7 @@ class Handler:
 
 def login(server, session, envelope, mechanism, data):
     good = isinstance(data, LoginPassword) and data.password == b"opensesame"
-    return AuthResult(success=good, auth_data=data)
+    return AuthResult(success=good, handled=False, auth_data=data)
 
 def smtp():
     return SMTP(Handler(), authenticator=login, auth_required=sys.argv[1] == "auth", auth_require_tls=False)

@@ -287,7 +287,7 @@ impl StreamClock {
         self.settles_from
     }
 
-    /// Puts an anchor that is off by more than [`FAR_MS`] right by what has come since it was set: the samples, 0 or less, by
+    /// Puts an anchor that is off by more than `FAR_MS` right by what has come since it was set: the samples, 0 or less, by
     /// which everything that was placed since is to be moved.
     pub fn settle(&mut self) -> i64 {
         let offset = self.settled_by();

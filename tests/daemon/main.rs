@@ -62,7 +62,9 @@ fn ten_calls_at_a_time_are_recorded_whole_and_their_numbers_stay_out_of_the_log(
     let mut daemon = house.start();
     house.call(10, 10.0, 4);
     daemon.wait_until("all calls are over", |daemon| {
+        // The engine tells of itself once a second.
         daemon.metric("callreel_calls_total", "\"recorded\"") == 10
+            && daemon.metric("callreel_open_calls", "") == 0
     });
     assert_eq!(daemon.health(), (200, "{\"status\":\"ok\"}".into()));
     assert_no_drops(&daemon);

@@ -54,7 +54,7 @@ pub async fn make(world: &World, kind: &str, tenant: TenantId) -> Uuid {
             world.forget_webhooks(tenant).await;
             post("/api/v1/webhooks", super::table::WEBHOOK).await
         }
-        "groups" => post("/api/v1/groups", r#"{"name":"{new}"}"#).await,
+        "groups" | "managed-groupss" => post("/api/v1/groups", r#"{"name":"{new}"}"#).await,
         "users" | "responsibles" => sign_in::user(world, tenant).await,
         "service-accounts" => sign_in::service_account(world, tenant).await,
         "roles" => {
@@ -78,6 +78,7 @@ pub fn is_reached(kind: &str, level: AccessLevel) -> bool {
         // A new group is nobody's to look after, a new call has nobody in it, and a new user is in no group.
         AccessLevel::ManagedGroups | AccessLevel::User => ![
             "groups",
+            "managed-groupss",
             "calls",
             "interactions",
             "call-notes",

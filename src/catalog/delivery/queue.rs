@@ -240,7 +240,7 @@ impl Catalog {
         .map_err(|error| Error::from_sqlx("look up a webhook", &self.place, error))
     }
 
-    /// Removes from the log what is older than [`LOG_KEPT`], or beyond what is kept of one webhook.
+    /// Removes from the log what is older than `LOG_KEPT`, or beyond what is kept of one webhook.
     pub async fn trim_deliveries(&self, now: Timestamp) -> Result<u64> {
         let failed = |error| Error::from_sqlx("shorten the log of deliveries", &self.place, error);
         let oldest = (now - LOG_KEPT).as_nanos();
