@@ -63,9 +63,10 @@ fn expected(
         Whose::Own => kinds::is_reached(&form.kind(), level),
         // Nothing moves to another tenant, and nothing has a part in another: only what is new can be another tenant's.
         Whose::Foreign if matches!(form, Form::Body { .. }) => {
-            everywhere(who) && operation.method == "POST" && form.kind() == "tenants"
+            let kind = form.kind();
+            everywhere(who) && operation.method == "POST" && (kind == "tenants" || kind == "calls")
         }
-        Whose::Foreign => everywhere(who),
+        Whose::Foreign => everywhere(who) && form.kind() != "sessions",
         Whose::Nobodys => false,
     };
     match form {
@@ -228,6 +229,15 @@ async fn try_cell(
     match expected {
         Expected::Success => findings.expect(is_success(&answer, row), &cell, &answer),
         Expected::NotPermitted => findings.expect(status == 403, &cell, &answer),
+        // Who reaches every tenant reaches the other one's object, and says rightly whose it is.
+        Expected::Absent
+            if everywhere(who)
+                && whose == Whose::Foreign
+                && matches!(form, Some(Form::Body { .. })) =>
+        {
+            let right = is_success(&answer, row) || [404, 422].contains(&status);
+            findings.expect(right, &cell, &answer);
+        }
         Expected::Absent | Expected::NothingOfIt => {
             let form = form.expect("there is an id");
             let right = match form {

@@ -53,7 +53,10 @@ async fn export(
     let mut query = parameters.query()?;
     query.limit = PAGE;
     let catalog = api.catalog()?;
-    let tenant = query.tenant.filter(|tenant| caller.scope().covers(*tenant));
+    let tenant = match query.tenant {
+        Some(tenant) if catalog.has_tenant(&caller.scope(), tenant).await? => Some(tenant),
+        _ => None,
+    };
     let event = caller
         .event("calls.export")
         .of_tenant(tenant.unwrap_or(caller.principal.tenant()))
