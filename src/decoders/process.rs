@@ -14,6 +14,8 @@ use super::{Error, Settings, sandbox};
 
 /// Between looks at whether it is to stop.
 const LOOK: Duration = Duration::from_millis(100);
+/// CPU seconds it may use beyond its time: a single thread never does, so that it is the time that says what went wrong.
+const CPU_BEYOND_TIMEOUT_S: u64 = 2;
 /// What is kept of what the program complains.
 const COMPLAINT: usize = 300;
 /// Bytes read at a time.
@@ -78,7 +80,7 @@ fn start(settings: &Settings, arguments: &[&str]) -> Result<Running, Error> {
     let spawned = Command::new(&settings.own_program)
         .arg(sandbox::COMMAND)
         .arg(settings.memory_bytes.to_string())
-        .arg(settings.timeout.as_secs().max(1).to_string())
+        .arg((settings.timeout.as_secs() + CPU_BEYOND_TIMEOUT_S).to_string())
         .arg(&settings.program)
         .args(arguments.iter().map(OsStr::new))
         .env_clear()
