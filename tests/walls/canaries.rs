@@ -18,17 +18,8 @@ use super::kinds;
 use super::table;
 use super::world::{ACME, GLOBEX, Somebody, World, canary};
 
-/// Sequences that are tried; 10,000 where it is CI that asks.
-fn cases() -> u32 {
-    let asked = std::env::var("CALLREEL_SEQUENCES")
-        .ok()
-        .and_then(|text| text.parse().ok());
-    asked.unwrap_or(if std::env::var_os("CI").is_some() {
-        10_000
-    } else {
-        1000
-    })
-}
+/// Sequences that are tried.
+const SEQUENCES: u32 = 10_000;
 
 /// One request, in numbers: who, what, and whose things it names.
 #[derive(Clone, Debug)]
@@ -245,7 +236,7 @@ fn no_sequence_of_requests_shows_anything_of_another_tenant() {
         .unwrap();
     let play = tokio::sync::Mutex::new(runtime.block_on(Play::new()));
     let config = Config {
-        cases: cases(),
+        cases: SEQUENCES,
         failure_persistence: None,
         ..Config::default()
     };

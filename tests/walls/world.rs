@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -30,6 +31,21 @@ pub fn canary(tenant: TenantId) -> &'static str {
         GLOBEX => "zqglobexzq",
         _ => "zqsystemzq",
     }
+}
+
+/// A stream of events has no end: what it says at once is everything.
+const QUIET: Duration = Duration::from_millis(50);
+
+async fn everything(headers: &HeaderMap, mut body: Body) -> Vec<u8> {
+    let kind = headers.get(header::CONTENT_TYPE);
+    if kind.is_none_or(|kind| kind != "text/event-stream") {
+        return body.collect().await.unwrap().to_bytes().to_vec();
+    }
+    let mut said = Vec::new();
+    while let Ok(Some(frame)) = tokio::time::timeout(QUIET, body.frame()).await {
+        said.extend(frame.unwrap().into_data().unwrap_or_default());
+    }
+    said
 }
 
 pub struct World {
@@ -232,13 +248,10 @@ impl World {
             .await
             .unwrap()
             .into_parts();
-        // A stream of events has no end.
-        let whole = tokio::time::timeout(std::time::Duration::from_secs(2), body.collect()).await;
-        let body = whole.map_or(Vec::new(), |whole| whole.unwrap().to_bytes().to_vec());
         Answer {
             status: head.status.as_u16(),
+            body: everything(&head.headers, body).await,
             headers: head.headers,
-            body,
         }
     }
 }
