@@ -15,6 +15,7 @@ mod fields;
 pub mod front;
 mod idempotency;
 mod inside;
+mod installation;
 mod live;
 mod problem;
 mod reference;
@@ -26,7 +27,7 @@ mod sign_in;
 mod state;
 mod tenancy;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod watching;
 
 use std::net::{SocketAddr, TcpListener};
@@ -49,6 +50,7 @@ pub use caller::{Caller, ClientAddress, RequestId};
 pub use calls::remove_files;
 pub use feed::{CallEvent, EventKind, Feed, Finished, Followed, Stored};
 pub use inside::{Answer, Inside, Refused};
+pub use installation::{Installation, KnownExtension, KnownPlan, Objection};
 pub use live::Live;
 pub use routes::AuditRecord;
 pub use sensor::{

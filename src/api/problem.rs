@@ -102,6 +102,19 @@ impl Problem {
             .detail("POST /api/v1/session/step-up")
     }
 
+    /// The tenant has as many of something as its plan gives it.
+    pub fn plan_limit(detail: &str) -> Problem {
+        let title = "The plan gives no more";
+        Problem::new(StatusCode::CONFLICT, "plan_limit", title).detail(detail)
+    }
+
+    /// The tenant's plan does not have it, whoever asks.
+    pub fn not_in_plan(what: &str) -> Problem {
+        let title = "The plan does not have this";
+        Problem::new(StatusCode::FORBIDDEN, "not_in_plan", title)
+            .detail(format!("the tenant's plan lacks {what}"))
+    }
+
     pub fn beyond_own_rights(lacking: Lacking) -> Problem {
         let title = "Nobody grants what they do not hold";
         Problem::new(StatusCode::FORBIDDEN, "beyond_own_rights", title).detail(lacking.to_string())

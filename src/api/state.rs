@@ -1,10 +1,11 @@
 //! What routes work with.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 
+use super::installation::Installation;
 use super::live::Live;
 use super::problem::{Problem, Result};
 use super::sign_in::{SignIn, SignInSettings};
@@ -23,6 +24,8 @@ struct Shared {
     settings: ApiSettings,
     live: Live,
     sign_in: SignIn,
+    /// None until the directory is there, and in tests that need none.
+    installation: OnceLock<Arc<dyn Installation>>,
 }
 
 /// What the configuration says about the API.
@@ -51,6 +54,7 @@ impl Api {
             sign_in: SignIn::new(&settings.sign_in),
             settings,
             live: Live::default(),
+            installation: OnceLock::new(),
         }))
     }
 
@@ -78,6 +82,18 @@ impl Api {
 
     pub(super) fn sign_in(&self) -> &SignIn {
         &self.0.sign_in
+    }
+
+    /// From now on this knows the directory. Once.
+    pub fn set_installation(&self, installation: Arc<dyn Installation>) {
+        let _ = self.0.installation.set(installation);
+    }
+
+    /// # Errors
+    ///
+    /// A problem of status 503 until the directory is there.
+    pub fn installation(&self) -> Result<Arc<dyn Installation>> {
+        (self.0.installation.get().cloned()).ok_or_else(Problem::unavailable)
     }
 
     pub fn settings(&self) -> &ApiSettings {

@@ -21,7 +21,7 @@ pub struct World {
     pub catalog: Catalog,
     pub api: Api,
     router: Router,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl World {
@@ -44,8 +44,17 @@ impl World {
             router: super::v1(api.clone()),
             api,
             catalog,
-            _folder: folder,
+            folder,
         }
+    }
+
+    /// Where the catalog and the storage are.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    pub fn url(&self) -> String {
+        format!("sqlite://{}", self.folder().join("catalog.db").display())
     }
 
     /// The id of `acme`, `globex` or `system`.

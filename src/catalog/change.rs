@@ -74,7 +74,7 @@ impl Change {
 }
 
 /// The time of the machine.
-pub(super) fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let nanos = since.map_or(0, |since| since.as_nanos());
     Timestamp::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX))

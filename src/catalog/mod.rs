@@ -44,6 +44,7 @@ mod rebuild;
 mod record;
 mod row;
 mod sign_in;
+mod tenancy;
 #[cfg(test)]
 pub(crate) mod testing;
 mod text;
@@ -52,7 +53,7 @@ mod write;
 pub use audit::Record as AuditFields;
 pub use audit_chain::{Breach, Chain, KnownRecord};
 pub use audit_read::{AuditEntry, AuditQuery};
-pub use change::Change;
+pub use change::{Change, now as wall_clock};
 pub use delivery::{Attempt, Delivery, DeliveryState, DueDelivery, Queued, Webhook, WebhookDraft};
 pub use disposition::Disposition;
 pub use error::{Error, Result};
@@ -63,14 +64,19 @@ pub use marks::{
 };
 pub use open::Catalog;
 pub use people::{
-    ConfiguredTenant, Group, GroupDraft, Listed, Listing, MAX_LISTED, Objection, Person, Profile,
-    RoleDraft, Sight, TenantRole, User, UserFilter, UserPolicy,
+    Group, GroupDraft, Listed, Listing, MAX_LISTED, Objection, Person, Profile, RoleDraft, Sight,
+    TenantRole, User, UserFilter, UserPolicy,
 };
 pub use query::{CallQuery, CallState, MAX_PAGE, NumberFilter, Page, Sort};
 pub use rebuild::{Rebuild, Rebuilt};
 pub use record::{
     CallQuality, CallRecord, Direction, FileRecord, FileRow, InteractionRow, LinkRecord,
     ParticipantRecord, PartyRecord, TenantRow,
+};
+pub use tenancy::{
+    AllocationDraft, AllocationRow, DirectoryRows, ExtensionDraft, ExtensionRow, LoginPolicy,
+    MirroredTenant, PlanRow, RegisteredTenant, Taken, TenantDraft, TenantStatus, Usage,
+    extension_id, slug_of,
 };
 
 pub use sign_in::{

@@ -31,6 +31,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "control", include_str!("sqlite/0004_control.sql")),
     (5, "people", include_str!("sqlite/0005_people.sql")),
     (6, "sign_in", include_str!("sqlite/0006_sign_in.sql")),
+    (7, "tenancy", include_str!("sqlite/0007_tenancy.sql")),
     (8, "call notes", include_str!("sqlite/0008_calls.sql")),
     (9, "delivery", include_str!("sqlite/0009_delivery.sql")),
     (10, "front", include_str!("sqlite/0010_front.sql")),

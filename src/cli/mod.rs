@@ -16,6 +16,7 @@ mod run;
 mod selection;
 mod simulate;
 mod status;
+mod tenancy;
 mod token;
 mod user;
 
@@ -55,6 +56,12 @@ enum Command {
     Role(people::roles::Args),
     /// Show, export or verify what people did.
     Audit(audit::Args),
+    /// List, make, change and suspend tenants.
+    Tenant(tenancy::tenant::Args),
+    /// Show plans.
+    Plan(tenancy::plan::Args),
+    /// Show extensions, and give them to users.
+    Extension(tenancy::extension::Args),
     /// Rebuild or verify the catalog.
     Catalog(catalog::Args),
     /// Decode what was kept raw.
@@ -126,6 +133,9 @@ impl Cli {
             Command::Group(args) => people::groups::run(args),
             Command::Role(args) => people::roles::run(args),
             Command::Audit(args) => audit::run(args),
+            Command::Tenant(args) => tenancy::tenant::run(&args),
+            Command::Plan(args) => tenancy::plan::run(&args),
+            Command::Extension(args) => tenancy::extension::run(&args),
             Command::Catalog(args) => catalog::run(args),
             Command::Decode(args) => decode::run(args),
             Command::Simulate(args) => simulate::run(&args),

@@ -36,7 +36,7 @@ pub use diagnostic::{Diagnostic, Error, Related, Severity, render};
 pub use feeds::{HEP_SOURCE, Hep, Secret, Tunnels};
 pub use load::{Loaded, Written, everywhere, load};
 pub use mail::{Mail, MailTls};
-pub use rows::{ExtensionKind, Fault, TenantText, extension_of, tenant_of};
+pub use rows::{ExtensionKind, Fault, TenantText, extension_of, policy_of, tenant_of};
 pub use settings::{
     AudioFormat, Capture, Catalog, Engine, Log, LogFormat, LogLevel, Origin, PLAN_FEATURES, Plan,
     Recorder, Sensor, Settings, Storage, Tenancy, Unattributed,

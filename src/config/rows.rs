@@ -14,7 +14,7 @@ use super::reader::{Fields, Source};
 use super::tenant::{self, Rules};
 use crate::base::TenantId;
 use crate::directory::{
-    Alias, ExtensionDefinition, ExtensionPattern, Place, TenantDefinition, check_number,
+    Alias, ExtensionDefinition, ExtensionPattern, Place, Policy, TenantDefinition, check_number,
 };
 
 /// Most characters of a name.
@@ -321,6 +321,11 @@ pub fn extension_of(
     }
 }
 
+/// A policy in one word, as in a file: `all`, `none`, `on-demand`, or a share such as `25%`.
+pub fn policy_of(word: &str) -> Option<Policy> {
+    super::recording::policy(word).ok()
+}
+
 /// What a tenant's file says besides `[tenant]` and `[[extension]]`, as [`TenantText::rules`] has it.
 pub(super) fn rules_of(document: &DeTable<'_>) -> Value {
     let entries = document.iter();
@@ -363,7 +368,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::directory::Policy;
 
     fn read(rules: &Value) -> Result<TenantDefinition, Vec<Fault>> {
         let text = TenantText {

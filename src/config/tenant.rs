@@ -114,6 +114,7 @@ fn read_head(
         }
         choice(source, &plan, &choices)
     });
+    let slug = head.parsed(source, "slug", slug);
     let timezone = head.parsed(source, "timezone", timezone);
     let language = head.parsed(source, "language", language);
     let country = head
@@ -123,6 +124,7 @@ fn read_head(
     head.finish(source);
     let mut tenant = TenantDefinition::new(id?, name?.value, place);
     tenant.plan = plan.map(Arc::from);
+    tenant.slug = slug;
     tenant.timezone = timezone;
     tenant.language = language;
     tenant.country = country;
@@ -147,6 +149,18 @@ fn is_given(source: &mut Source<'_>, text: &At<&str>) -> bool {
         source.error(text.span.clone(), "this must not be empty");
     }
     given
+}
+
+/// What a tenant's people name it by: small letters, digits and hyphens.
+pub(super) fn slug(text: &str) -> Result<Arc<str>, String> {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if (1..=63).contains(&text.len()) && text.bytes().all(fits) && !text.starts_with('-') {
+        Ok(text.into())
+    } else {
+        Err(format!(
+            "`{text}` is no short name: 1 to 63 small letters, digits and hyphens, such as \"acme\""
+        ))
+    }
 }
 
 /// The shape of an IANA name; whether the zone exists is for those who have the table.

@@ -103,8 +103,7 @@ fn serve(
     for follower in http.followers {
         runtime.spawn(follower.follow(http.api.clone()));
     }
-    let (api, state) = (http.api.clone(), http.front.clone());
-    runtime.spawn(serving::open_catalog(api, http.catalog, state));
+    runtime.spawn(serving::open_catalog(http.api.clone(), http.catalog));
     runtime.spawn(http.webhooks.run(http.api.clone()));
     runtime.spawn(signing_in::send_letters(http.api.clone(), http.mail));
     runtime.spawn(api::housekeeping(http.api.clone()));

@@ -45,5 +45,18 @@ pub fn health(state: &State) -> Health {
         let message = "the catalog cannot be written: recordings are entered when it is back";
         health.add("catalog_away", message);
     }
+    if state.tenancy.state.away.load(Ordering::Relaxed) {
+        let message =
+            "tenants and extensions cannot be read from the catalog: those known last are in use";
+        health.add("directory_stale", message);
+    }
+    let left_out = state.tenancy.left_out();
+    if let Some(first) = left_out.first() {
+        let message = format!(
+            "{} of the catalog contradict the configuration or each other, and are not in use: {first}",
+            left_out.len()
+        );
+        health.add("directory_conflict", message);
+    }
     health
 }

@@ -27,4 +27,5 @@ pub mod status;
 pub mod steering;
 pub mod storekeeping;
 mod systemd;
+pub mod tenancy;
 mod webhooks;

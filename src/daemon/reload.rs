@@ -10,14 +10,15 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use super::log::Dial;
 use super::state::State;
 use super::systemd;
+use super::tenancy::Configured;
 use crate::config::{self, Loaded, Settings};
-use crate::directory::Directory;
 
 /// What is taken over while the daemon runs. Of all other settings a change is only named.
 const AT_RUN_TIME: &[&str] = &[
     "log.level",
     "plans",
     "storage.min_free_mib",
+    "tenancy.multi",
     "tenancy.system_name",
     "tenancy.tenants",
 ];
@@ -41,8 +42,6 @@ pub struct Reload {
     refused: Option<String>,
     state: Arc<State>,
     dial: Dial,
-    /// Directories that the engine may still have: freeing a large one would keep it from its packets.
-    retired: Vec<Arc<Directory>>,
     watch: Watch,
 }
 
@@ -64,7 +63,6 @@ impl Reload {
             refused: None,
             state,
             dial,
-            retired: Vec::new(),
             watch,
         }
     }
@@ -82,16 +80,17 @@ impl Reload {
         }
     }
 
-    /// Frees directories that nobody uses any more. To be called now and then.
-    pub fn tidy(&mut self) {
-        self.retired
-            .retain(|directory| Arc::strong_count(directory) > 1);
-    }
-
     fn take(&mut self, loaded: Loaded, asked: Asked) {
         let read = prints(&loaded.files);
         if asked == Asked::ByChange && read == self.read && self.refused.is_none() {
             return;
+        }
+        if let Err(contradictions) = self.state.tenancy.configure(Configured::new(&loaded)) {
+            let what = contradictions.join("\n");
+            return self.refuse(
+                format!("it contradicts what is in the catalog:\n{what}"),
+                asked,
+            );
         }
         self.read = read;
         self.refused = None;
@@ -104,8 +103,6 @@ impl Reload {
             tracing::warn!("in the configuration:\n{text}");
         }
         let tenants = loaded.directory.tenants().count();
-        let old = self.state.directory.swap(loaded.directory);
-        self.retired.push(old);
         self.apply(loaded.settings);
         tracing::info!(tenants, "the configuration was read again and is in use");
     }
@@ -268,7 +265,7 @@ mod tests {
         write(folder, "tenants/acme.toml", TENANT);
         let loaded = config::load(&folder.join("callreel.toml")).unwrap();
         let state = Arc::new(a_state());
-        state.directory.store(loaded.directory.clone());
+        state.tenancy.configure(Configured::new(&loaded)).unwrap();
         let dial = crate::daemon::log::start(&config::Log::default());
         let path = folder.join("callreel.toml");
         let reload = Reload::new(&path, loaded, state.clone(), dial, || {});
@@ -322,11 +319,12 @@ mod tests {
         let (mut reload, state) = reload_of(folder.path());
         let of_engine = state.directory.load_full();
         reload.reload(Asked::ByOperator);
-        reload.tidy();
-        assert_eq!(reload.retired.len(), 1);
+        state.tenancy.tidy();
+        assert_eq!(Arc::strong_count(&of_engine), 2);
+        let held = Arc::downgrade(&of_engine);
         drop(of_engine);
-        reload.tidy();
-        assert!(reload.retired.is_empty());
+        state.tenancy.tidy();
+        assert!(held.upgrade().is_none());
     }
 
     #[test]

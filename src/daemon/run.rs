@@ -28,6 +28,7 @@ use super::serving;
 use super::state::{CallCounts, Front, Heartbeat, ReloadState, State, StorageState, seconds_now};
 use super::steering::{Asks, Steering};
 use super::systemd;
+use super::tenancy::{Configured, Tenancy, Watching};
 use super::webhooks::Webhooks;
 use crate::config::{Loaded, Settings};
 use crate::engine::event::Disposition;
@@ -85,6 +86,9 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
     };
     let (mailbox, webhooks) = Webhooks::new();
     let api = serving::api(&loaded);
+    let (tenancy, nudges) = Tenancy::new(Configured::new(&loaded), &settings.storage.root);
+    api.set_installation(tenancy.clone());
+    let watching = Watching::start(tenancy.clone(), settings.catalog.url.clone(), nudges)?;
     let asking = steering.as_ref().map(Steering::asks);
     let monitor = Monitor::start(&api, asking, settings.api.live_listeners, mailbox)?;
     let http = Http {
@@ -100,7 +104,7 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
     let control = Control::start(http, orders.clone(), steering)?;
     // Before what may take its time: their buffers fill meanwhile.
     let sources = live::open(settings)?;
-    let running = Running::start(&loaded, sources, &orders, asks, monitor)?;
+    let running = Running::start(&loaded, sources, &orders, asks, (monitor, tenancy))?;
     front.open(running.state.clone());
     systemd::start_watchdog(running.state.clone())?;
     let changed = move || _ = orders.try_send(Order::FilesChanged);
@@ -114,6 +118,7 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
     systemd::stopping();
     let ended = running.finish();
     control.finish();
+    watching.finish();
     tracing::info!("stopped");
     Ok(match (told, ended) {
         (Ended::Asked, Ended::Asked) => Ended::Asked,
@@ -165,7 +170,6 @@ fn obey(
                 if changes.take().is_some() {
                     reload.reload(Asked::ByChange);
                 }
-                reload.tidy();
                 losses.tell();
                 closed.tell();
             }
@@ -190,7 +194,7 @@ impl Running {
         sources: Vec<Source>,
         orders: &SyncSender<Order>,
         asks: Option<Asks>,
-        monitor: Monitor,
+        (monitor, tenancy): (Monitor, Arc<Tenancy>),
     ) -> anyhow::Result<Running> {
         let settings = &loaded.settings;
         let names = settings.capture.sources();
@@ -214,7 +218,8 @@ impl Running {
         let state = Arc::new(State {
             started_at: seconds_now(),
             interfaces: sources.iter().map(|source| source.state.clone()).collect(),
-            directory: loaded.directory.clone().into(),
+            directory: tenancy.directory(),
+            tenancy,
             engine: Default::default(),
             heartbeat: Heartbeat::default(),
             calls,

@@ -14,6 +14,7 @@ use super::keylog::KeyLogState;
 use super::monitor::LiveCounters;
 use super::quality::QualitySums;
 use super::status::Status;
+use super::tenancy::Tenancy;
 use crate::api::front::Counters;
 use crate::api::{Health, Service};
 use crate::capture::{HepStats, SharedKernelStats};
@@ -34,7 +35,9 @@ pub struct State {
     pub started_at: u64,
     pub interfaces: Vec<Arc<InterfaceState>>,
     /// What the engine matches calls against from its next batch on.
-    pub directory: ArcSwap<Directory>,
+    pub directory: Arc<ArcSwap<Directory>>,
+    /// What keeps it that of this moment.
+    pub tenancy: Arc<Tenancy>,
     pub engine: Mutex<EngineSnapshot>,
     pub heartbeat: Heartbeat,
     pub calls: Arc<CallCounts>,
@@ -235,11 +238,6 @@ impl Front {
         let _ = self.state.set(state);
     }
 
-    /// The daemon's, once it records.
-    pub fn state(&self) -> Option<&Arc<State>> {
-        self.state.get()
-    }
-
     /// Whether calls are being recorded.
     pub fn is_open(&self) -> bool {
         self.state.get().is_some()
@@ -289,12 +287,15 @@ pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 pub mod tests {
     use super::*;
+    use crate::daemon::tenancy::Configured;
 
     /// One interface that is not there, one call that nobody answered.
     pub fn a_state() -> State {
         let lost = Some("it does not exist".to_owned());
         let calls = CallCounts::default();
         calls.add(Disposition::NotAnswered);
+        let nowhere = std::path::Path::new("/nonexistent");
+        let (tenancy, _) = Tenancy::new(Configured::nothing(), nowhere);
         State {
             started_at: 1,
             interfaces: vec![Arc::new(InterfaceState::new(
@@ -302,7 +303,8 @@ pub mod tests {
                 Arc::default(),
                 lost,
             ))],
-            directory: ArcSwap::from_pointee(Directory::empty()),
+            directory: tenancy.directory(),
+            tenancy,
             engine: Mutex::default(),
             heartbeat: Heartbeat::default(),
             calls: Arc::new(calls),

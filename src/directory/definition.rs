@@ -43,6 +43,8 @@ impl fmt::Display for Place {
 pub struct TenantDefinition {
     pub id: TenantId,
     pub name: Arc<str>,
+    /// What its people name it by when they sign in, where that is written.
+    pub slug: Option<Arc<str>>,
     /// Name of one of the configuration's plans.
     pub plan: Option<Arc<str>>,
     /// IANA name, for example `Europe/London`; UTC when absent.
@@ -68,6 +70,7 @@ impl TenantDefinition {
         TenantDefinition {
             id,
             name: name.into(),
+            slug: None,
             plan: None,
             timezone: None,
             language: None,

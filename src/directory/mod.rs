@@ -18,6 +18,7 @@ mod clash;
 mod compile;
 mod control;
 mod country;
+mod coverage;
 mod definition;
 mod error;
 mod explain;
@@ -41,6 +42,7 @@ pub use control::{
     ControlAction, ControlFrom, ControlHeader, ControlRules, Decision, Digits, MAX_KEYS,
 };
 pub use country::Country;
+pub use coverage::Coverage;
 pub use definition::{
     Alias, CandidateOrder, CandidateSource, ExtensionDefinition, Legs, MatchRule, Place, Policy,
     RecordingPolicy, TenantDefinition, Withheld,

@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::access::{Operation, Outcome, Resource};
+use crate::access::{Feature, Operation, Outcome, Resource};
 use crate::api::caller::Caller;
 use crate::api::fields::{self, Page};
 use crate::api::problem::{Details, Problem, Result};
@@ -483,6 +483,7 @@ async fn live(
 ) -> Result<Response> {
     caller.needs(Resource::Calls, Operation::LiveMonitor)?;
     let call = find(&api, &caller, id).await?;
+    api.needs_feature(call.tenant, Feature::LiveMonitor)?;
     if let Some(why) = call.not_recorded {
         let title = "There is nothing to hear";
         return Err(Problem::new(StatusCode::CONFLICT, "not_recorded", title)

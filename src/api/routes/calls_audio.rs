@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::access::{Event, Operation, Resource};
+use crate::access::{Event, Feature, Operation, Resource};
 use crate::api::audio::{
     Asked, AudioFile, Format, Listening, MAX_POINTS, Peaks, Purpose, Unreadable, download_name,
 };
@@ -70,6 +70,9 @@ async fn audio(
     };
     caller.needs(Resource::Calls, operation)?;
     let call = find(&api, &caller, id).await?;
+    if parameters.download {
+        api.needs_feature(call.tenant, Feature::Download)?;
+    }
     let purpose = match parameters.download {
         false => Purpose::Playback,
         true => Purpose::Download(name(&call, parameters.format)),

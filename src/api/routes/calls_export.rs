@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::calls::page;
-use crate::access::{Operation, Resource, Scope};
+use crate::access::{Feature, Operation, Resource, Scope};
 use crate::api::caller::Caller;
 use crate::api::calls::{
     CallParameters, ExportFormat, Packed, layout, lines, pack, recording_name_of,
@@ -128,6 +128,7 @@ async fn zip(
     Body(mut body): Body<ZipBody>,
 ) -> Result<Response> {
     caller.needs(Resource::Calls, Operation::Download)?;
+    api.needs_feature(caller.principal.tenant(), Feature::Download)?;
     caller.needs_step_up(&api)?;
     body.ids.sort_unstable();
     body.ids.dedup();

@@ -10,10 +10,12 @@ mod calls_audio;
 mod calls_care;
 mod calls_export;
 mod events;
+mod extensions;
 mod groups;
 mod me;
 mod passwords;
 mod permissions;
+mod plans;
 #[cfg(test)]
 mod present_tests;
 mod roles;
@@ -21,6 +23,7 @@ mod service_accounts;
 mod session;
 mod sign_in_rules;
 mod support_access;
+mod tenants;
 mod users;
 mod webhooks;
 
@@ -53,6 +56,9 @@ pub(super) fn all() -> OpenApiRouter<Api> {
         .merge(of_calls())
         .merge(audit::routes())
         .merge(groups::routes())
+        .merge(tenants::routes())
+        .merge(plans::routes())
+        .merge(extensions::routes())
         .merge(calls_audio::routes())
         .merge(active_calls::routes())
         .merge(events::routes())

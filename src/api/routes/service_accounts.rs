@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::access::{Operation, Permissions, Resource, ServiceToken};
+use crate::access::{Feature, Operation, Permissions, Resource, ServiceToken};
 use crate::api::caller::Caller;
 use crate::api::fields::{self, Page};
 use crate::api::front::HoldsSecret;
@@ -214,6 +214,7 @@ async fn create(
     caller.needs(Resource::ServiceAccounts, Operation::Edit)?;
     let mut change = api.catalog()?.change().await?;
     let tenant = tenancy::target(&caller, &mut change, body.tenant_id).await?;
+    api.needs_feature(tenant, Feature::ApiAccess)?;
     let draft = body.draft(&caller, &mut change, tenant).await?;
     let id = change.create_service_account(tenant, &draft).await?;
     let id = id.ok_or_else(|| {

@@ -314,6 +314,7 @@ async fn create(
     let profile = body.profile()?;
     let mut change = api.catalog()?.change().await?;
     let tenant = tenancy::target(&caller, &mut change, body.tenant_id).await?;
+    api.has_room_for_user(&mut change, tenant).await?;
     let user = change
         .create_user(&caller.principal, tenant, &login, &profile)
         .await?;

@@ -23,5 +23,4 @@ pub use policy::UserPolicy;
 pub use principals::Person;
 pub use roles::{RoleDraft, TenantRole};
 pub use sight::Sight;
-pub use tenants::ConfiguredTenant;
 pub use users::{Profile, User, UserFilter};

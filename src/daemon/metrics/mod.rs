@@ -35,6 +35,7 @@ pub fn text(state: &State) -> String {
     raw(&mut page, &state.recorder.raw);
     storage(&mut page, state);
     catalog(&mut page, state);
+    directory(&mut page, state);
     reloads(&mut page, state);
     keylog(&mut page, state);
     hep(&mut page, state);
@@ -400,6 +401,30 @@ fn catalog(page: &mut Page, state: &State) {
         "callreel_catalog_rows_dropped_total",
         "Calls that the catalog could not take in time.",
         count(&catalog.dropped),
+    );
+}
+
+fn directory(page: &mut Page, state: &State) {
+    let tenancy = &state.tenancy.state;
+    page.gauge(
+        "callreel_directory_stale",
+        "Whether tenants and extensions cannot be read from the catalog.",
+        flag(&tenancy.away),
+    );
+    page.gauge(
+        "callreel_directory_left_out",
+        "Things in the catalog that contradict the configuration or each other, and are not in use.",
+        count(&tenancy.left_out),
+    );
+    page.counter(
+        "callreel_directory_read_failures_total",
+        "Times that tenants and extensions could not be read from the catalog.",
+        count(&tenancy.failures),
+    );
+    page.counter(
+        "callreel_directories_total",
+        "Directories put in use since the start.",
+        count(&tenancy.made),
     );
 }
 

@@ -1,0 +1,166 @@
+//! What the configuration and the directory say, for routes: plans, extensions, and whether a change can be.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::problem::{Problem, Result};
+use super::state::Api;
+use crate::access::{Feature, PlanLimits};
+use crate::base::TenantId;
+use crate::catalog::{AllocationRow, Catalog, Change, DirectoryRows};
+
+/// What the daemon knows besides rows. Nothing here waits, but for [`Installation::refreshed`].
+pub trait Installation: Send + Sync {
+    /// What a tenant's plan gives it; everything where it has none.
+    fn limits(&self, tenant: TenantId) -> Arc<PlanLimits>;
+
+    /// All plans, by name.
+    fn plans(&self) -> Vec<KnownPlan>;
+
+    /// Extensions of a tenant: those of the configuration first, in the order they are written.
+    fn extensions(&self, tenant: TenantId) -> Vec<KnownExtension>;
+
+    fn extension(&self, id: Uuid) -> Option<KnownExtension>;
+
+    /// Tenants that have extensions, in the order of their ids.
+    fn tenants_with_extensions(&self) -> Vec<TenantId>;
+
+    /// Of a tenant: in force at this moment, or to be.
+    fn allocations(&self, tenant: TenantId) -> Vec<AllocationRow>;
+
+    /// The extension of a tenant that a number is of, and the number without separators.
+    fn extension_of(&self, tenant: TenantId, number: &str) -> Option<(Uuid, String)>;
+
+    /// The id that an extension of a tenant has. None: the text is none.
+    fn extension_id(&self, tenant: TenantId, kind: &str, text: &str) -> Option<Uuid>;
+
+    /// Whether these rows make a directory, with a change of one tenant in them. May take a second for a million extensions.
+    fn check(&self, rows: &DirectoryRows, changed: TenantId) -> std::result::Result<(), Objection>;
+
+    /// Done when the directory in use has what was committed before.
+    fn refreshed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+/// Why rows make no directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Objection {
+    pub field: String,
+    pub detail: String,
+}
+
+/// A plan, wherever it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownPlan {
+    pub id: Uuid,
+    pub name: String,
+    pub limits: PlanLimits,
+    /// File and line of the configuration; none: it was made through the API.
+    pub origin: Option<String>,
+    /// 0 where it comes from the configuration.
+    pub version: i64,
+}
+
+/// An extension, wherever it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownExtension {
+    pub id: Uuid,
+    pub tenant: TenantId,
+    pub kind: &'static str,
+    /// A number, `first-last`, or a prefix.
+    pub text: String,
+    pub aliases: Vec<String>,
+    pub policy: Option<String>,
+    /// Login of the user it is pinned to: no allocation changes that.
+    pub pinned: Option<String>,
+    pub origin: Option<String>,
+    /// 0 where it comes from the configuration.
+    pub version: i64,
+}
+
+/// A change of what the directory is made of is tried at most so often while others make changes too.
+const ATTEMPTS: usize = 5;
+
+impl fmt::Debug for dyn Installation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Installation")
+    }
+}
+
+impl Api {
+    /// What a tenant's plan gives it.
+    pub fn limits(&self, tenant: TenantId) -> Arc<PlanLimits> {
+        match self.installation() {
+            Ok(installation) => installation.limits(tenant),
+            Err(_) => Arc::default(),
+        }
+    }
+
+    /// # Errors
+    ///
+    /// A problem of status 403 when the tenant's plan lacks the feature.
+    pub fn needs_feature(&self, tenant: TenantId, feature: Feature) -> Result<()> {
+        match self.limits(tenant).allows(feature) {
+            true => Ok(()),
+            false => Err(Problem::not_in_plan(feature.name())),
+        }
+    }
+
+    /// # Errors
+    ///
+    /// A problem of status 409 when the tenant has as many users as its plan gives it.
+    pub(super) async fn has_room_for_user(
+        &self,
+        change: &mut Change,
+        tenant: TenantId,
+    ) -> Result<()> {
+        let limits = self.limits(tenant);
+        if limits.users.is_none() || limits.has_room_for_user(change.users_of(tenant).await?) {
+            return Ok(());
+        }
+        Err(Problem::plan_limit(&format!(
+            "the tenant's plan gives it {} users",
+            limits.users.unwrap_or_default()
+        )))
+    }
+
+    /// Begins a change of what the directory is made of: `draft` puts into the rows what will be written, and they are
+    /// compiled before anything is. Nobody else changes any of it in between.
+    ///
+    /// # Errors
+    ///
+    /// A problem of status 422 that names the field at fault.
+    pub(super) async fn directory_change(
+        &self,
+        catalog: &Catalog,
+        changed: TenantId,
+        draft: impl Fn(&mut DirectoryRows),
+    ) -> Result<Change> {
+        let installation = self.installation()?;
+        for _ in 0..ATTEMPTS {
+            let now = crate::catalog::wall_clock();
+            let mut rows = catalog.directory_rows(now).await?;
+            let generation = rows.generation;
+            draft(&mut rows);
+            let checking = installation.clone();
+            let checked = tokio::task::spawn_blocking(move || checking.check(&rows, changed)).await;
+            let checked = checked.map_err(|_| Problem::internal())?;
+            checked.map_err(|objection| Problem::invalid(objection.field, objection.detail))?;
+            let mut change = catalog.change().await?;
+            if change.directory_generation().await? == generation {
+                return Ok(change);
+            }
+        }
+        Err(Problem::unavailable().detail("others change tenants and extensions at this moment"))
+    }
+
+    /// Waits until the directory in use has what was committed.
+    pub(super) async fn directory_changed(&self) {
+        if let Ok(installation) = self.installation() {
+            installation.refreshed().await;
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! `callreel tenant`, `plan` and `extension`: what the API does to tenants, by whoever runs the machine, against the catalog.
+//! A running daemon sees it within a second.
+
+pub mod extension;
+pub mod plan;
+pub mod tenant;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+
+use super::{Exit, selection};
+use crate::access::{Event, Principal, Scope};
+use crate::api::Installation;
+use crate::base::{SYSTEM_TENANT, TenantId};
+use crate::catalog::{Catalog, Change, DirectoryRows, RegisteredTenant, wall_clock};
+use crate::daemon::storekeeping;
+use crate::daemon::tenancy::{Configured, Tenancy};
+
+/// Which installation a command is about.
+#[derive(Debug, clap::Args)]
+pub struct Place {
+    /// The daemon's configuration [default: /etc/callreel/callreel.toml]
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Print JSON instead of a table
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// The configuration and the catalog, as the daemon would see them at this moment.
+pub struct Office {
+    pub catalog: Catalog,
+    pub rows: DirectoryRows,
+    pub tenancy: Tenancy,
+}
+
+impl Office {
+    async fn open(loaded: crate::config::Loaded) -> anyhow::Result<Office> {
+        let catalog = storekeeping::open_catalog(&loaded.settings.catalog.url).await?;
+        let configured = Configured::new(&loaded);
+        // A daemon that has not run yet has not entered what the files say.
+        catalog
+            .mirror_tenants(&configured.mirrored(), wall_clock())
+            .await?;
+        let rows = catalog.directory_rows(wall_clock()).await?;
+        let tenancy = Tenancy::of_rows(configured, rows.clone());
+        Ok(Office {
+            catalog,
+            rows,
+            tenancy,
+        })
+    }
+
+    /// A tenant by its id or its short name.
+    pub fn tenant(&self, named: &str) -> anyhow::Result<&RegisteredTenant> {
+        let id: Option<TenantId> = named.parse().ok();
+        let is_meant = |row: &&RegisteredTenant| {
+            row.status != crate::catalog::TenantStatus::Gone
+                && (Some(row.id) == id || row.slug.eq_ignore_ascii_case(named))
+        };
+        let tenant = self.rows.tenants.iter().find(is_meant);
+        tenant.with_context(|| {
+            format!("there is no tenant {named:?}: `callreel tenant list` shows them")
+        })
+    }
+
+    /// Begins a change whose outcome, `drafted`, makes a directory.
+    pub async fn change(
+        &self,
+        drafted: &DirectoryRows,
+        changed: TenantId,
+    ) -> anyhow::Result<Change> {
+        if let Err(objection) = self.tenancy.check(drafted, changed) {
+            bail!("{}: {}", objection.field, objection.detail);
+        }
+        let mut change = self.catalog.change().await?;
+        anyhow::ensure!(
+            change.directory_generation().await? == self.rows.generation,
+            "somebody else changed tenants or extensions at this moment: try again"
+        );
+        Ok(change)
+    }
+}
+
+/// What the audit keeps of an act on this machine.
+pub fn event(action: &'static str, tenant: TenantId) -> Event {
+    let uid = rustix::process::getuid().as_raw();
+    let name = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
+    let login = match name {
+        Ok(name) => format!("{name} (uid {uid})"),
+        Err(_) => format!("uid {uid}"),
+    };
+    Event::by(&Principal::operator(&login), action).of_tenant(tenant)
+}
+
+/// For what concerns tenants as such.
+pub fn system_event(action: &'static str) -> Event {
+    event(action, SYSTEM_TENANT)
+}
+
+/// Opens what a command is about and runs it.
+fn with_office(
+    place: &Place,
+    work: impl AsyncFnOnce(&Office) -> anyhow::Result<()>,
+) -> anyhow::Result<Exit> {
+    let loaded = match selection::load(place.config.clone()) {
+        Ok(loaded) => loaded,
+        Err(exit) => return Ok(exit),
+    };
+    selection::block_on(async {
+        let office = Office::open(loaded).await?;
+        let done = work(&office).await;
+        office.catalog.close().await;
+        done.map(|()| Exit::Success)
+    })
+}
+
+/// Everything: whoever sits here can read the files anyway.
+fn scope() -> Scope {
+    Scope::root()
+}
+
+fn limits_of(office: &Office, tenant: TenantId) -> Arc<crate::access::PlanLimits> {
+    office.tenancy.limits(tenant)
+}

@@ -1,0 +1,177 @@
+//! Extensions of files and of rows as one list, and their ids.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::configured::Configured;
+use crate::api::KnownExtension;
+use crate::base::TenantId;
+use crate::catalog::{DirectoryRows, ExtensionRow, extension_id};
+use crate::directory::{
+    Country, Coverage, ExtensionDefinition, ExtensionPattern, TenantDefinition,
+};
+
+/// The id of an extension: the same in a file and in a row.
+pub fn pattern_id(tenant: TenantId, pattern: &ExtensionPattern) -> Uuid {
+    extension_id(tenant, pattern.kind(), &pattern.plain())
+}
+
+/// An id made of what something is called: of plans that are written in a file.
+pub(super) fn derived_id(kind: &str, name: &str) -> Uuid {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"callreel ");
+    hasher.update(kind.as_bytes());
+    hasher.update(b"\0");
+    hasher.update(name.as_bytes());
+    let mut bytes = [0; 16];
+    hasher.finalize_xof().fill(&mut bytes);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+/// Where the extensions of each tenant are: a million of them are not copied.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    /// A tenant's place among those of the configuration, and the places of its rows.
+    tenants: BTreeMap<TenantId, (Option<usize>, Vec<usize>)>,
+    /// The first half of an id, and whose it may be.
+    ids: Vec<(u64, TenantId)>,
+}
+
+fn half(id: Uuid) -> u64 {
+    id.as_u64_pair().0
+}
+
+impl Index {
+    pub fn new(configured: &Configured, rows: &DirectoryRows) -> Index {
+        let mut index = Index::default();
+        for (place, written) in configured.tenants.iter().enumerate() {
+            let tenant = &written.definition;
+            if !tenant.extensions.is_empty() {
+                index.tenants.entry(tenant.id).or_default().0 = Some(place);
+            }
+            let ids = tenant.extensions.iter();
+            let ids = ids.map(|extension| pattern_id(tenant.id, &extension.pattern));
+            index.ids.extend(ids.map(|id| (half(id), tenant.id)));
+        }
+        for (place, row) in rows.extensions.iter().enumerate() {
+            index.tenants.entry(row.tenant).or_default().1.push(place);
+            index.ids.push((half(row.id), row.tenant));
+        }
+        index.ids.sort_unstable();
+        index
+    }
+
+    pub fn tenants(&self) -> Vec<TenantId> {
+        self.tenants.keys().copied().collect()
+    }
+
+    pub fn of_tenant(
+        &self,
+        tenant: TenantId,
+        configured: &Configured,
+        rows: &DirectoryRows,
+    ) -> Vec<KnownExtension> {
+        let Some((written, made)) = self.tenants.get(&tenant) else {
+            return Vec::new();
+        };
+        let written = written.and_then(|place| configured.tenants.get(place));
+        let written = written.into_iter().flat_map(|written| {
+            let extensions = written.definition.extensions.iter();
+            extensions.map(move |extension| of_file(tenant, extension))
+        });
+        let made = made.iter().filter_map(|place| rows.extensions.get(*place));
+        written.chain(made.map(of_row)).collect()
+    }
+
+    pub fn one(
+        &self,
+        id: Uuid,
+        configured: &Configured,
+        rows: &DirectoryRows,
+    ) -> Option<KnownExtension> {
+        let start = self.ids.partition_point(|(other, _)| *other < half(id));
+        let same = self.ids.get(start..)?.iter();
+        let same = same.take_while(|(other, _)| *other == half(id));
+        same.flat_map(|(_, tenant)| self.of_tenant(*tenant, configured, rows))
+            .find(|extension| extension.id == id)
+    }
+}
+
+fn of_file(tenant: TenantId, extension: &ExtensionDefinition) -> KnownExtension {
+    KnownExtension {
+        id: pattern_id(tenant, &extension.pattern),
+        tenant,
+        kind: extension.pattern.kind(),
+        text: match &extension.pattern {
+            ExtensionPattern::Number(text) | ExtensionPattern::Prefix(text) => text.to_string(),
+            ExtensionPattern::Range { first, last } => format!("{first}-{last}"),
+        },
+        aliases: (extension.aliases.iter())
+            .map(|alias| alias.number.to_string())
+            .collect(),
+        policy: extension.policy.map(word_of),
+        pinned: extension.user.as_deref().map(str::to_owned),
+        origin: Some(extension.place.to_string()),
+        version: 0,
+    }
+}
+
+fn of_row(row: &ExtensionRow) -> KnownExtension {
+    KnownExtension {
+        id: row.id,
+        tenant: row.tenant,
+        kind: match row.kind.as_str() {
+            "range" => "range",
+            "prefix" => "prefix",
+            _ => "number",
+        },
+        text: row.text.clone(),
+        aliases: row.aliases.clone(),
+        policy: row.policy.clone(),
+        pinned: None,
+        origin: None,
+        version: row.version,
+    }
+}
+
+/// As it is written in one word.
+fn word_of(policy: crate::directory::Policy) -> String {
+    match policy {
+        crate::directory::Policy::Sample { percent } => format!("{percent}%"),
+        policy => policy.text(),
+    }
+}
+
+/// Which extension of a tenant a number is of, and the number in the one spelling that no country changes.
+pub(super) fn extension_of(
+    tenant: TenantId,
+    number: &str,
+    configured: &Configured,
+    rows: &DirectoryRows,
+) -> Option<(Uuid, String)> {
+    let written = (configured.tenants.iter())
+        .map(|written| &written.definition)
+        .find(|definition| definition.id == tenant);
+    let mut extensions: Vec<ExtensionDefinition> =
+        written.map_or_else(Vec::new, |definition| definition.extensions.clone());
+    let made = rows.extensions.iter().filter(|row| row.tenant == tenant);
+    extensions.extend(made.filter_map(|row| super::assemble::extension_of(row).ok()));
+    let country = country_of(tenant, written, rows);
+    let index = Coverage::of(&extensions, country).extension(number)?;
+    let plain = ExtensionPattern::number(number).ok()?.plain();
+    let extension = extensions.get(index)?;
+    Some((pattern_id(tenant, &extension.pattern), plain))
+}
+
+fn country_of(
+    tenant: TenantId,
+    written: Option<&TenantDefinition>,
+    rows: &DirectoryRows,
+) -> Option<Country> {
+    if let Some(written) = written {
+        return written.country;
+    }
+    let row = rows.tenants.iter().find(|row| row.id == tenant)?;
+    Country::from_iso(row.rules.get("country")?.as_str()?)
+}
