@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::problem::{Problem, Result};
 use super::state::Api;
-use crate::access::{Feature, PlanLimits};
+use crate::access::{Feature, PlanLimits, Scope};
 use crate::base::TenantId;
 use crate::catalog::{AllocationRow, Catalog, Change, DirectoryRows};
 
@@ -24,7 +24,8 @@ pub trait Installation: Send + Sync {
     /// Extensions of a tenant: those of the configuration first, in the order they are written.
     fn extensions(&self, tenant: TenantId) -> Vec<KnownExtension>;
 
-    fn extension(&self, id: Uuid) -> Option<KnownExtension>;
+    /// The extension, if its tenant is in the scope.
+    fn extension(&self, scope: &Scope, id: Uuid) -> Option<KnownExtension>;
 
     /// Tenants that have extensions, in the order of their ids.
     fn tenants_with_extensions(&self) -> Vec<TenantId>;

@@ -38,6 +38,8 @@ impl Form {
     /// The kind of object that the id is of.
     pub fn kind(&self) -> String {
         match self {
+            // The tenants that people are of stay as they are.
+            Form::Path { of, .. } if of == "tenants" => "customers".into(),
             Form::Path { of, .. } => of.clone(),
             Form::Query { name } | Form::Body { name, .. } => {
                 let name = name.trim_end_matches("_ids").trim_end_matches("_id");

@@ -55,6 +55,15 @@ pub async fn make(world: &World, kind: &str, tenant: TenantId) -> Uuid {
             post("/api/v1/webhooks", super::table::WEBHOOK).await
         }
         "groups" | "managed-groupss" => post("/api/v1/groups", r#"{"name":"{new}"}"#).await,
+        "customers" => of_call("/api/v1/tenants", r#"{"name":"{new}"}"#).await,
+        "plans" => of_call("/api/v1/plans", r#"{"name":"{slug}"}"#).await,
+        "extensions" => post("/api/v1/extensions", super::table::EXTENSION).await,
+        "allocations" => {
+            let extension = post("/api/v1/extensions", super::table::EXTENSION).await;
+            let user = sign_in::user(world, tenant).await;
+            let path = format!("/api/v1/extensions/{extension}/allocations");
+            of_call(&path, &format!(r#"{{"user_id":"{user}"}}"#)).await
+        }
         "users" | "responsibles" => sign_in::user(world, tenant).await,
         "service-accounts" => sign_in::service_account(world, tenant).await,
         "roles" => {
@@ -84,6 +93,8 @@ pub fn is_reached(kind: &str, level: AccessLevel) -> bool {
             "call-notes",
             "call-shares",
             "active-calls",
+            "extensions",
+            "allocations",
             "webhooks",
             "users",
             "responsibles",

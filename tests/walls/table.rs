@@ -65,6 +65,7 @@ impl Row {
 
 pub const WEBHOOK: &str =
     r#"{"url":"https://hooks.example.com/","events":["call.ended"],"description":"{new}"}"#;
+pub const EXTENSION: &str = r#"{"number":"{slug}"}"#;
 const ROLE: &str = r#"{"name":"{new}","access_level":"user","permissions":{"calls":["view"]}}"#;
 
 pub const TABLE: &[Row] = &[
@@ -125,6 +126,35 @@ pub const TABLE: &[Row] = &[
     row("renew_webhook_secret", Webhooks, Edit),
     row("test_webhook", Webhooks, Edit),
     row("list_webhook_deliveries", Webhooks, View),
+    row("list_tenants", Tenants, View),
+    row("create_tenant", Tenants, Edit).body(r#"{"name":"{new}"}"#),
+    row("show_tenant", Tenants, View),
+    row("edit_tenant", Tenants, Edit).body(r#"{"name":"{new}"}"#),
+    row("remove_tenant", Tenants, Delete),
+    open("show_own_tenant", Needs::SignedIn),
+    row("list_plans", Plans, View),
+    row("create_plan", Plans, Edit).body(r#"{"name":"{slug}"}"#),
+    row("show_plan", Plans, View),
+    // Its name stays as it is.
+    row("edit_plan", Plans, Edit)
+        .body(r#"{"name":"{slug}"}"#)
+        .success(&[422]),
+    row("remove_plan", Plans, Delete),
+    row("list_extensions", Extensions, View),
+    row("create_extension", Extensions, Edit).body(EXTENSION),
+    row("show_extension", Extensions, View),
+    row("edit_extension", Extensions, Edit).body(r#"{"aliases":[]}"#),
+    row("remove_extension", Extensions, Delete),
+    row("list_allocations", Extensions, View),
+    // The user may be another tenant's.
+    row("allocate_extension", Extensions, Allocate)
+        .body(r#"{"user_id":"{users}"}"#)
+        .success(&[422]),
+    // The allocation is of another extension.
+    row("end_allocation", Extensions, Allocate)
+        .body(r#"{"valid_to":null}"#)
+        .success(&[404]),
+    row("release_allocation", Extensions, Allocate).success(&[404]),
     row("list_groups", Groups, View),
     row("create_group", Groups, Edit).body(r#"{"name":"{new}"}"#),
     row("show_group", Groups, View),

@@ -13,6 +13,7 @@ use callreel::api::front::{Front, Settings};
 use callreel::api::{Api, ApiSettings, v1};
 use callreel::base::{GroupId, SYSTEM_TENANT, TenantId, Timestamp, UserId};
 use callreel::catalog::Catalog;
+use callreel::daemon::tenancy::{Configured, Tenancy, Watching};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use sqlx::sqlite::SqlitePool;
@@ -55,7 +56,27 @@ pub struct World {
     pub present: Arc<Present>,
     router: Router,
     made: AtomicU64,
+    watching: Option<Watching>,
     _folder: tempfile::TempDir,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.watching.take().into_iter().for_each(Watching::finish);
+    }
+}
+
+/// The directory as a daemon without any configuration keeps it.
+fn directory(folder: &std::path::Path, url: &str) -> (Arc<Tenancy>, Watching) {
+    let file = folder.join("callreel.toml");
+    std::fs::write(&file, "").unwrap();
+    let configured = Configured::new(&callreel::config::load(&file).unwrap());
+    let (tenancy, nudges) = Tenancy::new(configured, folder);
+    let (of_thread, url) = (tenancy.clone(), url.to_owned());
+    // It has a runtime of its own.
+    let start = move || Watching::start(of_thread, url, nudges).unwrap();
+    let watching = std::thread::spawn(start).join().unwrap();
+    (tenancy, watching)
 }
 
 /// Who asks.
@@ -114,6 +135,8 @@ impl World {
             ..ApiSettings::default()
         });
         api.set_catalog(catalog.clone());
+        let (tenancy, watching) = directory(folder.path(), &url);
+        api.set_installation(tenancy);
         let present = Arc::<Present>::default();
         api.live().set_sensor(Arc::new(Asked(present.clone())));
         let world = World {
@@ -122,6 +145,7 @@ impl World {
             present,
             router: Front::new(Settings::default()).around(v1(api)),
             made: AtomicU64::new(1),
+            watching: Some(watching),
             _folder: folder,
         };
         for (tenant, slug) in [(ACME, "acme"), (GLOBEX, "globex")] {

@@ -272,8 +272,7 @@ impl Position {
 /// The extension, if the caller can see it, as it is seen.
 async fn found(api: &Api, caller: &Caller, id: Uuid) -> Result<(KnownExtension, ExtensionView)> {
     let installation = api.installation()?;
-    let known = installation.extension(id);
-    let known = known.filter(|known| caller.scope().covers(known.tenant));
+    let known = installation.extension(&caller.scope(), id);
     let known = known.ok_or_else(Problem::not_found)?;
     let sight = Sight::of(api, caller, known.tenant).await?;
     let allocations = installation.allocations(known.tenant);
@@ -372,7 +371,7 @@ async fn create(
         created_at: now,
         changed_at: now,
     };
-    if installation.extension(id).is_some() {
+    if installation.extension(&caller.scope(), id).is_some() {
         return Err(Problem::conflict(kind, "the tenant has it already"));
     }
     let mut change = api

@@ -1,10 +1,11 @@
 //! Extensions of files and of rows as one list, and their ids.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use uuid::Uuid;
 
 use super::configured::Configured;
+use crate::access::Scope;
 use crate::api::KnownExtension;
 use crate::base::TenantId;
 use crate::catalog::{DirectoryRows, ExtensionRow, extension_id};
@@ -34,8 +35,8 @@ pub(super) fn derived_id(kind: &str, name: &str) -> Uuid {
 pub(super) struct Index {
     /// A tenant's place among those of the configuration, and the places of its rows.
     tenants: BTreeMap<TenantId, (Option<usize>, Vec<usize>)>,
-    /// The first half of an id, and whose it may be.
-    ids: Vec<(u64, TenantId)>,
+    /// The first half of an id, whose it is, and its place among the tenant's.
+    ids: Vec<(u64, TenantId, u32)>,
 }
 
 fn half(id: Uuid) -> u64 {
@@ -45,18 +46,25 @@ fn half(id: Uuid) -> u64 {
 impl Index {
     pub fn new(configured: &Configured, rows: &DirectoryRows) -> Index {
         let mut index = Index::default();
+        let mut counts: HashMap<TenantId, u32> = HashMap::new();
+        let mut enter = |tenant: TenantId, id: Uuid, ids: &mut Vec<(u64, TenantId, u32)>| {
+            let place = counts.entry(tenant).or_default();
+            ids.push((half(id), tenant, *place));
+            *place += 1;
+        };
         for (place, written) in configured.tenants.iter().enumerate() {
             let tenant = &written.definition;
             if !tenant.extensions.is_empty() {
                 index.tenants.entry(tenant.id).or_default().0 = Some(place);
             }
-            let ids = tenant.extensions.iter();
-            let ids = ids.map(|extension| pattern_id(tenant.id, &extension.pattern));
-            index.ids.extend(ids.map(|id| (half(id), tenant.id)));
+            for extension in &tenant.extensions {
+                let id = pattern_id(tenant.id, &extension.pattern);
+                enter(tenant.id, id, &mut index.ids);
+            }
         }
         for (place, row) in rows.extensions.iter().enumerate() {
             index.tenants.entry(row.tenant).or_default().1.push(place);
-            index.ids.push((half(row.id), row.tenant));
+            enter(row.tenant, row.id, &mut index.ids);
         }
         index.ids.sort_unstable();
         index
@@ -84,17 +92,39 @@ impl Index {
         written.chain(made.map(of_row)).collect()
     }
 
+    /// The extension of this id, if its tenant is in the scope.
     pub fn one(
         &self,
+        scope: &Scope,
         id: Uuid,
         configured: &Configured,
         rows: &DirectoryRows,
     ) -> Option<KnownExtension> {
-        let start = self.ids.partition_point(|(other, _)| *other < half(id));
+        let start = self.ids.partition_point(|(other, ..)| *other < half(id));
         let same = self.ids.get(start..)?.iter();
-        let same = same.take_while(|(other, _)| *other == half(id));
-        same.flat_map(|(_, tenant)| self.of_tenant(*tenant, configured, rows))
+        let same = same.take_while(|(other, ..)| *other == half(id));
+        same.filter(|(_, tenant, _)| scope.covers(*tenant))
+            .filter_map(|(_, tenant, place)| self.at(*tenant, *place as usize, configured, rows))
             .find(|extension| extension.id == id)
+    }
+
+    fn at(
+        &self,
+        tenant: TenantId,
+        place: usize,
+        configured: &Configured,
+        rows: &DirectoryRows,
+    ) -> Option<KnownExtension> {
+        let (written, made) = self.tenants.get(&tenant)?;
+        let written = written.and_then(|place| configured.tenants.get(place));
+        let written = written.map_or(&[][..], |written| &written.definition.extensions);
+        match written.get(place) {
+            Some(extension) => Some(of_file(tenant, extension)),
+            None => {
+                let row = made.get(place.checked_sub(written.len())?)?;
+                rows.extensions.get(*row).map(of_row)
+            }
+        }
     }
 }
 

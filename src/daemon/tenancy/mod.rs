@@ -31,7 +31,7 @@ use uuid::Uuid;
 use self::assemble::{Assembled, Parts};
 use self::known::Index;
 use super::state::locked;
-use crate::access::PlanLimits;
+use crate::access::{PlanLimits, Scope};
 use crate::api::{Installation, KnownExtension, KnownPlan, Objection};
 use crate::base::{TenantId, Timestamp};
 use crate::catalog::{AllocationRow, DirectoryRows, Usage, wall_clock};
@@ -316,9 +316,9 @@ impl Installation for Tenancy {
         (model.index).of_tenant(tenant, &model.configured, &model.rows)
     }
 
-    fn extension(&self, id: Uuid) -> Option<KnownExtension> {
+    fn extension(&self, scope: &Scope, id: Uuid) -> Option<KnownExtension> {
         let model = self.model.load();
-        model.index.one(id, &model.configured, &model.rows)
+        model.index.one(scope, id, &model.configured, &model.rows)
     }
 
     fn tenants_with_extensions(&self) -> Vec<TenantId> {
