@@ -1,6 +1,7 @@
 //! The routes of `/api/v1`, one file for each resource.
 
 mod active_calls;
+mod allocations;
 mod audit;
 mod call_categories;
 mod call_notes;
@@ -59,6 +60,7 @@ pub(super) fn all() -> OpenApiRouter<Api> {
         .merge(tenants::routes())
         .merge(plans::routes())
         .merge(extensions::routes())
+        .merge(allocations::routes())
         .merge(calls_audio::routes())
         .merge(active_calls::routes())
         .merge(events::routes())
