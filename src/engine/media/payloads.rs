@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use crate::engine::event::Chunk;
 
-/// Bytes of a chunk: a quarter of a second of a thousand G.711 calls. Memory is what open and waiting blocks hold, and a chunk or two;
+/// Bytes of a chunk: a second of a thousand G.711 calls, and a block of five thousand lies in three or four. Memory is what open and waiting blocks hold, and a chunk or two;
 /// none outlives a block, and those close by the clock. While no block is open there is none.
-const CHUNK: usize = 4 << 20;
+const CHUNK: usize = 16 << 20;
 
 /// Chunks that only the recorder still shares are waited for, up to this many: their memory is warm.
 const PATIENCE: usize = 8;
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn what_nobody_refers_to_takes_no_memory() {
         let mut payloads = Payloads::default();
-        let many: Vec<Stored> = (0..1000)
+        let many: Vec<Stored> = (0..12 * CHUNK / 60_000)
             .map(|_| {
                 let stored = payloads.store(&[7; 60_000]);
                 payloads.hold(stored.chunk);
@@ -272,7 +272,7 @@ mod tests {
     fn a_full_chunk_is_followed_by_another() {
         let mut payloads = Payloads::default();
         let big = vec![1; 60_000];
-        let stored: Vec<Stored> = (0..100)
+        let stored: Vec<Stored> = (0..2 * CHUNK / 60_000)
             .map(|_| {
                 let stored = payloads.store(&big);
                 payloads.hold(stored.chunk);

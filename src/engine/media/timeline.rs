@@ -372,11 +372,14 @@ impl Timeline {
             .map_or(self.next, |block| block.sides.caller.len() as u64)
     }
 
-    /// Reads the newest piece of the newest block, next to which another one will be put.
+    /// Reads the newest piece of the newest block, next to which another one will be put, and the chunk it lies in.
     #[inline]
     pub fn touch(&self, side: Side) -> u64 {
-        let newest = self.open.last().and_then(|block| block.sides[side].last());
-        newest.map_or(0, |piece| u64::from(piece.number))
+        let Some(block) = self.open.last() else {
+            return 0;
+        };
+        let piece = block.sides[side].last().map_or(0, |piece| piece.number);
+        u64::from(piece ^ block.chunks.last().copied().unwrap_or(0))
     }
 
     /// Where no block is open: goes on with the one that `time` is in, so that an idle call costs no work.
