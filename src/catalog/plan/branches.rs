@@ -47,6 +47,7 @@ const BY_CALL_ID: &str = " CROSS JOIN calls i ON i.tenant_id = n.tenant_id AND i
 impl Plan {
     pub(super) fn push_branches(&self, sql: &mut QueryBuilder<Sqlite>, driver: Driver) {
         match driver {
+            Driver::Number(_) if self.unabridged.is_some() => self.push_newest_branch(sql, driver),
             Driver::Number(party) => {
                 for (column, index, only) in number_columns(party) {
                     self.push_call_branch(sql, driver, index, |sql| {
@@ -145,6 +146,11 @@ impl Plan {
                 BY_CALL_ID,
                 Some("n"),
             ),
+            Driver::NotesByTime => (
+                "call_notes n INDEXED BY call_notes_by_time",
+                BY_CALL_ID,
+                Some("n"),
+            ),
             _ => (
                 "call_note_words w CROSS JOIN call_notes n ON n.note_row = w.rowid",
                 BY_CALL_ID,
@@ -174,6 +180,7 @@ impl Plan {
                 sql.push(" AND n.pinned = 1");
             }
             Driver::Notes => self.push_words(sql),
+            Driver::NotesByTime => self.push_note_rows(sql),
             _ => {}
         }
     }
@@ -190,6 +197,27 @@ impl Plan {
                     .push(" || ')'");
             }
         }
+    }
+
+    /// The condition that `n` is one of the notes that have the words: those are found once for the question, not for each
+    /// tenant or note.
+    fn push_note_rows(&self, sql: &mut QueryBuilder<Sqlite>) {
+        sql.push(" AND n.note_row IN (SELECT w.rowid FROM call_note_words w WHERE TRUE");
+        self.push_words_of_reach(sql);
+        sql.push(")");
+    }
+
+    /// As [`Plan::push_words`], where no tenant `t` is at hand: of the one that is reached, or of all.
+    pub(super) fn push_words_of_reach(&self, sql: &mut QueryBuilder<Sqlite>) {
+        let Some(words) = self.words.as_deref().filter(|words| !words.is_empty()) else {
+            sql.push(" AND FALSE");
+            return;
+        };
+        let of_tenant = self.one_tenant().map_or_else(String::new, |tenant| {
+            format!("tenant : \"{:X}\" AND ", tenant.simple())
+        });
+        sql.push(" AND w.call_note_words MATCH ")
+            .push_bind(format!("{of_tenant}text : ({words})"));
     }
 
     fn push_source_branch(&self, sql: &mut QueryBuilder<Sqlite>, driver: Driver) {
@@ -220,6 +248,9 @@ impl Plan {
     pub(super) fn probe(&self, driver: Driver) -> QueryBuilder<Sqlite> {
         let mut sql = QueryBuilder::new("SELECT count(*) FROM (SELECT 1 WHERE FALSE");
         match driver {
+            Driver::Number(party) if self.is_newest_of(driver) => {
+                self.push_newest_probe(&mut sql, party);
+            }
             Driver::Number(party) => {
                 for (column, index, only) in number_columns(party) {
                     self.push_call_probe(&mut sql, index, |sql| {
@@ -229,6 +260,12 @@ impl Plan {
                 }
             }
             Driver::Groups => self.push_users_probe(&mut sql),
+            // The words alone: no note is looked up to count it.
+            Driver::Notes if self.one_tenant().is_some() => {
+                sql.push(" UNION ALL SELECT * FROM (SELECT 1 FROM call_note_words w WHERE TRUE");
+                self.push_words_of_reach(&mut sql);
+                sql.push(" LIMIT +").push_bind(NARROW + 1).push(")");
+            }
             Driver::Interaction | Driver::Disposition | Driver::Deleted | Driver::Order => {
                 self.push_call_probe(&mut sql, self.index(driver), |sql| {
                     self.push_condition(sql, driver)
@@ -245,7 +282,7 @@ impl Plan {
                     self.push_times(&mut sql, at);
                 }
                 self.reach.limit(&mut sql, "t.id");
-                sql.push(" LIMIT ").push_bind(NARROW + 1).push(")");
+                sql.push(" LIMIT +").push_bind(NARROW + 1).push(")");
             }
         }
         sql.push(")");
@@ -266,7 +303,7 @@ impl Plan {
         condition(sql);
         self.push_times(sql, "i");
         self.reach.limit(sql, "t.id");
-        sql.push(" LIMIT ").push_bind(NARROW + 1).push(")");
+        sql.push(" LIMIT +").push_bind(NARROW + 1).push(")");
     }
 
     /// Whether the calls of the driver are of whom the scope reaches, without a further look.

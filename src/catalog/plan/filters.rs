@@ -150,17 +150,11 @@ impl Plan {
             }
             _ => {}
         }
-        match self.words.as_deref().filter(|_| driver != Driver::Notes) {
-            None => {}
-            Some("") => {
-                sql.push(" AND FALSE");
-            }
-            Some(words) => {
-                sql.push(of_call("call_notes"))
-                    .push(" AND a.note_row IN (SELECT rowid FROM call_note_words WHERE call_note_words MATCH ")
-                    .push_bind(format!("text : ({words})"))
-                    .push("))");
-            }
+        if self.words.is_some() && !matches!(driver, Driver::Notes | Driver::NotesByTime) {
+            sql.push(of_call("call_notes"))
+                .push(" AND a.note_row IN (SELECT w.rowid FROM call_note_words w WHERE TRUE");
+            self.push_words_of_reach(sql);
+            sql.push("))");
         }
     }
 

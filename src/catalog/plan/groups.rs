@@ -35,7 +35,7 @@ impl Plan {
     pub(super) fn push_users_probe(&self, sql: &mut QueryBuilder<Sqlite>) {
         sql.push(" UNION ALL SELECT * FROM (SELECT 1 FROM users u");
         self.push_users(sql);
-        sql.push(" LIMIT ").push_bind(FEW_USERS + 1).push(")");
+        sql.push(" LIMIT +").push_bind(FEW_USERS + 1).push(")");
     }
 
     /// Whether nothing is asked but time and group.
@@ -72,7 +72,7 @@ impl Plan {
                 "a.started_at FROM users u CROSS JOIN calls a ON a.call_row IN (SELECT p.call_row",
             );
             self.push_calls_of(sql, "u", self.reads_edge_from_index);
-            sql.push(format_args!(" ORDER BY p.started_at {way} LIMIT "))
+            sql.push(format_args!(" ORDER BY p.started_at {way} LIMIT +"))
                 .push_bind(of_each)
                 .push(")");
         }

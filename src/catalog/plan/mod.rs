@@ -10,8 +10,12 @@
 mod branches;
 mod filters;
 mod groups;
+mod newest;
+mod words;
 
 use sqlx::{QueryBuilder, Sqlite};
+
+use words::words_of;
 
 use super::query::Cursor;
 use super::reach::{Reach, Tenants, Whose};
@@ -28,8 +32,8 @@ pub(super) const NARROW: i64 = if cfg!(test) { 5 } else { 2000 };
 /// How many users of groups are looked at one by one. More than these find their page sooner by reading all calls.
 const FEW_USERS: i64 = if cfg!(test) { 2 } else { 5000 };
 
-/// Words of a note that are looked for.
-const MAX_WORDS: usize = 16;
+/// How many notes may have the words that are looked for before it is sooner to read the tenant's notes by time.
+const FEW_NOTES: i64 = if cfg!(test) { 2 } else { 100 };
 
 /// The filter whose index is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +44,8 @@ enum Driver {
     Number(Party),
     Category,
     Notes,
+    /// The same, by the time of their calls: for words that many notes have.
+    NotesByTime,
     Held,
     Pinned,
     Deleted,
@@ -68,6 +74,8 @@ pub(super) struct Plan {
     /// Users of the groups, as far as they were counted.
     users: i64,
     reads_edge_from_index: bool,
+    /// What drives when a page of the newest of a number came out short.
+    unabridged: Option<Driver>,
 }
 
 impl Plan {
@@ -85,6 +93,7 @@ impl Plan {
             driver: Driver::Order,
             users: 0,
             reads_edge_from_index: false,
+            unabridged: None,
         };
         plan.driver = plan.usual_driver();
         Ok(plan)
@@ -114,6 +123,14 @@ impl Plan {
         }
     }
 
+    /// Over all tenants the words are looked up once, not for each of them.
+    fn notes_driver(&self) -> Driver {
+        match self.reach.tenants {
+            Tenants::All => Driver::NotesByTime,
+            Tenants::One(_) | Tenants::Nothing => Driver::Notes,
+        }
+    }
+
     /// What could drive, the most telling first.
     fn drivers(&self) -> Vec<Driver> {
         let query = &self.query;
@@ -134,7 +151,7 @@ impl Plan {
         let of_groups = query.group.is_some() || matches!(self.reach.whose, Whose::Groups(_));
         let possible = [
             (query.interaction.is_some(), Driver::Interaction),
-            (self.words.is_some(), Driver::Notes),
+            (self.words.is_some(), self.notes_driver()),
             (is_state(CallState::Held), Driver::Held),
             (is_state(CallState::Pinned), Driver::Pinned),
             (is_state(CallState::Deleted), Driver::Deleted),
@@ -191,8 +208,10 @@ impl Plan {
             }
             _ => false,
         };
-        let may_be_wide =
-            |driver: &Driver| is_prefix(driver) || matches!(driver, Driver::Notes | Driver::Groups);
+        let may_be_wide = |driver: &Driver| {
+            is_prefix(driver)
+                || matches!(driver, Driver::Notes | Driver::NotesByTime | Driver::Groups)
+        };
         match drivers.as_slice() {
             // In the order of time an index finds the page, however many there are.
             [only] if self.query.sort.column().is_none() && !may_be_wide(only) => Vec::new(),
@@ -204,11 +223,14 @@ impl Plan {
     pub(super) fn settle(&mut self, counts: &[i64]) {
         let probed = self.probed();
         let counted = || probed.iter().zip(counts);
+        if let Some((driver, count)) = counted().find(|(driver, _)| self.is_newest_of(**driver)) {
+            return self.settle_newest(*driver, *count);
+        }
         let narrowest = counted()
             .filter(|(driver, count)| **driver != Driver::Groups && **count <= NARROW)
             .min_by_key(|(_, count)| **count);
-        if let Some((driver, _)) = narrowest {
-            self.driver = *driver;
+        if let Some((driver, count)) = narrowest {
+            self.driver = self.in_time(*driver, *count);
             return;
         }
         let is_wide = |driver: &Driver| match driver {
@@ -228,16 +250,30 @@ impl Plan {
         let users = counted().find(|(driver, _)| **driver == Driver::Groups);
         let users = users.map_or(0, |(_, count)| *count);
         if !probed.is_empty() {
-            self.driver = left.copied().unwrap_or(Driver::Order);
+            let driver = left.copied().unwrap_or(Driver::Order);
+            self.driver = self.in_time(driver, i64::MAX);
         }
         self.users = users;
         self.reads_edge_from_index = self.driver == Driver::Groups && self.is_of_groups_only();
     }
 
+    /// The driver, or how it is read in the order of time when so many rows are too many to be put in order.
+    fn in_time(&self, driver: Driver, count: i64) -> Driver {
+        let by_time = self.query.sort.column().is_none();
+        match driver {
+            Driver::Notes if by_time && count > FEW_NOTES => Driver::NotesByTime,
+            _ => driver,
+        }
+    }
+
     /// After a page of so many rows: whether it may have come out short, and has to be asked for again.
     pub(super) fn is_to_be_asked_again(&mut self, rows: usize) -> bool {
         let short = rows <= self.limit();
-        std::mem::take(&mut self.reads_edge_from_index) && short
+        let unabridged = self.unabridged.take();
+        if let Some(driver) = unabridged {
+            self.driver = driver;
+        }
+        (std::mem::take(&mut self.reads_edge_from_index) || unabridged.is_some()) && short
     }
 
     /// The question as SQL. It gives one call more than the limit when there are more.
@@ -245,6 +281,9 @@ impl Plan {
         let mut sql = QueryBuilder::new("");
         if self.driver == Driver::Groups {
             self.push_edge(&mut sql);
+        }
+        if let (Driver::Number(party), Some(_)) = (self.driver, self.unabridged) {
+            self.push_newest(&mut sql, party);
         }
         sql.push("SELECT ").push(CALL_AND_TENANT);
         match self.driver {
@@ -296,8 +335,10 @@ impl Plan {
         }
     }
 
+    /// With a sign before the number: a statement whose LIMIT is a bare parameter is prepared anew each time it is run,
+    /// for SQLite plans by the number (`sqlite3ExprIsInteger`).
     fn push_limit(&self, sql: &mut QueryBuilder<Sqlite>) {
-        sql.push(" LIMIT ")
+        sql.push(" LIMIT +")
             .push_bind(i64::from(self.query.limit) + 1);
     }
 }
@@ -328,18 +369,6 @@ fn as_stored(query: &CallQuery) -> CallQuery {
         *codec = fit(codec, LINE_BYTES).to_ascii_lowercase();
     }
     query
-}
-
-/// Each word of the text in quotes, as the beginning of a word of a note; empty when there is none.
-fn words_of(text: &str) -> String {
-    let words = text
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .take(MAX_WORDS);
-    let quoted: Vec<String> = words
-        .map(|word| format!("\"{}\" *", fit(word, NAME_BYTES)))
-        .collect();
-    quoted.join(" AND ")
 }
 
 #[cfg(test)]
@@ -437,6 +466,37 @@ mod tests {
             )
     }
 
+    /// A question that asks for nothing but calls of numbers that begin alike, or for words of notes.
+    fn any_plain_query() -> impl Strategy<Value = CallQuery> {
+        use proptest::option::weighted;
+        let time = || weighted(0.3, (-1..9i64).prop_map(Timestamp::from_nanos));
+        let number = || any_number().prop_map(|number| Some(NumberFilter::Prefix(number)));
+        let plain = CallQuery::default;
+        let asked = prop_oneof![
+            2 => number().prop_map(move |number| CallQuery { number, ..plain() }),
+            1 => number().prop_map(move |caller| CallQuery { caller, ..plain() }),
+            1 => number().prop_map(move |callee| CallQuery { callee, ..plain() }),
+            2 => "(ca|d|fi|e)".prop_map(move |notes| CallQuery { notes: Some(notes), ..plain() }),
+        ];
+        let sort = prop_oneof![2 => Just(Sort::Newest), 2 => Just(Sort::Oldest), 1 => any_sort()];
+        (asked, time(), time(), sort, 1..6u32).prop_map(|(asked, from, to, sort, limit)| {
+            CallQuery {
+                from,
+                to,
+                sort,
+                limit,
+                ..asked
+            }
+        })
+    }
+
+    fn any_tenants_scope() -> impl Strategy<Value = Scope> {
+        prop_oneof![
+            1 => (0..13u128).prop_map(|owner| Scope::tenant(tenant(owner))),
+            3 => any::<bool>().prop_map(|all| scope_of(AccessLevel::System, "a", &[], all)),
+        ]
+    }
+
     fn any_state() -> impl Strategy<Value = CallState> {
         prop_oneof![
             Just(CallState::Recorded),
@@ -508,12 +568,13 @@ mod tests {
             calls in any_calls(),
             added in proptest::collection::vec(any_added(), 60),
             questions in proptest::collection::vec((any_scope(), any_query()), 16),
+            plain in proptest::collection::vec((any_tenants_scope(), any_plain_query()), 12),
         ) {
             block_on(async {
                 let catalog = in_memory().await;
                 catalog.record(&calls).await.unwrap();
                 add(&catalog, &calls, &added).await;
-                for (scope, query) in &questions {
+                for (scope, query) in questions.iter().chain(&plain) {
                     let fits = |(call, added): &(&CallRecord, &Added)| shows(scope, call) && holds(query, call, added);
                     let mut expected: Vec<&CallRecord> =
                         calls.iter().zip(&added).filter(fits).map(|(call, _)| call).collect();
