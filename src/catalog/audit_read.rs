@@ -175,7 +175,7 @@ impl Catalog {
     pub async fn audit_since(&self, position: i64, limit: u32) -> Result<Vec<(i64, AuditEntry)>> {
         let text = format!(
             "{COLUMNS}, o.position FROM audit_order o JOIN audit a ON a.tenant_id = o.tenant_id AND a.number = o.number \
-             WHERE o.position > ? ORDER BY o.position LIMIT ?"
+             WHERE o.position > ? ORDER BY o.position LIMIT +?"
         );
         let failed = |error| Error::from_sqlx("follow the audit", &self.place, error);
         let rows = sqlx::query(sqlx::AssertSqlSafe(text))

@@ -1,7 +1,5 @@
 //! Reading.
 
-use std::collections::HashMap;
-
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use uuid::Uuid;
@@ -9,10 +7,10 @@ use uuid::Uuid;
 use super::plan::Plan;
 use super::query::Cursor;
 use super::reach::Reach;
-use super::row::{CALL_AND_TENANT, call_of, count, participant_of};
+use super::row::{CALL_AND_TENANT, call_of, count};
 use super::{
-    CallQuery, CallRecord, Catalog, Disposition, Error, FileRow, InteractionRow, Page,
-    ParticipantRecord, Result, TenantRow,
+    CallQuery, CallRecord, Catalog, Disposition, Error, FileRow, InteractionRow, Page, Result,
+    TenantRow,
 };
 use crate::access::Scope;
 use crate::base::{InteractionId, TenantId, Timestamp};
@@ -29,16 +27,18 @@ impl Catalog {
     pub async fn calls(&self, scope: &Scope, query: &CallQuery) -> Result<Page> {
         let failed = |error| Error::from_sqlx("search calls", &self.place, error);
         let mut plan = Plan::new(scope, query)?;
-        // One transaction: calls and participants are of one moment.
-        let mut transaction = self.readers.begin().await.map_err(failed)?;
-        settle(&mut plan, &mut transaction).await.map_err(failed)?;
-        let mut rows = rows_of(&plan, &mut transaction).await.map_err(failed)?;
+        // One statement gives the page, so it needs no transaction; what a plan counts before only says how it is asked.
+        let mut connection = self.readers.acquire().await.map_err(failed)?;
+        settle(&mut plan, &mut connection).await.map_err(failed)?;
+        let mut rows = rows_of(&plan, &mut connection).await.map_err(failed)?;
         if plan.is_to_be_asked_again(rows.len()) {
-            rows = rows_of(&plan, &mut transaction).await.map_err(failed)?;
+            rows = rows_of(&plan, &mut connection).await.map_err(failed)?;
         }
+        drop(connection);
         let more = rows.len() > plan.limit();
         rows.truncate(plan.limit());
-        let calls = calls_of(&mut transaction, &rows).await.map_err(failed)?;
+        let calls = rows.iter().map(call_of);
+        let calls: Vec<CallRecord> = calls.collect::<sqlx::Result<_>>().map_err(failed)?;
         let next = calls
             .last()
             .filter(|_| more)
@@ -55,13 +55,9 @@ impl Catalog {
             .push(" FROM tenants t CROSS JOIN calls c ON c.tenant_id = t.id WHERE c.id = ");
         sql.push_bind(id);
         Reach::of(scope, None).limit_calls(&mut sql, "c");
-        let mut transaction = self.readers.begin().await.map_err(failed)?;
-        let rows = sql
-            .build()
-            .fetch_all(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        calls_of(&mut transaction, &rows).await.map_err(failed)
+        let rows = sql.build().fetch_all(&self.readers).await;
+        rows.and_then(|rows| rows.iter().map(call_of).collect())
+            .map_err(failed)
     }
 
     /// Up to `limit` files, in the order of tenant and id, from behind `after` (the last one of the answer before) on;
@@ -176,46 +172,6 @@ async fn settle(plan: &mut Plan, connection: &mut SqliteConnection) -> sqlx::Res
     }
     plan.settle(&counts);
     Ok(())
-}
-
-/// Turns rows of [`CALL_AND_TENANT`] into calls, in the same order, with their participants.
-pub(super) async fn calls_of(
-    connection: &mut SqliteConnection,
-    rows: &[SqliteRow],
-) -> sqlx::Result<Vec<CallRecord>> {
-    let numbers: Vec<i64> = rows
-        .iter()
-        .map(|row| row.try_get("call_row"))
-        .collect::<sqlx::Result<_>>()?;
-    let mut participants = participants_of(connection, &numbers).await?;
-    let call = |(row, number)| call_of(row, participants.remove(number).unwrap_or_default());
-    rows.iter().zip(&numbers).map(call).collect()
-}
-
-async fn participants_of(
-    connection: &mut SqliteConnection,
-    calls: &[i64],
-) -> sqlx::Result<HashMap<i64, Vec<ParticipantRecord>>> {
-    let mut found: HashMap<i64, Vec<ParticipantRecord>> = HashMap::new();
-    if calls.is_empty() {
-        return Ok(found);
-    }
-    let mut sql = QueryBuilder::<Sqlite>::new(
-        "SELECT call_row, side, user_name, extension, number, display, from_at, to_at FROM participants WHERE call_row IN (",
-    );
-    let mut list = sql.separated(", ");
-    for call in calls {
-        list.push_bind(*call);
-    }
-    sql.push(") ORDER BY call_row, ordinal");
-    // As many texts as there are lengths of pages: not worth keeping prepared.
-    for row in sql.build().persistent(false).fetch_all(connection).await? {
-        found
-            .entry(row.try_get(0)?)
-            .or_default()
-            .push(participant_of(&row)?);
-    }
-    Ok(found)
 }
 
 fn file_row_of(row: &SqliteRow) -> sqlx::Result<FileRow> {

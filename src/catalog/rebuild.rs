@@ -16,12 +16,15 @@ use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, Row, SqliteConnection, TypeInfo, ValueRef};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, QueryBuilder, Row, Sqlite, SqliteConnection, TypeInfo, ValueRef,
+};
 
 use super::error::is_busy;
 use super::open::{BUSY_TIMEOUT, Place};
+use super::row::{CALL_AND_TENANT, call_of};
 use super::write::Existing;
-use super::{CallRecord, Catalog, Error, Result, read};
+use super::{CallRecord, Catalog, Error, Result};
 
 /// Calls taken over from the old catalog at a time.
 const PAGE: i64 = 1000;
@@ -320,16 +323,18 @@ async fn unrecorded(
     old: &mut SqliteConnection,
     behind: i64,
 ) -> sqlx::Result<(Vec<CallRecord>, Option<i64>)> {
-    let rows = sqlx::query(
-        "SELECT c.*, t.name AS tenant_name FROM calls c JOIN tenants t ON t.id = c.tenant_id \
-         WHERE (c.file_path IS NULL OR c.deleted_at IS NOT NULL) AND c.call_row > $1 ORDER BY c.call_row LIMIT $2",
-    )
-    .bind(behind)
-    .bind(PAGE)
-    .fetch_all(&mut *old)
-    .await?;
+    let mut sql = QueryBuilder::<Sqlite>::new("SELECT ");
+    sql.push(CALL_AND_TENANT).push(
+        " FROM calls c JOIN tenants t ON t.id = c.tenant_id \
+         WHERE (c.file_path IS NULL OR c.deleted_at IS NOT NULL) AND c.call_row > ",
+    );
+    sql.push_bind(behind)
+        .push(" ORDER BY c.call_row LIMIT ")
+        .push_bind(PAGE);
+    let rows = sql.build().fetch_all(old).await?;
     let last = rows.last().map(|row| row.try_get("call_row")).transpose()?;
-    Ok((read::calls_of(old, &rows).await?, last))
+    let calls = rows.iter().map(call_of).collect::<sqlx::Result<_>>()?;
+    Ok((calls, last))
 }
 
 impl Files {

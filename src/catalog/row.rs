@@ -12,8 +12,11 @@ use super::{
 };
 use crate::base::{InteractionId, PerSide, Side, TenantId, Timestamp};
 
-/// The columns of a call, for [`call_of`]: `c` is the call, `t` its tenant.
-pub(super) const CALL_AND_TENANT: &str = "c.*, t.name AS tenant_name";
+/// The columns of a call, for [`call_of`]: `c` is the call, `t` its tenant. Who took part comes with the row, as JSON: a
+/// second statement would be a second way to SQLite's thread and back, and of another moment.
+pub(super) const CALL_AND_TENANT: &str = "c.*, t.name AS tenant_name, \
+    (SELECT json_group_array(json_array(p.side, p.user_name, p.extension, p.number, p.display, p.from_at, p.to_at) \
+     ORDER BY p.ordinal) FROM participants p WHERE p.call_row = c.call_row) AS participants";
 
 /// As [`bind_call`] binds them.
 pub(super) const CALL_COLUMNS: &str = "tenant_id, id, interaction_id, sip_call_id, sensor, vantage, started_at, answered_at, \
@@ -121,27 +124,41 @@ fn attribution(call: &CallRecord) -> Option<String> {
     }
 }
 
-pub(super) fn participant_of(row: &SqliteRow) -> sqlx::Result<ParticipantRecord> {
-    let side: &str = row.try_get("side")?;
-    Ok(ParticipantRecord {
-        side: if side == "caller" {
-            Side::Caller
-        } else {
-            Side::Callee
+/// Of one participant, in the order of [`CALL_AND_TENANT`].
+type StoredParticipant = (
+    String,
+    Option<String>,
+    Option<String>,
+    String,
+    String,
+    Option<i64>,
+    Option<i64>,
+);
+
+fn participant_of(stored: StoredParticipant) -> ParticipantRecord {
+    let (side, user, extension, number, display, from, to) = stored;
+    ParticipantRecord {
+        side: match side.as_str() {
+            "caller" => Side::Caller,
+            _ => Side::Callee,
         },
-        user: row.try_get("user_name")?,
-        extension: row.try_get("extension")?,
-        number: row.try_get("number")?,
-        display: row.try_get("display")?,
-        from: time_of(row, "from_at")?,
-        to: time_of(row, "to_at")?,
-    })
+        user,
+        extension,
+        number,
+        display,
+        from: from.map(Timestamp::from_nanos),
+        to: to.map(Timestamp::from_nanos),
+    }
 }
 
-pub(super) fn call_of(
-    row: &SqliteRow,
-    participants: Vec<ParticipantRecord>,
-) -> sqlx::Result<CallRecord> {
+fn participants_of(row: &SqliteRow) -> sqlx::Result<Vec<ParticipantRecord>> {
+    let stored: Vec<StoredParticipant> = serde_json::from_str(row.try_get("participants")?)
+        .map_err(|error| undecodable("participants", error))?;
+    Ok(stored.into_iter().map(participant_of).collect())
+}
+
+/// A row of [`CALL_AND_TENANT`].
+pub(super) fn call_of(row: &SqliteRow) -> sqlx::Result<CallRecord> {
     Ok(CallRecord {
         id: row.try_get("id")?,
         tenant: TenantId(row.try_get("tenant_id")?),
@@ -171,7 +188,7 @@ pub(super) fn call_of(
         paused_ms: count(row.try_get("paused_ms")?),
         file: file_of(row)?,
         attribution: json_of(row, "attribution")?,
-        participants,
+        participants: participants_of(row)?,
         links: serde_json::from_value(json_of(row, "links")?).unwrap_or_default(),
         quality: quality_of(row)?,
         deleted_at: time_of(row, "deleted_at")?,
@@ -233,10 +250,14 @@ fn json_of(row: &SqliteRow, column: &str) -> sqlx::Result<Value> {
     let Some(text) = row.try_get::<Option<&str>, _>(column)? else {
         return Ok(Value::Null);
     };
-    serde_json::from_str(text).map_err(|error| sqlx::Error::ColumnDecode {
+    serde_json::from_str(text).map_err(|error| undecodable(column, error))
+}
+
+fn undecodable(column: &str, error: serde_json::Error) -> sqlx::Error {
+    sqlx::Error::ColumnDecode {
         index: column.to_owned(),
         source: Box::new(error),
-    })
+    }
 }
 
 /// The tables' CHECKs keep counts from being negative.

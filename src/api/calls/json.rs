@@ -40,6 +40,9 @@ impl Formatter for Escaping {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
+        if fragment.bytes().all(is_plain) {
+            return writer.write_all(fragment.as_bytes());
+        }
         let mut rest = fragment;
         while let Some(at) = rest.find(is_escaped) {
             let (plain, from) = rest.split_at(at);
@@ -52,6 +55,11 @@ impl Formatter for Escaping {
         }
         writer.write_all(rest.as_bytes())
     }
+}
+
+/// Of bytes that are a whole text: most texts are nothing else.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && !b"<>&'".contains(&byte)
 }
 
 fn is_escaped(c: char) -> bool {

@@ -169,7 +169,7 @@ impl Catalog {
             "SELECT d.id, d.webhook_id, w.tenant_id, w.url, w.secret, d.event, d.body, d.created_at, d.attempts FROM ( \
              SELECT *, row_number() OVER (PARTITION BY webhook_id ORDER BY next_at, id) AS place FROM deliveries \
              WHERE next_at IS NOT NULL AND next_at <= ?) d \
-             JOIN webhooks w ON w.id = d.webhook_id WHERE w.active AND d.place <= ? ORDER BY d.next_at, d.id LIMIT ?",
+             JOIN webhooks w ON w.id = d.webhook_id WHERE w.active AND d.place <= ? ORDER BY d.next_at, d.id LIMIT +?",
         )
         .bind(now.as_nanos())
         .bind(each)

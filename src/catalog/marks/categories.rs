@@ -65,7 +65,7 @@ impl Catalog {
             sql.push(" AND (k.name, k.id) > (").push_bind(after.name);
             sql.push(" COLLATE NOCASE, ").push_bind(after.id).push(")");
         }
-        sql.push(" ORDER BY k.name, k.id LIMIT ");
+        sql.push(" ORDER BY k.name, k.id LIMIT +");
         sql.push_bind(listing.limit() as i64 + 1);
         let rows = sql.build().fetch_all(&self.readers).await;
         let found: sqlx::Result<Vec<Category>> =

@@ -10,6 +10,7 @@ mod shares;
 
 use std::collections::HashMap;
 
+use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
@@ -137,62 +138,44 @@ fn call_of(row: &sqlx::sqlite::SqliteRow) -> sqlx::Result<CallToMark> {
     })
 }
 
+/// Of the calls that are named, by tenant and id in hexadecimal digits: one statement, whose text is the same however many
+/// there are, so that it stays prepared.
+const MARKS: &str = "WITH k (tenant_id, call_id) AS MATERIALIZED \
+     (SELECT unhex(substr(value, 1, 32)), unhex(substr(value, 33)) FROM json_each(?)) \
+     SELECT k.tenant_id, k.call_id, \
+     EXISTS (SELECT 1 FROM call_holds h WHERE h.tenant_id = k.tenant_id AND h.call_id = k.call_id), \
+     (SELECT count(*) FROM call_notes n WHERE n.tenant_id = k.tenant_id AND n.call_id = k.call_id), \
+     (SELECT coalesce(sum(n.pinned), 0) FROM call_notes n WHERE n.tenant_id = k.tenant_id AND n.call_id = k.call_id), \
+     (SELECT json_group_array(json_array(hex(c.id), c.name) ORDER BY c.name, c.id) FROM categorized_calls m \
+      CROSS JOIN call_categories c ON c.id = m.category_id WHERE m.tenant_id = k.tenant_id AND m.call_id = k.call_id) \
+     FROM k";
+
 async fn marks_of(
     connection: &mut SqliteConnection,
     calls: &[(TenantId, Uuid)],
 ) -> sqlx::Result<HashMap<(TenantId, Uuid), Marks>> {
-    let mut found: HashMap<_, Marks> = calls.iter().map(|call| (*call, Marks::default())).collect();
     if calls.is_empty() {
-        return Ok(found);
+        return Ok(HashMap::new());
     }
-    let mut ask = async |select: &'static str, rest: &'static str| {
-        let mut sql = QueryBuilder::<Sqlite>::new(select);
-        sql.push(" WHERE (m.tenant_id, m.call_id) IN (VALUES ");
-        let mut list = sql.separated(", ");
-        for (tenant, id) in calls {
-            list.push("(").push_bind_unseparated(tenant.0);
-            list.push_unseparated(", ").push_bind_unseparated(*id);
-            list.push_unseparated(")");
-        }
-        sql.push(")").push(rest);
-        sql.build()
-            .persistent(false)
-            .fetch_all(&mut *connection)
-            .await
-    };
-    let holds = ask("SELECT m.tenant_id, m.call_id FROM call_holds m", "").await?;
-    let notes = ask(
-        "SELECT m.tenant_id, m.call_id, count(*), sum(m.pinned) FROM call_notes m",
-        " GROUP BY m.tenant_id, m.call_id",
-    )
-    .await?;
-    let categories = ask(
-        "SELECT m.tenant_id, m.call_id, k.id, k.name FROM categorized_calls m \
-         CROSS JOIN call_categories k ON k.id = m.category_id",
-        " ORDER BY k.name, k.id",
-    )
-    .await?;
-    let key = |row: &sqlx::sqlite::SqliteRow| -> sqlx::Result<(TenantId, Uuid)> {
-        Ok((TenantId(row.try_get(0)?), row.try_get(1)?))
-    };
-    for row in &holds {
-        found.entry(key(row)?).or_default().is_held = true;
-    }
-    for row in &notes {
-        let marks = found.entry(key(row)?).or_default();
-        marks.notes = super::row::count(row.try_get(2)?);
-        marks.pinned_notes = super::row::count(row.try_get(3)?);
-    }
-    for row in &categories {
-        let category = CategoryUse {
-            id: row.try_get(2)?,
-            name: row.try_get(3)?,
-        };
-        found
-            .entry(key(row)?)
-            .or_default()
-            .categories
-            .push(category);
-    }
-    Ok(found)
+    let named = |(tenant, id): &(TenantId, Uuid)| format!("{}{}", tenant.0.simple(), id.simple());
+    let named: serde_json::Value = calls.iter().map(named).collect();
+    let rows = sqlx::query(MARKS)
+        .bind(named.to_string())
+        .fetch_all(connection)
+        .await?;
+    rows.iter()
+        .map(|row| Ok(((TenantId(row.try_get(0)?), row.try_get(1)?), marks_in(row)?)))
+        .collect()
+}
+
+fn marks_in(row: &SqliteRow) -> sqlx::Result<Marks> {
+    let categories: Vec<(Uuid, String)> =
+        serde_json::from_str(row.try_get(5)?).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    let category = |(id, name)| CategoryUse { id, name };
+    Ok(Marks {
+        is_held: row.try_get(2)?,
+        notes: super::row::count(row.try_get(3)?),
+        pinned_notes: super::row::count(row.try_get(4)?),
+        categories: categories.into_iter().map(category).collect(),
+    })
 }

@@ -67,7 +67,7 @@ impl Catalog {
             sql.push(" AND (g.name, g.id) > (").push_bind(after.name);
             sql.push(" COLLATE NOCASE, ").push_bind(after.id).push(")");
         }
-        sql.push(" ORDER BY g.name, g.id LIMIT ");
+        sql.push(" ORDER BY g.name, g.id LIMIT +");
         sql.push_bind(listing.limit() as i64 + 1);
         let rows = sql.build().fetch_all(&self.readers).await;
         let groups: sqlx::Result<Vec<Group>> =

@@ -95,7 +95,7 @@ impl Catalog {
             sql.push(" AND (r.name, r.id) > (").push_bind(after.name);
             sql.push(" COLLATE NOCASE, ").push_bind(after.id).push(")");
         }
-        sql.push(" ORDER BY r.name, r.id LIMIT ");
+        sql.push(" ORDER BY r.name, r.id LIMIT +");
         sql.push_bind(listing.limit() as i64 + 1);
         let rows = sql.build().fetch_all(&self.readers).await;
         let made: sqlx::Result<Vec<TenantRole>> =

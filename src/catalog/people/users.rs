@@ -168,7 +168,7 @@ impl Catalog {
             sql.push(" AND (u.login, u.id) > (").push_bind(after.name);
             sql.push(" COLLATE NOCASE, ").push_bind(after.id).push(")");
         }
-        sql.push(" ORDER BY u.login, u.id LIMIT ");
+        sql.push(" ORDER BY u.login, u.id LIMIT +");
         sql.push_bind(listing.limit() as i64 + 1);
         let rows = sql.build().fetch_all(&self.readers).await;
         let users: sqlx::Result<Vec<User>> =

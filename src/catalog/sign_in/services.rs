@@ -139,7 +139,7 @@ impl Catalog {
     /// Service accounts of the scope, by name.
     pub async fn service_accounts(&self, scope: &Scope) -> Result<Vec<ServiceAccount>> {
         let mut sql = in_scope(scope);
-        sql.push(" ORDER BY a.name, a.id LIMIT ")
+        sql.push(" ORDER BY a.name, a.id LIMIT +")
             .push_bind(MAX_SERVICE_ACCOUNTS);
         let rows = sql.build().fetch_all(&self.readers).await;
         rows.and_then(|rows| rows.iter().map(|row| account_of(row, 0)).collect())
