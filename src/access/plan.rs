@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub enum Feature {
     /// Listens to calls while they last.
     LiveMonitor,
-    /// Recordings are encrypted on the disk.
+    /// Recordings are encrypted on the disk: see [`PlanLimits::not_enforced`].
     Encryption,
     /// Takes recordings along as files.
     Download,
@@ -50,7 +50,7 @@ pub struct PlanLimits {
     /// Recorded in a calendar month, UTC. Past it calls are not recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minutes_per_month: Option<u32>,
-    /// Users that are not removed.
+    /// Active users.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub users: Option<u32>,
     /// Calls recorded at the same time.
@@ -66,6 +66,15 @@ impl PlanLimits {
         self.features
             .as_ref()
             .is_none_or(|features| features.contains(&feature))
+    }
+
+    /// What of it this version only keeps and shows: who reads it must not rely on it.
+    pub fn not_enforced(&self) -> Vec<&'static str> {
+        let promised = self.features.as_deref().unwrap_or_default();
+        let encryption = promised.contains(&Feature::Encryption);
+        let retention = self.retention_days.map(|_| "retention_days");
+        let encryption = encryption.then_some(Feature::Encryption.name());
+        retention.into_iter().chain(encryption).collect()
     }
 
     /// Whether there is room for one more user beside so many.
@@ -101,6 +110,14 @@ mod tests {
         assert!(Feature::ALL.into_iter().all(|feature| free.allows(feature)));
         assert!(free.has_room_for_user(u64::MAX) && !free.storage_is_full(u64::MAX));
         assert!(!free.minutes_are_used_up(u64::MAX) && !free.limits_recording());
+    }
+
+    #[test]
+    fn what_is_only_promised_is_said() {
+        assert_eq!(PlanLimits::default().not_enforced(), [""; 0]);
+        let json = r#"{"retention_days":30,"users":3,"features":["encryption","download"]}"#;
+        let plan: PlanLimits = serde_json::from_str(json).unwrap();
+        assert_eq!(plan.not_enforced(), ["retention_days", "encryption"]);
     }
 
     #[test]

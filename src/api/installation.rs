@@ -1,5 +1,6 @@
 //! What the configuration and the directory say, for routes: plans, extensions, and whether a change can be.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -10,7 +11,7 @@ use uuid::Uuid;
 use super::problem::{Problem, Result};
 use super::state::Api;
 use crate::access::{Feature, PlanLimits, Scope};
-use crate::base::TenantId;
+use crate::base::{TenantId, Timestamp};
 use crate::catalog::{AllocationRow, Catalog, Change, DirectoryRows};
 
 /// What the daemon knows besides rows. Nothing here waits, but for [`Installation::refreshed`].
@@ -32,6 +33,14 @@ pub trait Installation: Send + Sync {
 
     /// Of a tenant: in force at this moment, or to be.
     fn allocations(&self, tenant: TenantId) -> Vec<AllocationRow>;
+
+    /// What these users of a tenant have and will have, by login: what is pinned first, then by when it begins. Logins are in
+    /// small letters.
+    fn held_by(
+        &self,
+        tenant: TenantId,
+        logins: &HashSet<String>,
+    ) -> HashMap<String, Vec<HeldExtension>>;
 
     /// The extension of a tenant that a number is of, and the number without separators.
     fn extension_of(&self, tenant: TenantId, number: &str) -> Option<(Uuid, String)>;
@@ -82,6 +91,20 @@ pub struct KnownExtension {
     pub version: i64,
 }
 
+/// An extension as its user has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldExtension {
+    pub id: Uuid,
+    pub kind: &'static str,
+    /// A number, `first-last`, or a prefix.
+    pub text: String,
+    /// The one number of a range or a prefix that is allocated; none: all of it.
+    pub number: Option<String>,
+    /// None: it is pinned.
+    pub valid_from: Option<Timestamp>,
+    pub valid_to: Option<Timestamp>,
+}
+
 /// A change of what the directory is made of is tried at most so often while others make changes too.
 const ATTEMPTS: usize = 5;
 
@@ -89,6 +112,13 @@ impl fmt::Debug for dyn Installation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Installation")
     }
+}
+
+/// Why there is no room for another user.
+pub fn users_in_use(users: u64, most: u32) -> String {
+    format!(
+        "the tenant's plan gives it {most} active users, and it has {users}: deactivate one, or have the plan changed"
+    )
 }
 
 impl Api {
@@ -112,20 +142,22 @@ impl Api {
 
     /// # Errors
     ///
-    /// A problem of status 409 when the tenant has as many users as its plan gives it.
+    /// A problem of status 409 when the tenant has as many active users as its plan gives it.
     pub(super) async fn has_room_for_user(
         &self,
         change: &mut Change,
         tenant: TenantId,
+        field: &'static str,
     ) -> Result<()> {
         let limits = self.limits(tenant);
-        if limits.users.is_none() || limits.has_room_for_user(change.users_of(tenant).await?) {
+        let Some(most) = limits.users else {
             return Ok(());
+        };
+        let users = change.active_users_of(tenant).await?;
+        match limits.has_room_for_user(users) {
+            true => Ok(()),
+            false => Err(Problem::plan_limit(field, users_in_use(users, most))),
         }
-        Err(Problem::plan_limit(&format!(
-            "the tenant's plan gives it {} users",
-            limits.users.unwrap_or_default()
-        )))
     }
 
     /// Begins a change of what the directory is made of: `draft` puts into the rows what will be written, and they are

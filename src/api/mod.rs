@@ -50,7 +50,9 @@ pub use caller::{Caller, ClientAddress, RequestId};
 pub use calls::remove_files;
 pub use feed::{CallEvent, EventKind, Feed, Finished, Followed, Stored};
 pub use inside::{Answer, Inside, Refused};
-pub use installation::{Installation, KnownExtension, KnownPlan, Objection};
+pub use installation::{
+    HeldExtension, Installation, KnownExtension, KnownPlan, Objection, users_in_use,
+};
 pub use live::Live;
 pub use routes::AuditRecord;
 pub use sensor::{

@@ -103,9 +103,11 @@ impl Problem {
     }
 
     /// The tenant has as many of something as its plan gives it.
-    pub fn plan_limit(detail: &str) -> Problem {
+    pub fn plan_limit(field: &'static str, detail: String) -> Problem {
         let title = "The plan gives no more";
-        Problem::new(StatusCode::CONFLICT, "plan_limit", title).detail(detail)
+        Problem::new(StatusCode::CONFLICT, "plan_limit", title)
+            .field(field)
+            .detail(detail)
     }
 
     /// The tenant's plan does not have it, whoever asks.

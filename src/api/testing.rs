@@ -10,6 +10,7 @@ use serde_json::Value;
 use tower::ServiceExt;
 use uuid::Uuid;
 
+pub use super::feed::tests::call as active_call;
 use super::sign_in::SignInSettings;
 use super::state::{Api, ApiSettings};
 use crate::access::{Actor, Preset, Principal, Role};
@@ -91,6 +92,14 @@ impl World {
             world: self,
             principal: person.map(|person| person.principal()),
         }
+    }
+
+    /// As [`World::user`], who has just proven again who they are.
+    pub fn sure(&self, slug: &str, preset: Preset) -> Asking<'_> {
+        let mut asking = self.user(slug, preset);
+        let now = crate::catalog::wall_clock();
+        asking.principal = asking.principal.map(|principal| principal.stepped_up(now));
+        asking
     }
 
     pub fn principal(&self, principal: Principal) -> Asking<'_> {

@@ -7,6 +7,7 @@ mod check;
 mod completions;
 mod decode;
 mod decoder_sandbox;
+mod installation;
 mod matching;
 mod output;
 mod people;

@@ -3,10 +3,12 @@
 use std::future::Future;
 use std::path::{Path, PathBuf};
 
+use super::installation::Installation;
 use super::{DEFAULT_CONFIG, Exit, config_path, output};
 use crate::catalog::Catalog;
 use crate::config::{self, Decoders, Loaded};
 use crate::daemon::storekeeping;
+use crate::daemon::tenancy::Configured;
 
 /// Where `callreel replay` puts recordings when nobody says.
 const TRIAL_STORAGE: &str = "recordings";
@@ -27,6 +29,8 @@ pub struct Store {
     pub root: PathBuf,
     pub catalog_url: String,
     pub decoders: Decoders,
+    /// None of a storage without a configuration.
+    pub configured: Option<Configured>,
 }
 
 impl Selection {
@@ -44,8 +48,11 @@ impl Selection {
             );
             return Err(Exit::Usage);
         }
-        let settings = load(self.config.clone())?.settings;
+        let loaded = load(self.config.clone())?;
+        let configured = Some(Configured::new(&loaded));
+        let settings = loaded.settings;
         Ok(Store {
+            configured,
             root: settings.storage.root,
             catalog_url: settings.catalog.url,
             decoders: settings.decoders,
@@ -59,12 +66,18 @@ impl Store {
             root: root.to_owned(),
             catalog_url: catalog_in(root),
             decoders: Decoders::default(),
+            configured: None,
         }
     }
 
     /// The catalog, which has to be there.
     pub async fn catalog(&self) -> anyhow::Result<Catalog> {
         storekeeping::open_catalog(&self.catalog_url).await
+    }
+
+    /// What people and tenants are administered in.
+    pub async fn installation(&self) -> anyhow::Result<Installation> {
+        Installation::open(&self.catalog_url, self.configured.clone()).await
     }
 }
 

@@ -6,10 +6,11 @@ use anyhow::{Context, bail};
 use uuid::Uuid;
 
 use super::Exit;
+use super::installation::Installation;
 use super::output::{self, Table, print_json};
 use super::selection::{Selection, block_on};
 use super::user::{operator, tenant};
-use crate::access::{Event, Operation, Permissions, Resource, Scope, ServiceToken};
+use crate::access::{Event, Feature, Operation, Permissions, Resource, Scope, ServiceToken};
 use crate::base::{Network, TenantId, Timestamp};
 use crate::catalog::{Catalog, Change, ServiceAccountDraft, TokenDraft};
 
@@ -88,19 +89,22 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         Err(exit) => return Ok(exit),
     };
     block_on(async {
-        let catalog = store.catalog().await?;
+        let installation = store.installation().await?;
+        let catalog = &installation.catalog;
         let done = match args.command {
-            Command::Create(create_args) => create(&catalog, create_args).await,
-            Command::List(list_args) => list(&catalog, &list_args).await,
-            Command::Revoke(revoke_args) => revoke(&catalog, revoke_args.id).await,
+            Command::Create(create_args) => create(&installation, create_args).await,
+            Command::List(list_args) => list(catalog, &list_args).await,
+            Command::Revoke(revoke_args) => revoke(catalog, revoke_args.id).await,
         };
         catalog.close().await;
         done.map(|()| Exit::Success)
     })
 }
 
-async fn create(catalog: &Catalog, args: CreateArgs) -> anyhow::Result<()> {
+async fn create(installation: &Installation, args: CreateArgs) -> anyhow::Result<()> {
+    let catalog = &installation.catalog;
     let tenant = tenant(catalog, args.tenant.as_deref()).await?;
+    installation.needs_feature(tenant, Feature::ApiAccess)?;
     let mut change = catalog.change().await?;
     let account = match change.service_account_named(tenant, &args.account).await? {
         Some(_)

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
+use super::installation::Installation;
 use super::output::{self, print_json};
 use super::selection::{Selection, block_on};
 use super::{Exit, people};
@@ -100,14 +101,14 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         Err(exit) => return Ok(exit),
     };
     block_on(async {
-        let catalog = store
-            .catalog()
-            .await
-            .context("`callreel run` makes the catalog when it first starts")?;
+        let installation = store.installation().await?;
+        let catalog = &installation.catalog;
         let made = match args.command {
-            Command::Create(create_args) => create(&catalog, create_args).await,
-            Command::Password(password_args) => set_password(&catalog, password_args).await,
-            Command::Others(command) => people::users::execute(&catalog, &store, &command).await,
+            Command::Create(create_args) => create(&installation, create_args).await,
+            Command::Password(password_args) => set_password(catalog, password_args).await,
+            Command::Others(command) => {
+                people::users::execute(&installation, &store, &command).await
+            }
         };
         catalog.close().await;
         made.map(|()| Exit::Success)
@@ -154,7 +155,8 @@ async fn role(change: &mut Change, tenant: TenantId, name: Option<&str>) -> anyh
     })
 }
 
-async fn create(catalog: &Catalog, args: CreateArgs) -> anyhow::Result<()> {
+async fn create(installation: &Installation, args: CreateArgs) -> anyhow::Result<()> {
+    let catalog = &installation.catalog;
     let tenant = tenant(catalog, args.tenant.as_deref()).await?;
     let login = args.login.trim();
     if !is_login(login) {
@@ -179,6 +181,7 @@ async fn create(catalog: &Catalog, args: CreateArgs) -> anyhow::Result<()> {
     };
     let chosen = choose(&args.secret, &rules, owner)?;
     let mut change = catalog.change().await?;
+    installation.has_room_for_user(&mut change, tenant).await?;
     let draft = UserDraft {
         tenant,
         login: login.to_owned(),

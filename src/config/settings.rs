@@ -465,7 +465,7 @@ fn read_plans(source: &mut Source<'_>, root: &mut Fields<'_>) -> BTreeMap<String
     for (name, mut fields) in root.named_tables(source, "plans") {
         let plan = Plan {
             place: Origin(Some(source.place(&fields.span))),
-            retention_days: fields.integer(source, "retention_days", 1..=36_500),
+            retention_days: read_retention(source, &mut fields),
             storage_gib: fields.integer(source, "storage_gib", 1..=1_u64 << 30),
             features: read_features(source, &mut fields),
             minutes_per_month: fields.integer(source, "minutes_per_month", 1..=1_000_000_000),
@@ -478,9 +478,23 @@ fn read_plans(source: &mut Source<'_>, root: &mut Fields<'_>) -> BTreeMap<String
     plans
 }
 
+/// It is kept and shown; who reads it in the file must not think that anything goes.
+fn read_retention(source: &mut Source<'_>, fields: &mut Fields<'_>) -> Option<u32> {
+    let days = fields.integer(source, "retention_days", 1..=36_500)?;
+    let message = "`retention_days` is not enforced: this version removes no recording by itself";
+    source.warn(fields.span_of("retention_days"), message);
+    Some(days)
+}
+
 fn read_features(source: &mut Source<'_>, fields: &mut Fields<'_>) -> Option<Vec<String>> {
     let names = fields.strings(source, "features")?;
     let choices = PLAN_FEATURES.map(|name| (name, name));
+    if let Some(name) = names.iter().find(|name| name.value == "encryption") {
+        let message =
+            "`encryption` promises what is not done: this version writes recordings as they are";
+        let help = "put the storage on an encrypted disk, and leave it out";
+        source.warn(name.span.clone(), message).help = Some(help.into());
+    }
     let known = names
         .iter()
         .filter_map(|name| choice(source, name, &choices));

@@ -54,8 +54,8 @@ fn tenant(id: u8, name: &str, rest: &str) -> String {
 fn the_examples_load_and_match() {
     let loaded = load(&examples().join("callreel.toml")).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(loaded.warnings, []);
-    assert_eq!(loaded.files.len(), 4);
-    assert_eq!(loaded.directory.tenants().count(), 4);
+    assert_eq!(loaded.files.len(), 7);
+    assert_eq!(loaded.directory.tenants().count(), 7);
     let owner = |from: &str, caller: &str, to: &str, callee: &str| {
         let attribution = loaded.directory.attribute(&CallFacts {
             sensor: "",
@@ -652,6 +652,20 @@ fn a_plan_has_only_features_that_there_are() {
     let error = load("[plans.p]\nfeatures = [\"downloads\"]\n").unwrap_err();
     let found = &error.diagnostics()[0];
     assert_eq!(found.help.as_deref(), Some("did you mean `download`?"));
+}
+
+#[test]
+fn what_a_plan_promises_and_nothing_does_is_a_warning() {
+    let plan = "[plans.p]\nretention_days = 7\nfeatures = [\"download\", \"encryption\"]\n[plans.q]\nusers = 3\n";
+    let loaded = files(&[("callreel.toml", plan)]).load().unwrap();
+    let told: Vec<_> = (loaded.warnings.iter())
+        .map(|found| (found.severity, found.line, &found.message[..12]))
+        .collect();
+    let warning = Severity::Warning;
+    assert_eq!(
+        told,
+        [(warning, 2, "`retention_d"), (warning, 3, "`encryption`")]
+    );
 }
 
 proptest! {

@@ -4,6 +4,7 @@
 mod calls;
 mod catalog;
 mod check;
+mod fresh;
 mod matching;
 mod people;
 mod user;

@@ -11,11 +11,10 @@ use crate::codec::{ALAW_TO_LINEAR, ULAW_TO_LINEAR};
 use crate::storage::{HEADER_LEN, SampleFormat, WavFormat};
 
 /// What an answer is made of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
-    /// As stored: a WAV of PCM or of G.711.
-    #[default]
+    /// The file as it lies in the storage: a WAV of PCM or of G.711.
     Stored,
     /// A WAV of 16-bit PCM; ranges of it can be asked for whatever is stored.
     Wav,

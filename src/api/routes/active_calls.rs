@@ -569,6 +569,12 @@ fn while_allowed(
 }
 
 async fn still(watching: &Watching, api: &Api, call: &ActiveCall) -> bool {
+    if api
+        .needs_feature(call.tenant, Feature::LiveMonitor)
+        .is_err()
+    {
+        return false;
+    }
     let Ok(Some(sight)) = watching.look().await else {
         return false;
     };

@@ -33,19 +33,33 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct AudioParameters {
-    /// `stored`: as it is; `wav`: 16-bit PCM, which every browser plays; `ogg`: Opus, small.
-    #[serde(default)]
+    /// `wav`: 16-bit PCM, which every browser plays; `ogg`: Opus, small; `stored`: the file as it is, always a download. Absent,
+    /// it is `wav` to play and `stored` to download.
     #[param(inline)]
-    format: Format,
+    format: Option<Format>,
     /// As a file with a name, not to be played at once.
     #[serde(default)]
     download: bool,
 }
 
+impl AudioParameters {
+    /// Whether the recording is taken along, and not played.
+    fn is_download(&self) -> bool {
+        self.download || self.format == Some(Format::Stored)
+    }
+
+    fn format(&self) -> Format {
+        self.format.unwrap_or(match self.download {
+            true => Format::Stored,
+            false => Format::Wav,
+        })
+    }
+}
+
 /// The audio of a recording: the caller on the left, the callee on the right.
 ///
-/// Ranges can be asked for, but of `ogg`. To listen needs `calls: playback`, to download `calls: download`. It is audited once,
-/// before the first byte: further requests of the same person, from the same address, for the same recording belong to the
+/// Ranges can be asked for, but of `ogg`. To listen needs `calls: playback`. To take it along, with `download=true` or as
+/// `stored`, needs `calls: download`, and `download` in the plan of the call's tenant. It is audited once, before the first byte: further requests of the same person, from the same address, for the same recording belong to the
 /// same listening until half an hour passes without one.
 #[utoipa::path(get, path = "/calls/{id}/audio", tag = "calls", operation_id = "call_audio",
     params(("id" = Uuid, Path), AudioParameters,
@@ -64,23 +78,24 @@ async fn audio(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let (operation, action) = match parameters.download {
+    let format = parameters.format();
+    let (operation, action) = match parameters.is_download() {
         true => (Operation::Download, "calls.download"),
         false => (Operation::Playback, "calls.playback"),
     };
     caller.needs(Resource::Calls, operation)?;
     let call = find(&api, &caller, id).await?;
-    if parameters.download {
-        api.needs_feature(call.tenant, Feature::Download)?;
-    }
-    let purpose = match parameters.download {
-        false => Purpose::Playback,
-        true => Purpose::Download(name(&call, parameters.format)),
+    let purpose = match operation {
+        Operation::Download => {
+            api.needs_feature(call.tenant, Feature::Download)?;
+            Purpose::Download(name(&call, format))
+        }
+        _ => Purpose::Playback,
     };
     let file = open(&api, &call).await?;
     let asked = Asked {
         headers: &headers,
-        format: parameters.format,
+        format,
         purpose,
         head: method == Method::HEAD,
     };
@@ -287,14 +302,15 @@ mod tests {
         let first = ask(&ann, &path, &[("range", "bytes=0-99")])
             .await
             .expect(206);
-        assert_eq!(first.body, bytes[..100]);
+        assert_eq!(&first.body[..4], b"RIFF");
         let rest = ask(
             &ann,
             &path,
             &[("range", "bytes=100-"), ("if-range", &first.etag())],
         )
         .await;
-        assert_eq!(rest.expect(206).body, bytes[100..]);
+        let played = [first.body, rest.expect(206).body].concat();
+        assert_eq!(played.len(), 4096 + 32_000);
         assert_eq!(world.audit("acme").await, ["calls.playback"]);
         let saved = ask(&ann, &format!("{path}?download=true&format=wav"), &[])
             .await
@@ -310,8 +326,36 @@ mod tests {
             ["calls.playback", "calls.download"]
         );
         let head = ann.ask(Method::HEAD, &path, &[], None).await.expect(200);
-        assert_eq!(header(&head, "content-length"), bytes.len().to_string());
+        let length = played.len().to_string();
+        assert_eq!(header(&head, "content-length"), length);
         assert_eq!(world.audit("acme").await.len(), 2);
+        let own = ask(&ann, &format!("{path}?download=true"), &[]).await;
+        assert_eq!(own.expect(200).body, bytes);
+    }
+
+    #[tokio::test]
+    async fn who_may_only_listen_is_not_given_the_file() {
+        let (world, call, bytes) = world().await;
+        let path = format!("/calls/{}/audio", call.id);
+        let reader = world.user("acme", Preset::Reader);
+        for query in ["", "?format=wav", "?format=ogg"] {
+            let played = reader.get(&format!("{path}{query}")).await.expect(200);
+            assert_eq!(header(&played, "content-disposition"), "inline");
+        }
+        for query in [
+            "?format=stored",
+            "?download=true",
+            "?download=true&format=ogg",
+        ] {
+            let problem = reader.get(&format!("{path}{query}")).await.expect(403);
+            assert_eq!(problem.json()["detail"], "it needs calls: download");
+        }
+        let ann = world.user("acme", Preset::TenantAdministrator);
+        let saved = ann.get(&format!("{path}?format=stored")).await.expect(200);
+        assert!(header(&saved, "content-disposition").starts_with("attachment"));
+        assert_eq!(saved.body, bytes);
+        let actions = world.audit("acme").await;
+        assert_eq!(actions, ["calls.playback", "calls.download"]);
     }
 
     #[tokio::test]

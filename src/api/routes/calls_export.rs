@@ -128,7 +128,6 @@ async fn zip(
     Body(mut body): Body<ZipBody>,
 ) -> Result<Response> {
     caller.needs(Resource::Calls, Operation::Download)?;
-    api.needs_feature(caller.principal.tenant(), Feature::Download)?;
     caller.needs_step_up(&api)?;
     body.ids.sort_unstable();
     body.ids.dedup();
@@ -140,6 +139,9 @@ async fn zip(
     for id in body.ids {
         let call = catalog.call_to_mark(&scope, id).await?;
         calls.push(call.ok_or_else(Problem::not_found)?);
+    }
+    for call in &calls {
+        api.needs_feature(call.tenant, Feature::Download)?;
     }
     let files = packed(&api, &calls)?;
     let mut change = catalog.change().await?;

@@ -25,6 +25,7 @@ mod session;
 mod sign_in_rules;
 mod support_access;
 mod tenants;
+mod user_extensions;
 mod users;
 mod webhooks;
 

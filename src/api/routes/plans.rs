@@ -31,7 +31,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Limits {
-    /// Recordings are kept for so long.
+    /// Recordings are to be kept for so long. Not enforced: nothing removes them.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 36500)]
     retention_days: Option<u32>,
@@ -43,13 +43,15 @@ struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
     minutes_per_month: Option<u32>,
+    /// Active users.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
     users: Option<u32>,
     /// Calls recorded at the same time.
     #[serde(skip_serializing_if = "Option::is_none")]
     concurrent_recordings: Option<u32>,
-    /// Of `live_monitor`, `encryption`, `download` and `api_access`; absent: all.
+    /// Of `live_monitor` (listening to calls in progress), `download` (taking recordings along), `api_access` (service
+    /// accounts and their tokens) and `encryption` (not enforced: recordings lie as they are); absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     features: Option<Vec<String>>,
 }
@@ -129,6 +131,8 @@ struct PlanView {
     /// What tenants name it by. It stays as it is.
     name: String,
     limits: Limits,
+    /// What of the limits this version only keeps and shows: `retention_days`, `encryption`.
+    not_enforced: Vec<&'static str>,
     /// File and line of the configuration that it comes from, where it cannot be changed here.
     origin: Option<String>,
     read_only: bool,
@@ -140,6 +144,7 @@ impl PlanView {
             id: plan.id,
             name: plan.name.clone(),
             limits: Limits::of(&plan.limits),
+            not_enforced: plan.limits.not_enforced(),
             origin: plan.origin.clone().filter(|_| shows_origin),
             read_only: plan.origin.is_some(),
         }
@@ -150,6 +155,7 @@ impl PlanView {
             id: plan.id,
             name: plan.name.clone(),
             limits: Limits::of(&plan.limits),
+            not_enforced: plan.limits.not_enforced(),
             origin: None,
             read_only: false,
         }

@@ -367,6 +367,7 @@ async fn create_token(
         .service_account(&caller.scope(), id)
         .await?
         .ok_or_else(Problem::not_found)?;
+    api.needs_feature(account.tenant, Feature::ApiAccess)?;
     let responsible = change
         .identity(&caller.scope(), account.responsible)
         .await?;

@@ -10,6 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use super::user_extensions::{HeldView, Holdings};
 use crate::access::{Operation, Reach, Resource, Scope};
 use crate::api::caller::Caller;
 use crate::api::fields::{self, Page, given};
@@ -55,12 +56,18 @@ struct UserView {
     confidential: bool,
     #[schema(value_type = Option<UserPolicySchema>)]
     recording_policy: Option<UserPolicy>,
+    /// What the user has and will have: pinned by the configuration, or allocated.
+    extensions: Vec<HeldView>,
     created_at: String,
     changed_at: String,
 }
 
 impl UserView {
-    fn new(api: &Api, scope: &Scope, user: &User) -> UserView {
+    fn one(api: &Api, scope: &Scope, user: &User) -> UserView {
+        UserView::new(api, scope, &Holdings::of(api, [user]), user)
+    }
+
+    fn new(api: &Api, scope: &Scope, holdings: &Holdings, user: &User) -> UserView {
         let profile = &user.profile;
         UserView {
             id: user.id.0,
@@ -77,6 +84,7 @@ impl UserView {
             must_change_password: profile.must_change_password,
             confidential: profile.confidential,
             recording_policy: profile.recording_policy,
+            extensions: holdings.view(user),
             created_at: user.created_at.to_string(),
             changed_at: user.changed_at.to_string(),
         }
@@ -297,7 +305,8 @@ async fn list(
         text: parameters.text,
     };
     let users = api.catalog()?.users(&scope, &filter, &listing).await?;
-    let view = |user| UserView::new(&api, &scope, &user);
+    let holdings = Holdings::of(&api, &users.items);
+    let view = |user| UserView::new(&api, &scope, &holdings, &user);
     Ok(Json(Page::of(users, view)))
 }
 
@@ -314,7 +323,9 @@ async fn create(
     let profile = body.profile()?;
     let mut change = api.catalog()?.change().await?;
     let tenant = tenancy::target(&caller, &mut change, body.tenant_id).await?;
-    api.has_room_for_user(&mut change, tenant).await?;
+    if profile.active {
+        api.has_room_for_user(&mut change, tenant, "active").await?;
+    }
     let user = change
         .create_user(&caller.principal, tenant, &login, &profile)
         .await?;
@@ -322,7 +333,7 @@ async fn create(
     let event = event.on("user", user.id.0).change(None, Some(state(&user)));
     change.commit(event).await?;
     let path = format!("/api/v1/users/{}", user.id);
-    let view = UserView::new(&api, &caller.scope(), &user);
+    let view = UserView::one(&api, &caller.scope(), &user);
     Ok(Versioned::created(user.version, path, view))
 }
 
@@ -334,7 +345,7 @@ async fn show(State(api): State<Api>, caller: Caller, Id(id): Id) -> Result<Vers
     let scope = caller.scope();
     let user = api.catalog()?.user(&scope, UserId(id)).await?;
     let user = user.ok_or_else(Problem::not_found)?;
-    let view = UserView::new(&api, &scope, &user);
+    let view = UserView::one(&api, &scope, &user);
     Ok(Versioned::new(user.version, view))
 }
 
@@ -357,6 +368,10 @@ async fn edit(
     tenancy::stays(before.tenant, body.tenant_id)?;
     version.check(before.version)?;
     let profile = body.applied(&scope, &before)?;
+    if profile.active && !before.profile.active {
+        api.has_room_for_user(&mut change, before.tenant, "active")
+            .await?;
+    }
     let user = change
         .edit_user(&caller.principal, &before, &profile)
         .await?;
@@ -365,7 +380,7 @@ async fn edit(
         .on("user", id)
         .change(Some(state(&before)), Some(state(&user)));
     change.commit(event).await?;
-    let view = UserView::new(&api, &scope, &user);
+    let view = UserView::one(&api, &scope, &user);
     Ok(Versioned::new(user.version, view))
 }
 
@@ -390,6 +405,8 @@ async fn remove(
     change
         .commit(event.on("user", id).change(Some(before), None))
         .await?;
+    // What was allocated to the user is given back.
+    api.directory_changed().await;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -13,7 +13,8 @@ use axum::response::{IntoResponse, Response};
 use super::signed::SignedIn;
 use super::{Signed, Unfinished, cookie, now};
 use crate::access::{
-    Actor, Operation, Principal, Resource, ServiceToken, SessionFacts, SessionToken, Stage, Support,
+    Actor, Feature, Operation, Principal, Resource, ServiceToken, SessionFacts, SessionToken,
+    Stage, Support,
 };
 use crate::api::caller::{ClientAddress, address};
 use crate::api::problem::{Problem, Result};
@@ -128,6 +129,8 @@ async fn service(api: &Api, parts: &Parts, token: &ServiceToken) -> Result<Princ
         tracing::warn!(token = %used.token.id, account = %used.account.id, why, "a token was refused");
         return Err(refused());
     }
+    // It is the right token, so that its owner is told why.
+    api.needs_feature(used.account.tenant, Feature::ApiAccess)?;
     let is_glance = parts.extensions.get::<Glance>().is_some();
     let touched = used.token.used_at;
     if !is_glance && touched.is_none_or(|at| now.since(at) >= TOUCHED_EACH) {

@@ -82,8 +82,10 @@ pub struct TenantDraft {
 pub struct MirroredTenant {
     pub id: TenantId,
     pub name: String,
-    /// The one it should have. An earlier one stays, and of two tenants the second gets another.
+    /// The one it should have. Of two tenants the second gets another.
     pub slug: String,
+    /// Whether somebody wrote it: otherwise an earlier one stays, since people sign in with it.
+    pub slug_is_written: bool,
     /// None: its name is written nowhere, which is so of the System tenant at most.
     pub origin: Option<String>,
     pub timezone: String,
@@ -211,7 +213,7 @@ impl Catalog {
         let known = all(&mut transaction).await.map_err(failed)?;
         for tenant in tenants {
             let row = known.iter().find(|row| row.id == tenant.id);
-            if row.is_none_or(|row| differs(row, tenant)) {
+            if row.is_none_or(|row| differs(row, tenant) || moves(row, tenant, &known)) {
                 enter(&mut transaction, tenant, row.is_some(), now)
                     .await
                     .map_err(failed)?;
@@ -247,6 +249,12 @@ fn differs(row: &RegisteredTenant, tenant: &MirroredTenant) -> bool {
         || row.status == TenantStatus::Gone
 }
 
+/// Whether the tenant is to have another slug, and nobody has that one.
+fn moves(row: &RegisteredTenant, tenant: &MirroredTenant, known: &[RegisteredTenant]) -> bool {
+    let is_taken = |other: &RegisteredTenant| other.slug.eq_ignore_ascii_case(&tenant.slug);
+    tenant.slug_is_written && row.slug != tenant.slug && !known.iter().any(is_taken)
+}
+
 async fn enter(
     connection: &mut SqliteConnection,
     tenant: &MirroredTenant,
@@ -262,6 +270,13 @@ async fn enter(
             .bind(slug)
             .bind(now.as_nanos())
             .bind(now.as_nanos())
+            .execute(&mut *connection)
+            .await?;
+    } else if tenant.slug_is_written {
+        // Where another has it, the tenant keeps the one it has.
+        sqlx::query("UPDATE OR IGNORE registered_tenants SET slug = ? WHERE id = ?")
+            .bind(&tenant.slug)
+            .bind(tenant.id.0)
             .execute(&mut *connection)
             .await?;
     }

@@ -44,11 +44,11 @@ impl Catalog {
 }
 
 impl Change {
-    /// Users of a tenant that are not removed.
-    pub async fn users_of(&mut self, tenant: TenantId) -> Result<u64> {
+    /// Users of a tenant that are active, and so not removed.
+    pub async fn active_users_of(&mut self, tenant: TenantId) -> Result<u64> {
         let failed = self.failed("count users");
         let count: sqlx::Result<i64> = sqlx::query_scalar(
-            "SELECT count(*) FROM users WHERE tenant_id = ? AND removed_at IS NULL",
+            "SELECT count(*) FROM users WHERE tenant_id = ? AND active AND removed_at IS NULL",
         )
         .bind(tenant.0)
         .fetch_one(self.connection())

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use self::needs::Need;
-use super::output::{self, Table, counted, print_json};
-use super::{Exit, config_path};
-use crate::base::TenantId;
+use super::installation::as_it_runs;
+use super::output::{self, Table, counted, harmless, print_json};
+use super::{Exit, config_path, selection};
+use crate::base::{SYSTEM_TENANT, TenantId};
 use crate::config::{self, Diagnostic, Loaded};
 use crate::directory::{Directory, RecordingPolicy, Tenant};
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "All errors of all files are shown, each with its place. What only this machine lacks (an interface, room on \
+    after_help = "All errors of all files are shown, each with its place, and what of the catalog contradicts them: tenants and \
+extensions that were made through the API are in the table too. What only this machine lacks (an interface, room on \
 the disk) is a warning: the configuration may be meant for another.\n\n\
 Exit status: 0 valid, warnings or not; 2 errors."
 )]
@@ -43,13 +45,48 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             return Ok(Exit::Usage);
         }
     };
-    let report = Report::valid(&loaded);
+    let catalog = CatalogLine::look(&loaded);
+    let report = Report::of(&loaded, &catalog);
     if args.json {
         print_json(&report)?;
     } else {
         print(&report, &loaded);
     }
-    Ok(Exit::Success)
+    Ok(match report.valid {
+        true => Exit::Success,
+        false => Exit::Usage,
+    })
+}
+
+/// What the catalog has besides the files.
+#[derive(Debug, Default, Serialize)]
+struct CatalogLine {
+    /// Whether there is one, and it could be read.
+    read: bool,
+    /// Why it could not.
+    unread: Option<String>,
+    /// What of it contradicts the files: a running daemon does not take such files, and one that starts leaves this out.
+    contradictions: Vec<String>,
+    #[serde(skip)]
+    directory: Option<Arc<Directory>>,
+}
+
+impl CatalogLine {
+    fn look(loaded: &Loaded) -> CatalogLine {
+        match selection::block_on(as_it_runs(loaded)) {
+            Ok(None) => CatalogLine::default(),
+            Ok(Some(tenancy)) => CatalogLine {
+                read: true,
+                contradictions: tenancy.left_out(),
+                directory: Some(tenancy.directory().load_full()),
+                ..CatalogLine::default()
+            },
+            Err(error) => CatalogLine {
+                unread: Some(format!("{error:#}")),
+                ..CatalogLine::default()
+            },
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -59,6 +96,7 @@ struct Report<'a> {
     warnings: &'a [Diagnostic],
     /// What a daemon on this machine would miss.
     missing: Vec<Need>,
+    catalog: Option<&'a CatalogLine>,
     files: Vec<&'a PathBuf>,
     tenants: Vec<TenantLine>,
     totals: Totals,
@@ -83,7 +121,7 @@ struct TenantLine {
     aliases: usize,
     pinned_users: usize,
     policy: RecordingPolicy,
-    /// `None` for what the program itself made.
+    /// `None` for what the program itself made, or the API.
     file: Option<Arc<str>>,
 }
 
@@ -94,14 +132,15 @@ impl<'a> Report<'a> {
             errors,
             warnings: &[],
             missing: Vec::new(),
+            catalog: None,
             files: Vec::new(),
             tenants: Vec::new(),
             totals: Totals::default(),
         }
     }
 
-    fn valid(loaded: &'a Loaded) -> Report<'a> {
-        let directory = &loaded.directory;
+    fn of(loaded: &'a Loaded, catalog: &'a CatalogLine) -> Report<'a> {
+        let directory = catalog.directory.as_ref().unwrap_or(&loaded.directory);
         let tenants: Vec<TenantLine> = directory
             .tenants()
             .map(|tenant| TenantLine::new(directory, tenant))
@@ -115,10 +154,11 @@ impl<'a> Report<'a> {
             pinned_users: sum(|tenant| tenant.pinned_users),
         };
         Report {
-            valid: true,
+            valid: catalog.contradictions.is_empty(),
             errors: &[],
             warnings: &loaded.warnings,
             missing: needs::missing(&loaded.settings),
+            catalog: Some(catalog),
             files: loaded.files.iter().collect(),
             tenants,
             totals,
@@ -158,6 +198,18 @@ fn print(report: &Report<'_>, loaded: &Loaded) {
     for need in &report.missing {
         eprintln!("warning: {}: {}", need.setting, need.message);
     }
+    if let Some(why) = report.catalog.and_then(|catalog| catalog.unread.as_ref()) {
+        eprintln!(
+            "warning: the catalog cannot be read, and what was made through the API is not checked: {}",
+            harmless(why)
+        );
+    }
+    for what in contradictions(report) {
+        eprintln!(
+            "error: the catalog contradicts the files: {}",
+            harmless(what)
+        );
+    }
     let mut table = Table::new(&[
         "TENANT",
         "ID",
@@ -178,10 +230,21 @@ fn print(report: &Report<'_>, loaded: &Loaded) {
             tenant.extensions.to_string(),
             tenant.pinned_users.to_string(),
             policy_text(tenant.policy),
-            dash(tenant.file.as_ref()),
+            match tenant.file.is_none() && tenant.id != SYSTEM_TENANT {
+                true => "catalog".to_owned(),
+                false => dash(tenant.file.as_ref()),
+            },
         ]);
     }
     table.print();
+    let count = contradictions(report).len();
+    if count > 0 {
+        let count = counted(count as u64, "error");
+        eprintln!(
+            "\n{count}: a running daemon does not take these files, and one that starts leaves out what is in the catalog"
+        );
+        return;
+    }
     let totals = &report.totals;
     output::print(&format!(
         "\n{} is valid: {} tenants, {} rules, {} extensions, {} aliases, {} pinned users\n",
@@ -195,6 +258,12 @@ fn print(report: &Report<'_>, loaded: &Loaded) {
         totals.aliases,
         totals.pinned_users
     ));
+}
+
+fn contradictions<'r>(report: &Report<'r>) -> &'r [String] {
+    report
+        .catalog
+        .map_or(&[], |catalog| catalog.contradictions.as_slice())
 }
 
 /// As it is written in a tenant's file.

@@ -3,23 +3,26 @@
 mod invite;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use self::invite::Question;
 use super::check::policy_text;
+use super::installation::as_it_runs;
 use super::output::{self, Table, harmless, print_json};
 use super::reasons::{self, CandidateLine};
 use super::{Exit, selection};
 use crate::base::{SYSTEM_TENANT, Side, TenantId};
 use crate::config::{Loaded, Unattributed};
-use crate::directory::{Attribution, Policy, Withheld};
+use crate::directory::{Attribution, Directory, Policy, Withheld};
 use crate::engine::signalling::with_facts;
 
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The call is matched exactly as the recorder matches it: numbers and headers given here are put into an INVITE, \
-and the INVITE is read.\n\n\
+and the INVITE is read. Tenants, extensions and allocations that were made through the API count as much as those of the files, where \
+the configuration's catalog can be read.\n\n\
   callreel match --caller 1001 --callee +442079460101 --from-address 10.20.0.7\n  \
   callreel match --invite invite.txt --from-address 10.20.0.7\n\n\
 Exit status: 0 a tenant owns it, 1 nobody's or ambiguous, 2 bad usage or configuration."
@@ -41,16 +44,37 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         Err(exit) => return Ok(exit),
     };
     let question = Question::new(&args.call, &loaded.settings)?;
-    let answer = answer(&question, &loaded)?;
+    let directory = directory(&loaded);
+    let keeps = loaded.settings.tenancy.unattributed == Unattributed::Keep;
+    let answer = answer(&question, &directory, keeps)?;
     if args.json {
         print_json(&answer)?;
     } else {
-        print(&answer, &loaded);
+        print(&answer, &directory);
     }
     Ok(match answer.is_owned {
         true => Exit::Success,
         false => Exit::Found,
     })
+}
+
+/// What a daemon would match calls against: the tenants of the files, and those of the catalog where there is one.
+fn directory(loaded: &Loaded) -> Arc<Directory> {
+    match selection::block_on(as_it_runs(loaded)) {
+        Ok(None) => loaded.directory.clone(),
+        Ok(Some(tenancy)) => {
+            for what in tenancy.left_out() {
+                eprintln!("callreel: not in the directory: {}", harmless(&what));
+            }
+            tenancy.directory().load_full()
+        }
+        Err(error) => {
+            eprintln!(
+                "callreel: this is the answer of the files alone, without what is in the catalog: {error:#}"
+            );
+            loaded.directory.clone()
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -73,9 +97,8 @@ struct RecordingLine {
     reason: String,
 }
 
-fn answer(question: &Question, loaded: &Loaded) -> anyhow::Result<Answer> {
+fn answer(question: &Question, directory: &Directory, keeps: bool) -> anyhow::Result<Answer> {
     let (invite, response) = question.messages()?;
-    let directory = &loaded.directory;
     let (attribution, candidates) = with_facts(
         &question.sensor,
         &question.flow,
@@ -102,33 +125,30 @@ fn answer(question: &Question, loaded: &Loaded) -> anyhow::Result<Answer> {
         is_owned: attribution.verdict == crate::directory::Verdict::Owned,
         facts: question.fact_lines(),
         candidates,
-        recordings: recordings(&attribution, loaded),
+        recordings: recordings(&attribution, directory, keeps),
         attribution,
     })
 }
 
-fn recordings(attribution: &Attribution, loaded: &Loaded) -> Vec<RecordingLine> {
+fn recordings(attribution: &Attribution, directory: &Directory, keeps: bool) -> Vec<RecordingLine> {
     let name = |id| {
-        let tenant = loaded.directory.tenant(id);
+        let tenant = directory.tenant(id);
         tenant.map_or_else(String::new, |tenant| tenant.name.to_string())
     };
     if attribution.owners.is_empty() {
-        let keep = loaded.settings.tenancy.unattributed == Unattributed::Keep;
         return vec![RecordingLine {
             tenant_id: SYSTEM_TENANT,
             tenant: name(SYSTEM_TENANT),
-            recorded: Some(keep),
-            reason: match keep {
+            recorded: Some(keeps),
+            reason: match keeps {
                 true => "nobody's calls are kept (tenancy.unattributed)".into(),
                 false => "nobody's calls are discarded (tenancy.unattributed)".into(),
             },
         }];
     }
     let line = |owner: &crate::directory::Owner| {
-        let policy = loaded
-            .directory
-            .tenant(owner.tenant)
-            .map(|tenant| tenant.recording);
+        let policy = directory.tenant(owner.tenant);
+        let policy = policy.map(|tenant| tenant.recording);
         let policy = policy.unwrap_or_default();
         let decision = attribution.decision(owner, policy.policy);
         RecordingLine {
@@ -171,9 +191,9 @@ fn withheld_text(withheld: Withheld) -> &'static str {
     }
 }
 
-fn print(answer: &Answer, loaded: &Loaded) {
+fn print(answer: &Answer, directory: &Directory) {
     let names = |id| {
-        let tenant = loaded.directory.tenant(id)?;
+        let tenant = directory.tenant(id)?;
         Some(tenant.name.to_string())
     };
     reasons::print(&answer.attribution, &names);

@@ -76,10 +76,10 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         Err(exit) => return Ok(exit),
     };
     block_on(async {
-        let catalog = store.catalog().await?;
-        let office = Office::open(&catalog, &store, args.command.place()).await?;
+        let installation = store.installation().await?;
+        let office = Office::open(&installation, &store, args.command.place()).await?;
         let done = execute(&office, &args.command).await;
-        catalog.close().await;
+        installation.catalog.close().await;
         done.map(|()| Exit::Success)
     })
 }

@@ -11,12 +11,12 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::installation::Installation;
 use super::output::{self, Table, print_json};
 use super::selection::Store;
 use super::user::{operator, tenant};
 use crate::api::{Answer, Api, ApiSettings, Inside};
 use crate::base::TenantId;
-use crate::catalog::Catalog;
 
 /// How far the help of these commands goes alike.
 const OUTCOMES: &str = "Works on the catalog itself, whether or not the daemon runs; whoever may write to it may do this. The audit \
@@ -42,13 +42,20 @@ pub struct Office {
 
 impl Office {
     /// In the tenant that was named.
-    pub async fn open(catalog: &Catalog, store: &Store, place: &Place) -> anyhow::Result<Office> {
+    pub async fn open(
+        installation: &Installation,
+        store: &Store,
+        place: &Place,
+    ) -> anyhow::Result<Office> {
+        let catalog = &installation.catalog;
+        let configured = store.configured.as_ref();
         let api = Api::new(ApiSettings {
             storage_root: store.root.clone(),
-            multi_tenancy: true,
+            multi_tenancy: configured.is_none_or(|configured| configured.multi),
             ..ApiSettings::default()
         });
         api.set_catalog(catalog.clone());
+        api.set_installation(installation.tenancy.clone());
         Ok(Office {
             inside: Inside::new(api, operator()),
             tenant: tenant(catalog, place.tenant.as_deref()).await?,

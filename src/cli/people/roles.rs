@@ -169,21 +169,21 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         Err(exit) => return Ok(exit),
     };
     block_on(async {
-        let catalog = store.catalog().await?;
-        let done = execute(&catalog, &store, &args.command).await;
-        catalog.close().await;
+        let installation = store.installation().await?;
+        let done = execute(&installation, &store, &args.command).await;
+        installation.catalog.close().await;
         done.map(|()| Exit::Success)
     })
 }
 
 async fn execute(
-    catalog: &crate::catalog::Catalog,
+    installation: &crate::cli::installation::Installation,
     store: &crate::cli::selection::Store,
     command: &Command,
 ) -> anyhow::Result<()> {
     match command {
         Command::List(place) => {
-            let office = Office::open(catalog, store, place).await?;
+            let office = Office::open(installation, store, place).await?;
             let roles = office.list("roles", "").await?;
             let columns = [
                 ("NAME", "name"),
@@ -193,7 +193,7 @@ async fn execute(
             office.show_all(&roles, &columns)
         }
         Command::Show(one) => {
-            let office = Office::open(catalog, store, &one.place).await?;
+            let office = Office::open(installation, store, &one.place).await?;
             let role = office.read("roles", "name", &one.name).await?.1.body;
             if office.json {
                 output::print_json(&role)
@@ -202,7 +202,7 @@ async fn execute(
             }
         }
         Command::Create(create) => {
-            let office = Office::open(catalog, store, &create.place).await?;
+            let office = Office::open(installation, store, &create.place).await?;
             let mut role = match &create.copy {
                 Some(name) => office.find("roles", "name", name).await?,
                 None => json!({ "access_level": "user", "permissions": {} }),
@@ -214,7 +214,7 @@ async fn execute(
             office.tell(&made, &format!("{} is made", create.name))
         }
         Command::Edit(edit) => {
-            let office = Office::open(catalog, store, &edit.one.place).await?;
+            let office = Office::open(installation, store, &edit.one.place).await?;
             let (path, read) = office.read("roles", "name", &edit.one.name).await?;
             let mut role = read.body.clone();
             if let Some(name) = &edit.rename {
@@ -225,7 +225,7 @@ async fn execute(
             office.tell(&edited, &format!("{} is changed", edit.one.name))
         }
         Command::Remove(one) => {
-            let office = Office::open(catalog, store, &one.place).await?;
+            let office = Office::open(installation, store, &one.place).await?;
             office.remove("roles", "name", &one.name).await
         }
         Command::Permissions(_) => Ok(()),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{OUTCOMES, Office, Place, escaped, policy};
-use crate::catalog::Catalog;
+use crate::cli::installation::Installation;
 use crate::cli::output;
 use crate::cli::selection::Store;
 
@@ -102,10 +102,14 @@ fn yes_or_no(text: &str) -> Result<bool, String> {
 }
 
 /// Does what was asked.
-pub async fn execute(catalog: &Catalog, store: &Store, command: &Command) -> anyhow::Result<()> {
+pub async fn execute(
+    installation: &Installation,
+    store: &Store,
+    command: &Command,
+) -> anyhow::Result<()> {
     match command {
         Command::List(list) => {
-            let office = Office::open(catalog, store, &list.place).await?;
+            let office = Office::open(installation, store, &list.place).await?;
             let users = office.list("users", &list.query(&office).await?).await?;
             let columns = [
                 ("LOGIN", "login"),
@@ -118,22 +122,22 @@ pub async fn execute(catalog: &Catalog, store: &Store, command: &Command) -> any
             office.show_all(&users, &columns)
         }
         Command::Show(one) => {
-            let office = Office::open(catalog, store, &one.place).await?;
+            let office = Office::open(installation, store, &one.place).await?;
             office.show(&office.read("users", "login", &one.login).await?.1.body)
         }
         Command::Edit(edit) => {
-            let office = Office::open(catalog, store, &edit.one.place).await?;
+            let office = Office::open(installation, store, &edit.one.place).await?;
             let (path, read) = office.read("users", "login", &edit.one.login).await?;
             let body = edit.body(&office).await?;
             let edited = office.inside.edit(&path, &read, body).await?.body;
             office.tell(&edited, &format!("{} is changed", edit.one.login))
         }
         Command::Remove(one) => {
-            let office = Office::open(catalog, store, &one.place).await?;
+            let office = Office::open(installation, store, &one.place).await?;
             office.remove("users", "login", &one.login).await
         }
         Command::Permissions(one) => {
-            let office = Office::open(catalog, store, &one.place).await?;
+            let office = Office::open(installation, store, &one.place).await?;
             let (path, _) = office.read("users", "login", &one.login).await?;
             let told = office
                 .inside

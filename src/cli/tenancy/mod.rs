@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 
+use super::installation::Installation;
 use super::{Exit, selection};
 use crate::access::{Event, Principal, Scope};
-use crate::api::Installation;
+use crate::api::Installation as _;
 use crate::base::{SYSTEM_TENANT, TenantId};
-use crate::catalog::{Catalog, Change, DirectoryRows, RegisteredTenant, wall_clock};
-use crate::daemon::storekeeping;
-use crate::daemon::tenancy::{Configured, Tenancy};
+use crate::catalog::{Change, DirectoryRows, RegisteredTenant};
+use crate::daemon::tenancy::Configured;
 
 /// Which installation a command is about.
 #[derive(Debug, clap::Args)]
@@ -30,29 +30,9 @@ pub struct Place {
 }
 
 /// The configuration and the catalog, as the daemon would see them at this moment.
-pub struct Office {
-    pub catalog: Catalog,
-    pub rows: DirectoryRows,
-    pub tenancy: Tenancy,
-}
+pub type Office = Installation;
 
 impl Office {
-    async fn open(loaded: crate::config::Loaded) -> anyhow::Result<Office> {
-        let catalog = storekeeping::open_catalog(&loaded.settings.catalog.url).await?;
-        let configured = Configured::new(&loaded);
-        // A daemon that has not run yet has not entered what the files say.
-        catalog
-            .mirror_tenants(&configured.mirrored(), wall_clock())
-            .await?;
-        let rows = catalog.directory_rows(wall_clock()).await?;
-        let tenancy = Tenancy::of_rows(configured, rows.clone());
-        Ok(Office {
-            catalog,
-            rows,
-            tenancy,
-        })
-    }
-
     /// A tenant by its id or its short name.
     pub fn tenant(&self, named: &str) -> anyhow::Result<&RegisteredTenant> {
         let id: Option<TenantId> = named.parse().ok();
@@ -110,7 +90,8 @@ fn with_office(
         Err(exit) => return Ok(exit),
     };
     selection::block_on(async {
-        let office = Office::open(loaded).await?;
+        let configured = Some(Configured::new(&loaded));
+        let office = Office::open(&loaded.settings.catalog.url, configured).await?;
         let done = work(&office).await;
         office.catalog.close().await;
         done.map(|()| Exit::Success)

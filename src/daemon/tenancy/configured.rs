@@ -9,9 +9,7 @@ use crate::api::KnownPlan;
 use crate::base::{SYSTEM_TENANT, TenantId};
 use crate::catalog::{DirectoryRows, MirroredTenant, slug_of};
 use crate::config::{Loaded, Plan, Written};
-use crate::directory::Directory;
-#[cfg(test)]
-use crate::directory::SYSTEM_NAME;
+use crate::directory::{Directory, SYSTEM_NAME};
 
 /// The part of a configuration that makes a directory, kept as long as it is in use.
 #[derive(Clone, Debug)]
@@ -41,7 +39,6 @@ impl Configured {
     }
 
     /// Without any configuration.
-    #[cfg(test)]
     pub fn nothing() -> Configured {
         Configured {
             directory: Arc::new(Directory::empty()),
@@ -114,6 +111,7 @@ impl Configured {
                 id: SYSTEM_TENANT,
                 name: self.system_name.clone(),
                 slug: "system".to_owned(),
+                slug_is_written: false,
                 origin: self.system_named.clone(),
                 timezone: "UTC".to_owned(),
                 language: "en".to_owned(),
@@ -137,6 +135,7 @@ fn mirrored(written: &Written) -> MirroredTenant {
             (None, true) => "system".to_owned(),
             (None, false) => slug_of(&tenant.name).unwrap_or_else(|| "tenant".to_owned()),
         },
+        slug_is_written: tenant.slug.is_some(),
         origin: Some(tenant.place.to_string()),
         timezone: text(&tenant.timezone, "UTC"),
         language: text(&tenant.language, "en"),

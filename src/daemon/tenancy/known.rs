@@ -1,14 +1,14 @@
 //! Extensions of files and of rows as one list, and their ids.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use uuid::Uuid;
 
 use super::configured::Configured;
 use crate::access::Scope;
-use crate::api::KnownExtension;
+use crate::api::{HeldExtension, KnownExtension};
 use crate::base::TenantId;
-use crate::catalog::{DirectoryRows, ExtensionRow, extension_id};
+use crate::catalog::{AllocationRow, DirectoryRows, ExtensionRow, extension_id};
 use crate::directory::{
     Country, Coverage, ExtensionDefinition, ExtensionPattern, TenantDefinition,
 };
@@ -92,6 +92,45 @@ impl Index {
         written.chain(made.map(of_row)).collect()
     }
 
+    /// What users of a tenant have and will have.
+    pub fn held_by(
+        &self,
+        tenant: TenantId,
+        logins: &HashSet<String>,
+        configured: &Configured,
+        rows: &DirectoryRows,
+    ) -> HashMap<String, Vec<HeldExtension>> {
+        let mut held: HashMap<String, Vec<HeldExtension>> = HashMap::new();
+        let written = (self.tenants.get(&tenant)).and_then(|(written, _)| *written);
+        let written = written.and_then(|place| configured.tenants.get(place));
+        for extension in written
+            .iter()
+            .flat_map(|written| &written.definition.extensions)
+        {
+            let login = extension.user.as_deref().map(str::to_lowercase);
+            if let Some(login) = login.filter(|login| logins.contains(login)) {
+                let pinned = as_held(&of_file(tenant, extension), None);
+                held.entry(login).or_default().push(pinned);
+            }
+        }
+        let start = (rows.allocations).partition_point(|row| row.tenant < tenant);
+        let of_tenant = rows.allocations.iter().skip(start);
+        for row in of_tenant.take_while(|row| row.tenant == tenant) {
+            let login = row.login.to_lowercase();
+            if !logins.contains(&login) {
+                continue;
+            }
+            // Of one that is there no more, or was pinned since, nobody has anything.
+            let found = self.found(row.extension, |other| other == tenant, configured, rows);
+            if let Some(extension) = found.filter(|known| known.pinned.is_none()) {
+                held.entry(login)
+                    .or_default()
+                    .push(as_held(&extension, Some(row)));
+            }
+        }
+        held
+    }
+
     /// The extension of this id, if its tenant is in the scope.
     pub fn one(
         &self,
@@ -100,10 +139,20 @@ impl Index {
         configured: &Configured,
         rows: &DirectoryRows,
     ) -> Option<KnownExtension> {
+        self.found(id, |tenant| scope.covers(tenant), configured, rows)
+    }
+
+    fn found(
+        &self,
+        id: Uuid,
+        is_in_reach: impl Fn(TenantId) -> bool,
+        configured: &Configured,
+        rows: &DirectoryRows,
+    ) -> Option<KnownExtension> {
         let start = self.ids.partition_point(|(other, ..)| *other < half(id));
         let same = self.ids.get(start..)?.iter();
         let same = same.take_while(|(other, ..)| *other == half(id));
-        same.filter(|(_, tenant, _)| scope.covers(*tenant))
+        same.filter(|(_, tenant, _)| is_in_reach(*tenant))
             .filter_map(|(_, tenant, place)| self.at(*tenant, *place as usize, configured, rows))
             .find(|extension| extension.id == id)
     }
@@ -125,6 +174,17 @@ impl Index {
                 rows.extensions.get(*row).map(of_row)
             }
         }
+    }
+}
+
+fn as_held(extension: &KnownExtension, allocation: Option<&AllocationRow>) -> HeldExtension {
+    HeldExtension {
+        id: extension.id,
+        kind: extension.kind,
+        text: extension.text.clone(),
+        number: allocation.and_then(|row| row.number.clone()),
+        valid_from: allocation.map(|row| row.valid_from),
+        valid_to: allocation.and_then(|row| row.valid_to),
     }
 }
 

@@ -17,7 +17,7 @@ mod known;
 mod tests;
 mod watching;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -32,7 +32,7 @@ use self::assemble::{Assembled, Parts};
 use self::known::Index;
 use super::state::locked;
 use crate::access::{PlanLimits, Scope};
-use crate::api::{Installation, KnownExtension, KnownPlan, Objection};
+use crate::api::{HeldExtension, Installation, KnownExtension, KnownPlan, Objection};
 use crate::base::{TenantId, Timestamp};
 use crate::catalog::{AllocationRow, DirectoryRows, Usage, wall_clock};
 use crate::directory::{Directory, ExtensionPattern};
@@ -334,6 +334,15 @@ impl Installation for Tenancy {
             .take_while(|row| row.tenant == tenant)
             .cloned()
             .collect()
+    }
+
+    fn held_by(
+        &self,
+        tenant: TenantId,
+        logins: &HashSet<String>,
+    ) -> HashMap<String, Vec<HeldExtension>> {
+        let model = self.model.load();
+        (model.index).held_by(tenant, logins, &model.configured, &model.rows)
     }
 
     fn extension_of(&self, tenant: TenantId, number: &str) -> Option<(Uuid, String)> {
