@@ -149,6 +149,28 @@ impl Problem {
         .detail(detail)
     }
 
+    /// A body of another shape than it should have: `path` is where, `why` what the parser says of it.
+    pub fn of_shape(path: &str, why: &str) -> Problem {
+        let why = why.split(" at line ").next().unwrap_or(why);
+        let missing = why.strip_prefix("missing field `");
+        let missing = missing.and_then(|rest| rest.strip_suffix('`'));
+        let detail = match missing {
+            Some(_) => "it is missing",
+            // Names of types are of no use to who asks.
+            None if why.contains("expected struct") => "a JSON object is expected here",
+            None => why,
+        };
+        let field = match (path, missing) {
+            (".", None) => None,
+            (".", Some(name)) => Some(name.to_owned()),
+            (path, Some(name)) => Some(format!("{path}.{name}")),
+            (path, None) => Some(path.to_owned()),
+        };
+        let mut problem = Problem::invalid("", detail);
+        problem.0.field = field;
+        problem
+    }
+
     pub fn conflict(field: impl Into<String>, detail: impl Into<String>) -> Problem {
         let title = "It conflicts with what is there";
         Problem::new(StatusCode::CONFLICT, "conflict", title)

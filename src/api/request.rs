@@ -52,7 +52,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
         let path = error.path().to_string();
         let error = error.into_inner();
         match error.is_data() {
-            true => Problem::invalid(path, error.to_string()),
+            true => Problem::of_shape(&path, &error.to_string()),
             false => Problem::malformed(error.to_string()),
         }
     })?;
@@ -199,7 +199,15 @@ mod tests {
         let wrong = problem("{\"name\":7}");
         assert_eq!((wrong.status, wrong.field.as_deref()), (422, Some("name")));
         assert_eq!(problem("{\"name\":\"x\",\"size\":1}").status, 422);
-        assert_eq!(problem("{}").status, 422);
+        let lacking = problem("{}");
+        assert_eq!(
+            (lacking.status, lacking.field.as_deref()),
+            (422, Some("name"))
+        );
+        assert_eq!(lacking.detail.as_deref(), Some("it is missing"));
+        let other = problem("7");
+        assert_eq!((other.status, other.field.as_deref()), (422, None));
+        assert!(!other.detail.unwrap().contains("struct"));
     }
 
     #[test]

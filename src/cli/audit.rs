@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::Exit;
 use super::output::{self, Table, harmless};
 use super::selection::{Selection, Store, block_on};
+use super::user::tenant;
 use crate::access::Scope;
 use crate::api::AuditRecord;
 use crate::base::TenantId;
@@ -44,9 +45,11 @@ Exit status: 0 all is as it was written, 1 something is not, 2 bad usage or conf
 
 #[derive(Debug, clap::Args)]
 struct Filters {
-    /// Of this tenant only
-    #[arg(long, value_name = "ID")]
-    tenant: Option<uuid::Uuid>,
+    /// Of this tenant only: its short name or id
+    #[arg(long, value_name = "TENANT")]
+    tenant: Option<String>,
+    #[arg(skip)]
+    tenant_id: Option<TenantId>,
     /// What was done, such as users.edit; `users.` for all that was done to users
     #[arg(long, value_name = "ACTION")]
     action: Option<String>,
@@ -92,8 +95,19 @@ impl Filters {
     }
 
     fn scope(&self) -> Scope {
-        let tenant = self.tenant.map(TenantId);
-        tenant.map_or_else(Scope::root, Scope::tenant)
+        self.tenant_id.map_or_else(Scope::root, Scope::tenant)
+    }
+
+    /// Looks up the tenant that is named, which may be gone by now: then it has to be its id.
+    async fn find(&mut self, catalog: &Catalog) -> anyhow::Result<()> {
+        self.tenant_id = match &self.tenant {
+            None => None,
+            Some(text) => match text.parse() {
+                Ok(id) => Some(id),
+                Err(_) => Some(tenant(catalog, Some(text)).await?),
+            },
+        };
+        Ok(())
     }
 }
 
@@ -105,8 +119,14 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     block_on(async {
         let catalog = store.catalog().await?;
         match args.command {
-            Command::List(options) => list(&catalog, &options).await,
-            Command::Export(filters) => export(&catalog, &filters).await,
+            Command::List(mut options) => {
+                options.filters.find(&catalog).await?;
+                list(&catalog, &options).await
+            }
+            Command::Export(mut filters) => {
+                filters.find(&catalog).await?;
+                export(&catalog, &filters).await
+            }
             Command::Verify(options) => verify(&store, &catalog, &options).await,
         }
     })
@@ -186,7 +206,7 @@ impl Filters {
             true => record.action.starts_with(wanted),
             false => record.action == *wanted,
         };
-        self.tenant.is_none_or(|tenant| record.tenant.0 == tenant)
+        self.tenant_id.is_none_or(|tenant| record.tenant == tenant)
             && self.action.as_ref().is_none_or(action)
             && (self.actor.as_ref()).is_none_or(|actor| record.actor_name == *actor)
             && self

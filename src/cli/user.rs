@@ -29,8 +29,8 @@ pub struct Args {
 enum Command {
     /// Make a user, such as the first one, who makes all others.
     #[command(
-        after_help = "Works on the catalog itself, whether or not the daemon runs; whoever may write to it may do this. The audit keeps \
-it.\n\nThe password is asked for twice, or read from --password-file. Without either, where nobody can be asked, one is drawn, \
+        after_help = "Works on the catalog itself, whether or not the daemon runs or has ever run; whoever may write to it may do this. \
+The audit keeps it. Where the configuration's catalog is not there yet, it is made, and its tenants are entered.\n\nThe password is asked for twice, or read from --password-file. Without either, where nobody can be asked, one is drawn, \
 printed once, and has to be changed at the first sign-in. There is no default password.\n\n\
 Exit status: 0 made, 2 not made."
     )]

@@ -7,5 +7,6 @@ mod check;
 mod fresh;
 mod matching;
 mod people;
+mod provider;
 mod user;
 mod world;

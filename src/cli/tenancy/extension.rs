@@ -18,7 +18,7 @@ use crate::cli::output::{self, Table, counted, print_json};
 meant alone:\n\n  callreel extension allocate acme 1150 ann\n  callreel extension allocate acme 1150 ben --replace --from 2026-12-01T08:00:00Z\n  \
 callreel extension release acme 1150\n\n\
 Calls of before stay with who had the number then. A running daemon takes a change within a second.\n\n\
-Exit status: 0 done, 1 refused, 2 bad usage or configuration."
+Exit status: 0 done, 2 not done."
 )]
 pub struct Args {
     #[command(flatten)]

@@ -18,7 +18,7 @@ second.\n\n\
   callreel tenant create --name 'Acme Ltd' --plan gold --rules acme.json\n\n\
 where acme.json has the keys of a tenant's file but [tenant] and [[extension]], and the country:\n\n\
   { \"country\": \"GB\", \"match\": [{ \"networks\": [\"10.20.0.0/16\"] }], \"recording\": { \"policy\": \"all\" } }\n\n\
-Exit status: 0 done, 1 refused, 2 bad usage or configuration."
+Exit status: 0 done, 2 not done."
 )]
 pub struct Args {
     #[command(flatten)]
