@@ -158,7 +158,8 @@ impl Provider {
     }
 
     fn sign_in(&self, tenant: &str, login: &str) -> Person<'_> {
-        let jar = format!("{tenant}-{login}.jar");
+        let sessions = fs::read_dir(self.path()).unwrap().count();
+        let jar = format!("{tenant}-{login}-{sessions}.jar");
         let body = json!({ "tenant": tenant, "login": login, "password": PASSWORD }).to_string();
         let words = [
             "-c",
@@ -420,7 +421,7 @@ fn each_preset_role_sees_exactly_what_is_its_own_at_a_provider_with_three_tenant
     assert_eq!(shown["extensions"][0]["number"], "1002");
     let matched = |address: &str| {
         provider.run(&format!(
-            "match --json --caller 1002 --from-address {address}"
+            "match --json --caller 1002 --callee 5 --from-address {address}"
         ))
     };
     assert!(matched("10.1.0.9").contains("\"user\": \"bob\""));

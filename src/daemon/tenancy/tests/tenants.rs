@@ -278,7 +278,12 @@ async fn what_a_plan_lacks_is_refused() {
     }
     let problem = user("dan").await.expect(409).json();
     assert_eq!(problem["type"], "urn:callreel:problem:plan_limit");
-    assert!(problem["detail"].as_str().unwrap().contains("3 users"));
+    assert!(
+        problem["detail"]
+            .as_str()
+            .unwrap()
+            .contains("3 active users")
+    );
     assert!(
         running
             .world
