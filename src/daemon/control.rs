@@ -107,6 +107,8 @@ fn serve(
     runtime.spawn(http.webhooks.run(http.api.clone()));
     runtime.spawn(signing_in::send_letters(http.api.clone(), http.mail));
     runtime.spawn(api::housekeeping(http.api.clone()));
+    // Who is told that all is well can sign in at once.
+    runtime.block_on(serving::wait_for_catalog(&http.api));
     let served = runtime.block_on(async {
         tokio::select! {
             served = api::serve(http.doors, http.front, http.api, http.bounds) => served,

@@ -12,6 +12,8 @@ use crate::delivery::AddressPolicy;
 
 /// Between attempts to open a catalog that is away.
 const AGAIN: Duration = Duration::from_secs(5);
+/// Requests that come earlier wait with the door.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) fn api(loaded: &Loaded) -> Api {
     Api::new(ApiSettings {
@@ -36,6 +38,16 @@ pub(super) fn front(settings: &config::Api) -> Arc<Front> {
         max_body: settings.max_body_kib as usize * 1024,
         patience: Duration::from_secs(settings.timeout_seconds.into()),
     })
+}
+
+/// Until the API has its catalog, or for as long as a start waits for one that is away.
+pub(super) async fn wait_for_catalog(api: &Api) {
+    let has_one = async {
+        while api.catalog().is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let _ = tokio::time::timeout(PATIENCE, has_one).await;
 }
 
 /// Takes the ports and reads the certificate, so that what is wrong with them is known at start.

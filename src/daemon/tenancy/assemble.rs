@@ -374,6 +374,18 @@ fn field_of(error: &Error) -> &'static str {
     }
 }
 
+/// What is wrong, and where: files with their lines, and tenants of the catalog.
+fn with_places(error: &Error) -> String {
+    let related = error.related();
+    let others = related
+        .iter()
+        .map(|(place, what)| format!("{place} ({what})"));
+    let places: Vec<String> = std::iter::once(error.place().to_string())
+        .chain(others)
+        .collect();
+    format!("{error}: {}", places.join(", "))
+}
+
 impl LeftOut {
     fn say(&mut self, what: String) {
         if !self.said.contains(&what) {
@@ -390,7 +402,7 @@ impl LeftOut {
                 Some((tenant, false)) => _ = self.extensions.insert(tenant),
                 None => continue,
             }
-            self.say(error.to_string());
+            self.say(with_places(error));
         }
         if before == (self.tenants.len(), self.extensions.len()) {
             // Nothing more can be told apart: no row of any tenant.
