@@ -226,8 +226,8 @@ fn id(of: &Value) -> &str {
     of["id"].as_str().unwrap()
 }
 
-#[test]
-fn each_preset_role_sees_exactly_what_is_its_own_at_a_provider_with_three_tenants() {
+/// With the people who administer it and its tenants, and four calls of each.
+fn filled() -> Provider {
     let mut provider = Provider::new();
     provider.run("check");
     for line in ["root", "adam --role Administrator"] {
@@ -243,131 +243,100 @@ fn each_preset_role_sees_exactly_what_is_its_own_at_a_provider_with_three_tenant
     callreel(provider.path(), &words, "").exits(0);
     provider.run("replay calls.pcap --quiet");
     provider.start();
+    provider
+}
 
-    // Acme's people, made by Acme's administrator.
+/// Two of the System tenant, and six of Acme whom its administrator made: one of each preset role, and Bob, an agent in no group.
+fn staff(provider: &Provider) -> Vec<(&'static str, Person<'_>)> {
     let ann = provider.sign_in("acme", "ann");
-    let sales = ann
-        .send("POST", "/groups", &json!({ "name": "Sales" }))
-        .expect(201)
-        .json();
+    let sales = ann.send("POST", "/groups", &json!({ "name": "Sales" }));
+    let sales = sales.expect(201).json()["id"].clone();
     let people = [
-        (
-            "sue",
-            "Supervisor",
-            json!({ "managed_groups": [sales["id"]] }),
-        ),
+        ("sue", "Supervisor", json!({ "managed_groups": [sales] })),
         ("ed", "Editor", json!({})),
         ("rea", "Reader", json!({})),
-        ("alice", "Agent", json!({ "group_id": sales["id"] })),
+        ("alice", "Agent", json!({ "group_id": sales })),
         ("bob", "Agent", json!({})),
     ];
-    for (login, role, more) in &people {
-        ann.enrol(login, role, more);
+    let mut staff = vec![
+        ("root", provider.sign_in("system", "root")),
+        ("adam", provider.sign_in("system", "adam")),
+        ("ann", ann),
+    ];
+    for (login, role, more) in people {
+        staff[2].1.enrol(login, role, &more);
         provider.run(&format!(
             "user password {login} --tenant acme --password-file word"
         ));
+        staff.push((login, provider.sign_in("acme", login)));
     }
-    let root = provider.sign_in("system", "root");
-    let asked: Vec<(&str, Person<'_>)> =
-        [("root", root), ("adam", provider.sign_in("system", "adam"))]
-            .into_iter()
-            .chain([("ann", provider.sign_in("acme", "ann"))])
-            .chain(
-                people
-                    .iter()
-                    .map(|(login, ..)| (*login, provider.sign_in("acme", login))),
-            )
-            .collect();
+    staff
+}
 
-    // How many calls there are for each: of all tenants, of Acme, of Sales, one's own, none.
-    let seen: Vec<(&str, usize)> = asked
+fn tenant_id(number: u8) -> String {
+    format!("a0000000-0000-4000-8000-00000000000{number}")
+}
+
+/// How many calls there are for each: of all tenants, of Acme, of Sales, one's own, none.
+fn each_sees_so_many_calls(provider: &Provider, staff: &[(&str, Person<'_>)]) {
+    let seen: Vec<(&str, usize)> = staff
         .iter()
         .map(|(who, person)| (*who, person.calls("").len()))
         .collect();
-    assert_eq!(
-        seen,
-        [
-            ("root", 12),
-            ("adam", 12),
-            ("ann", 4),
-            ("sue", 2),
-            ("ed", 4),
-            ("rea", 4),
-            ("alice", 2),
-            ("bob", 0)
-        ]
-    );
-    for (slug, .., n) in TENANTS {
+    let expected = [
+        ("root", 12),
+        ("adam", 12),
+        ("ann", 4),
+        ("sue", 2),
+        ("ed", 4),
+        ("rea", 4),
+        ("alice", 2),
+        ("bob", 0),
+    ];
+    assert_eq!(seen, expected);
+    for (slug, .., number) in TENANTS {
         let of_tenant = provider.sign_in(slug, "ann").calls("");
         assert_eq!(of_tenant.len(), 4);
-        let tenant = format!("a0000000-0000-4000-8000-00000000000{n}");
+        let tenant = tenant_id(number);
         assert!(
             of_tenant
                 .iter()
                 .all(|call| call["tenant_id"] == tenant.as_str())
         );
     }
-    let of = |n: u8, users: &Value| {
-        let tenant = format!("a0000000-0000-4000-8000-00000000000{n}");
-        let calls = asked[0].1.calls("").into_iter();
-        let mut calls =
-            calls.filter(|call| call["tenant_id"] == tenant.as_str() && call["users"] == *users);
-        id(&calls.next().unwrap()).to_owned()
+}
+
+/// What each gets, in the order of [`staff`].
+fn each_reaches_what_is_its_own(staff: &[(&str, Person<'_>)]) {
+    let of = |number: u8, users: &Value| {
+        let mut calls = staff[0].1.calls("").into_iter();
+        let tenant = tenant_id(number);
+        let call = calls.find(|call| call["tenant_id"] == tenant && call["users"] == *users);
+        id(&call.unwrap()).to_owned()
     };
     let (alices, nobodys) = (of(1, &json!(["alice"])), of(1, &json!([])));
     let (globex, initech) = (of(2, &json!(["alice"])), of(3, &json!(["alice"])));
-
-    // What each may do: the order is root, adam, ann, sue, ed, rea, alice, bob.
+    #[rustfmt::skip]
     let table: [(String, [u16; 8]); 14] = [
-        (
-            format!("/calls/{alices}"),
-            [200, 200, 200, 200, 200, 200, 200, 404],
-        ),
-        (
-            format!("/calls/{nobodys}"),
-            [200, 200, 200, 404, 200, 200, 404, 404],
-        ),
-        (
-            format!("/calls/{globex}"),
-            [200, 200, 404, 404, 404, 404, 404, 404],
-        ),
-        (
-            format!("/calls/{alices}/audio"),
-            [200, 200, 200, 200, 200, 200, 200, 404],
-        ),
-        (
-            format!("/calls/{globex}/audio"),
-            [200, 200, 404, 404, 404, 404, 404, 404],
-        ),
-        (
-            format!("/calls/{alices}/audio?download=true"),
-            [200, 200, 200, 200, 403, 403, 403, 403],
-        ),
+        (format!("/calls/{alices}"), [200, 200, 200, 200, 200, 200, 200, 404]),
+        (format!("/calls/{nobodys}"), [200, 200, 200, 404, 200, 200, 404, 404]),
+        (format!("/calls/{globex}"), [200, 200, 404, 404, 404, 404, 404, 404]),
+        (format!("/calls/{alices}/audio"), [200, 200, 200, 200, 200, 200, 200, 404]),
+        (format!("/calls/{globex}/audio"), [200, 200, 404, 404, 404, 404, 404, 404]),
+        (format!("/calls/{alices}/audio?download=true"), [200, 200, 200, 200, 403, 403, 403, 403]),
         // Nobody takes along what the plan of the call's tenant does not give.
-        (
-            format!("/calls/{initech}/audio?download=true"),
-            [403, 403, 404, 404, 403, 403, 403, 403],
-        ),
-        (
-            format!("/calls/{initech}/audio"),
-            [200, 200, 404, 404, 404, 404, 404, 404],
-        ),
+        (format!("/calls/{initech}/audio?download=true"), [403, 403, 404, 404, 403, 403, 403, 403]),
+        (format!("/calls/{initech}/audio"), [200, 200, 404, 404, 404, 404, 404, 404]),
         ("/users".into(), [200, 200, 200, 200, 200, 200, 403, 403]),
         ("/roles".into(), [200, 200, 200, 403, 403, 200, 403, 403]),
-        (
-            "/extensions".into(),
-            [200, 200, 200, 200, 403, 200, 403, 403],
-        ),
+        ("/extensions".into(), [200, 200, 200, 200, 403, 200, 403, 403]),
         ("/audit".into(), [200, 200, 200, 403, 403, 403, 403, 403]),
         ("/tenants".into(), [200, 200, 403, 403, 403, 403, 403, 403]),
-        (
-            "/active-calls".into(),
-            [200, 200, 200, 200, 200, 200, 200, 200],
-        ),
+        ("/active-calls".into(), [200, 200, 200, 200, 200, 200, 200, 200]),
     ];
     let mut wrong = Vec::new();
     for (path, expected) in &table {
-        for ((who, person), expected) in asked.iter().zip(expected) {
+        for ((who, person), expected) in staff.iter().zip(expected) {
             let status = person.get(path).status;
             if status != *expected {
                 wrong.push(format!("{who} GET {path}: {status}, not {expected}"));
@@ -375,26 +344,21 @@ fn each_preset_role_sees_exactly_what_is_its_own_at_a_provider_with_three_tenant
         }
     }
     assert_eq!(wrong, [""; 0]);
-    for (who, person) in &asked {
-        let expected = if ["root", "adam", "ann"].contains(who) {
-            201
-        } else {
-            403
-        };
-        let made = person.send(
-            "POST",
-            "/groups",
-            &json!({ "name": format!("Made by {who}") }),
-        );
-        assert_eq!(made.status, expected, "{who}");
+    for (who, person) in staff {
+        let made = json!({ "name": format!("Made by {who}") });
+        let status = person.send("POST", "/groups", &made).status;
+        let may = ["root", "adam", "ann"].contains(who);
+        assert_eq!(status, if may { 201 } else { 403 }, "{who}");
     }
     // Of users: all, those of Acme, those of Sales.
-    let users = |who: usize| asked[who].1.get("/users").expect(200).items().len();
+    let users = |who: usize| staff[who].1.get("/users").expect(200).items().len();
     assert_eq!((users(0), users(2), users(3)), (10, 6, 1));
+}
 
-    // What plans give: no token at Globex, a third user at neither.
-    let account =
-        json!({ "name": "CRM", "reason": "shows calls", "permissions": { "calls": ["view"] } });
+/// No token at Globex and Initech, and no third user at Initech.
+fn plans_give_what_they_say(provider: &Provider) {
+    let permissions = json!({ "calls": ["view"] });
+    let account = json!({ "name": "CRM", "reason": "shows calls", "permissions": permissions });
     for (slug, status) in [("acme", 201), ("globex", 403), ("initech", 403)] {
         let ann = provider.sign_in(slug, "ann");
         ann.send("POST", "/service-accounts", &account)
@@ -405,25 +369,30 @@ fn each_preset_role_sees_exactly_what_is_its_own_at_a_provider_with_three_tenant
     let third = json!({ "login": "third", "role_id": ann.role("Reader") });
     let refused = ann.send("POST", "/users", &third).expect(409).json();
     assert_eq!(refused["field"], "active");
+}
 
-    // A number is given to Bob, and his page says so; Globex's page of its own 1002 does not.
-    let acme = &asked[2].1;
-    let bob = acme.get("/users?login=bob").expect(200).items().remove(0);
-    let range = acme
-        .get("/extensions?number=1002")
-        .expect(200)
-        .items()
-        .remove(0);
+/// Acme's 1002, which is Globex's and Initech's too.
+fn a_number_is_given_in_one_tenant_only(provider: &Provider, ann: &Person<'_>) {
+    let first = |path: &str| ann.get(path).expect(200).items().remove(0);
+    let (bob, range) = (first("/users?login=bob"), first("/extensions?number=1002"));
     let path = format!("/extensions/{}/allocations", id(&range));
     let body = json!({ "user_id": id(&bob), "number": "1002" });
-    acme.send("POST", &path, &body).expect(201);
-    let shown = acme.get(&format!("/users/{}", id(&bob))).expect(200).json();
+    ann.send("POST", &path, &body).expect(201);
+    let shown = ann.get(&format!("/users/{}", id(&bob))).expect(200).json();
     assert_eq!(shown["extensions"][0]["number"], "1002");
-    let matched = |address: &str| {
-        provider.run(&format!(
-            "match --json --caller 1002 --callee 5 --from-address {address}"
-        ))
+    let is_bobs = |address: &str| {
+        let line = format!("match --json --caller 1002 --callee 5 --from-address {address}");
+        provider.run(&line).contains("\"user\": \"bob\"")
     };
-    assert!(matched("10.1.0.9").contains("\"user\": \"bob\""));
-    assert!(!matched("10.2.0.9").contains("\"user\": \"bob\""));
+    assert!(is_bobs("10.1.0.9") && !is_bobs("10.2.0.9"));
+}
+
+#[test]
+fn each_preset_role_sees_exactly_what_is_its_own_at_a_provider_with_three_tenants() {
+    let provider = filled();
+    let staff = staff(&provider);
+    each_sees_so_many_calls(&provider, &staff);
+    each_reaches_what_is_its_own(&staff);
+    plans_give_what_they_say(&provider);
+    a_number_is_given_in_one_tenant_only(&provider, &staff[2].1);
 }
