@@ -6,9 +6,10 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
-use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
+use utoipa::openapi::{Content, ContentBuilder, Ref, RefOr, Required, ResponseBuilder};
 
 use super::problem::Details;
+use super::routes::CallEventView;
 
 /// What any request can be answered with, besides what its operation says.
 const COMMON: &[(&str, &str)] = &[
@@ -27,10 +28,20 @@ const COMMON: &[(&str, &str)] = &[
 /// What requests that change something can be answered with.
 const OF_CHANGES: &[(&str, &str)] = &[
     ("409", "It conflicts with what is there"),
+    ("408", "The body took too long"),
     ("412", "It was changed in the meantime"),
     ("413", "The body is too large"),
     ("415", "The body is not JSON"),
     ("428", "If-Match is missing"),
+];
+
+/// Answers that have more forms than one: operation, status, and the others.
+const OTHER_FORMS: &[(&str, &str, &[&str])] = &[
+    ("call_audio", "200", &["audio/ogg"]),
+    ("call_audio", "206", &["multipart/byteranges"]),
+    ("shared_audio", "206", &["multipart/byteranges"]),
+    ("hear_active_call", "200", &["audio/ogg"]),
+    ("export_calls", "200", &["application/jsonl"]),
 ];
 
 #[derive(OpenApi)]
@@ -40,7 +51,7 @@ const OF_CHANGES: &[(&str, &str)] = &[
         description = "Recordings of calls, and who may hear them. Everything is seen from the caller's scope: what lies outside does not exist.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
-    components(schemas(Details))
+    components(schemas(Details, CallEventView))
 )]
 pub(super) struct Document;
 
@@ -77,14 +88,30 @@ pub(super) fn complete(document: &mut utoipa::openapi::OpenApi) {
         } = item;
         for operation in [get, head].into_iter().flatten() {
             add(operation, COMMON);
+            add_other_forms(operation);
         }
-        for operation in post.iter_mut() {
+        // Who has not signed in has no keys.
+        for operation in post.iter_mut().filter(|one| one.security.is_none()) {
             let parameters = operation.parameters.get_or_insert_default();
             parameters.push(RefOr::T(idempotency_key()));
         }
         for operation in [put, post, delete, patch].into_iter().flatten() {
             add(operation, COMMON);
             add(operation, OF_CHANGES);
+        }
+    }
+}
+
+fn add_other_forms(operation: &mut Operation) {
+    for (name, status, kinds) in OTHER_FORMS {
+        let is_it = operation.operation_id.as_deref() == Some(*name);
+        let answers = &mut operation.responses.responses;
+        if let Some(RefOr::T(answer)) = answers.get_mut(*status).filter(|_| is_it) {
+            for kind in *kinds {
+                answer
+                    .content
+                    .insert((*kind).to_owned(), RefOr::T(Content::default()));
+            }
         }
     }
 }
@@ -108,15 +135,21 @@ fn idempotency_key() -> Parameter {
 
 fn add(operation: &mut Operation, answers: &[(&str, &str)]) {
     for (status, description) in answers {
-        let schema = Ref::from_schema_name("Problem");
-        let content = ContentBuilder::new().schema(Some(schema)).build();
-        let response = ResponseBuilder::new()
-            .description(*description)
-            .content("application/problem+json", content)
-            .build();
+        let response = ResponseBuilder::new().description(*description).build();
         let responses = &mut operation.responses.responses;
         responses
             .entry((*status).to_owned())
             .or_insert(RefOr::T(response));
     }
+    // Whoever is at fault, it is said in one form.
+    for (status, answer) in &mut operation.responses.responses {
+        if let (RefOr::T(answer), b'4'..) = (answer, status.as_bytes().first().unwrap_or(&0)) {
+            answer.content = [("application/problem+json".to_owned(), RefOr::T(problem()))].into();
+        }
+    }
+}
+
+fn problem() -> Content {
+    let schema = Ref::from_schema_name("Problem");
+    ContentBuilder::new().schema(Some(schema)).build()
 }

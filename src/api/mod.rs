@@ -29,6 +29,7 @@ mod tenancy;
 #[cfg(test)]
 pub(crate) mod testing;
 mod watching;
+mod words;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;

@@ -10,29 +10,53 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use super::fields;
 use super::problem::{Problem, Result};
 
-/// A JSON body.
+/// A JSON object as body.
 #[derive(Clone, Copy, Debug)]
 pub struct Body<T>(pub T);
+
+/// One that may be absent, or null.
+#[derive(Clone, Copy, Debug)]
+pub struct OptionalBody<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Body<T>> {
-        let kind = request.headers().get(header::CONTENT_TYPE);
-        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or("");
-        let essence = kind.split(';').next().unwrap_or("").trim();
-        if !essence.eq_ignore_ascii_case("application/json") {
-            let title = "The body must be JSON";
-            return Err(
-                Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", title)
-                    .detail("send it as application/json"),
-            );
-        }
+        says_json(request.headers())?;
         let bytes = Bytes::from_request(request, state).await;
         parse(&bytes.map_err(unread)?).map(Body)
     }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<OptionalBody<T>> {
+        let said = says_json(request.headers());
+        let bytes = Bytes::from_request(request, state).await.map_err(unread)?;
+        match bytes.trim_ascii() {
+            b"" => Ok(OptionalBody(T::default())),
+            b"null" => said.map(|()| OptionalBody(T::default())),
+            some => said.and_then(|()| parse(some)).map(OptionalBody),
+        }
+    }
+}
+
+fn says_json(headers: &HeaderMap) -> Result<()> {
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or("");
+    let essence = kind.split(';').next().unwrap_or("").trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    let title = "The body must be JSON";
+    Err(
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", title)
+            .detail("send it as application/json"),
+    )
 }
 
 fn unread(rejection: BytesRejection) -> Problem {
@@ -48,19 +72,25 @@ fn unread(rejection: BytesRejection) -> Problem {
 /// Reads JSON; what is no JSON is malformed, what is of another shape is invalid, with the field at fault.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = error.path().to_string();
-        let error = error.into_inner();
-        match error.is_data() {
-            true => Problem::of_shape(&path, &error.to_string()),
-            false => Problem::malformed(error.to_string()),
-        }
-    })?;
+    let parsed =
+        serde_path_to_error::deserialize::<_, Object<T>>(&mut reader).map_err(|error| {
+            let path = error.path().to_string();
+            let error = error.into_inner();
+            match error.is_data() {
+                true => Problem::of_shape(&path, &error.to_string()),
+                false => Problem::malformed(error.to_string()),
+            }
+        })?;
     match reader.end() {
-        Ok(()) => Ok(parsed),
+        Ok(()) => Ok(parsed.0),
         Err(error) => Err(Problem::malformed(error.to_string())),
     }
 }
+
+/// What is written as an object, and as nothing else.
+#[derive(serde::Deserialize)]
+#[serde(transparent, bound = "T: DeserializeOwned")]
+struct Object<T>(#[serde(deserialize_with = "fields::object")] T);
 
 /// Parameters behind the path's question mark. An unknown one is at fault if `T` says so.
 #[derive(Clone, Copy, Debug)]
@@ -208,6 +238,7 @@ mod tests {
         let other = problem("7");
         assert_eq!((other.status, other.field.as_deref()), (422, None));
         assert!(!other.detail.unwrap().contains("struct"));
+        assert_eq!(problem(" [\"x\"]").status, 422);
     }
 
     #[test]

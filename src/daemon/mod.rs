@@ -28,4 +28,4 @@ pub mod steering;
 pub mod storekeeping;
 mod systemd;
 pub mod tenancy;
-mod webhooks;
+pub mod webhooks;

@@ -101,7 +101,8 @@ async fn queue(
     }
 }
 
-async fn queue_one(
+/// Puts an event into the queues of the webhooks that are to be told of it: those of the call's tenant.
+pub async fn queue_one(
     event: &CallEvent,
     api: &Api,
     catalog: &Catalog,

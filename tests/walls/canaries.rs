@@ -1,5 +1,6 @@
-//! Any sequence of requests of two tenants' people, for things of both: nothing of one tenant shows in what the other gets,
-//! in the other's audit, or in the log.
+//! Any sequence of requests of two tenants' people, for things of both, while calls of both start, are answered and end:
+//! nothing of one tenant shows in what the other gets, in its files, in the events it follows, in what its webhooks would be
+//! sent, in its audit, or in the log.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -14,6 +15,7 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use super::document::{Form, Operation, operations};
+use super::happenings::Happenings;
 use super::kinds;
 use super::table;
 use super::world::{ACME, GLOBEX, Somebody, World, canary};
@@ -29,15 +31,19 @@ struct Step {
     ids: [u8; 4],
     /// Whether query and body name ids where they need not.
     optional: u8,
+    /// What happens meanwhile, if anything.
+    happening: u8,
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    (0..1000_usize, 0..1000_usize, any::<[u8; 4]>(), any::<u8>()).prop_map(
-        |(actor, operation, ids, optional)| Step {
+    let choices = (any::<u8>(), any::<u8>());
+    (0..1000_usize, 0..1000_usize, any::<[u8; 4]>(), choices).prop_map(
+        |(actor, operation, ids, (optional, happening))| Step {
             actor,
             operation,
             ids,
             optional,
+            happening,
         },
     )
 }
@@ -48,7 +54,17 @@ struct Play {
     operations: Vec<Operation>,
     actors: Vec<(TenantId, Somebody)>,
     things: BTreeMap<(TenantId, String), Vec<Uuid>>,
+    happenings: Happenings,
+    happened: u32,
+    /// Files that were taken along with something of the own tenant in them, by operation.
+    taken_along: BTreeMap<String, u32>,
 }
+
+/// Operations whose answers are files of many things.
+const FILES: [&str; 4] = ["export_calls", "export_audit", "zip_calls", "call_audio"];
+
+/// Things that happen between two looks at who is told of them.
+const BETWEEN_LOOKS: u32 = 20;
 
 /// Things of a kind and tenant that are remembered.
 const REMEMBERED: usize = 8;
@@ -78,6 +94,9 @@ impl Play {
             }
         }
         Play {
+            happenings: Happenings::begin(&world).await,
+            happened: 0,
+            taken_along: BTreeMap::new(),
             world,
             operations,
             actors,
@@ -131,6 +150,9 @@ impl Play {
                 _ => {}
             }
         }
+        if operation.id == "export_calls" && step.optional & 64 != 0 {
+            query.push("format=jsonl".to_owned());
+        }
         let path = match query.is_empty() {
             true => path,
             false => format!("{path}?{}", query.join("&")),
@@ -159,10 +181,40 @@ impl Play {
             );
         }
         prop_assert!(answer.status < 500, "{} {path}: {seen}", operation.method);
+        if FILES.contains(&&*operation.id) && seen.contains(canary(tenant)) {
+            let format = path.split_once("format=").map_or("", |(_, format)| format);
+            let taken = format!("{} {format}", operation.id);
+            *self.taken_along.entry(taken).or_default() += 1;
+        }
         if answer.status == 201 {
             self.remember(tenant, &operation.path, &answer.json());
         }
         Ok(())
+    }
+
+    /// One step in eight something happens to a call of either tenant.
+    async fn happen(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        if step.happening % 8 != 0 {
+            return Ok(());
+        }
+        let tenant = if step.happening & 8 == 0 {
+            ACME
+        } else {
+            GLOBEX
+        };
+        self.happenings
+            .happen(&self.world, tenant, step.happening / 16)
+            .await;
+        self.happened += 1;
+        match self.happened % BETWEEN_LOOKS {
+            0 => self.look().await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), TestCaseError> {
+        let looked = self.happenings.look(&self.world).await;
+        looked.map_err(TestCaseError::fail)
     }
 
     fn remember(&mut self, tenant: TenantId, path: &str, made: &serde_json::Value) {
@@ -248,12 +300,31 @@ fn no_sequence_of_requests_shows_anything_of_another_tenant() {
             let mut play = play.lock().await;
             for step in &steps {
                 play.take(step).await?;
+                play.happen(step).await?;
             }
             Ok(())
         })
     });
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
-    runtime.block_on(async { play.lock().await.check_audit().await });
+    runtime.block_on(async {
+        let mut play = play.lock().await;
+        play.look().await.unwrap();
+        play.happenings.check();
+        println!("files with own rows: {:?}", play.taken_along);
+        for file in [
+            "export_calls ",
+            "export_calls jsonl",
+            "export_audit ",
+            "zip_calls ",
+            "call_audio ",
+        ] {
+            assert!(
+                play.taken_along.contains_key(file),
+                "no {file} had anything in it"
+            );
+        }
+        play.check_audit().await;
+    });
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     for tenant in [ACME, GLOBEX] {
         assert!(

@@ -36,3 +36,20 @@ fn the_document_is_openapi_3_1_and_every_operation_has_a_name_of_its_own() {
     names.dedup();
     assert_eq!(names.len(), operations.len());
 }
+
+/// The part before the next quotation mark of whatever follows `start`.
+fn quoted_behind<'t>(text: &'t str, start: &'t str) -> impl Iterator<Item = &'t str> {
+    text.split(start)
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+}
+
+#[test]
+fn whatever_the_document_refers_to_is_in_it() {
+    let document = document();
+    let text = document.to_string();
+    for name in quoted_behind(&text, "#/components/schemas/") {
+        let schema = &document["components"]["schemas"][name];
+        assert!(schema.is_object(), "{name}");
+    }
+}

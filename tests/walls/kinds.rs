@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::calls;
 use super::sign_in;
-use super::world::World;
+use super::world::{Somebody, World, canary};
 
 /// A new thing of this kind in the tenant; the tenant itself, where that is the kind.
 pub async fn make(world: &World, kind: &str, tenant: TenantId) -> Uuid {
@@ -60,9 +60,7 @@ pub async fn make(world: &World, kind: &str, tenant: TenantId) -> Uuid {
         "extensions" => post("/api/v1/extensions", super::table::EXTENSION).await,
         "allocations" => {
             let extension = post("/api/v1/extensions", super::table::EXTENSION).await;
-            let user = sign_in::user(world, tenant).await;
-            let path = format!("/api/v1/extensions/{extension}/allocations");
-            of_call(&path, &format!(r#"{{"user_id":"{user}"}}"#)).await
+            allocate(world, extension, tenant).await
         }
         "users" | "responsibles" => sign_in::user(world, tenant).await,
         "service-accounts" => sign_in::service_account(world, tenant).await,
@@ -78,11 +76,32 @@ pub async fn make(world: &World, kind: &str, tenant: TenantId) -> Uuid {
     }
 }
 
+/// Gives an extension of the tenant to a new user.
+pub async fn allocate(world: &World, extension: Uuid, tenant: TenantId) -> Uuid {
+    let user = sign_in::user(world, tenant).await;
+    let path = format!("/api/v1/extensions/{extension}/allocations");
+    let (root, body) = (world.root(), json!({ "user_id": user }));
+    let answer = world
+        .ask(Some(&root), "POST", &path, &[], Some(&body))
+        .await;
+    assert_eq!(answer.status, 201, "{path}: {}", answer.text());
+    answer.json()["id"].as_str().unwrap().parse().unwrap()
+}
+
+/// A time in which somebody supports the tenant.
+pub async fn support(world: &World, by: &Somebody, tenant: TenantId) -> Uuid {
+    let path = "/api/v1/support-access";
+    let body = json!({ "tenant_id": tenant.0, "reason": canary(tenant), "minutes": 5 });
+    let answer = world.ask(Some(by), "POST", path, &[], Some(&body)).await;
+    assert_eq!(answer.status, 201, "{path}: {}", answer.text());
+    answer.json()["id"].as_str().unwrap().parse().unwrap()
+}
+
 /// Whether somebody of this level reaches such a thing of the own tenant, as `make` makes it.
 pub fn is_reached(kind: &str, level: AccessLevel) -> bool {
     match level {
-        // Nobody here has one.
-        _ if kind == "sessions" => false,
+        // Everybody's own.
+        _ if kind == "sessions" => true,
         AccessLevel::Root | AccessLevel::System => true,
         // A new group is nobody's to look after, a new call has nobody in it, and a new user is in no group.
         AccessLevel::ManagedGroups | AccessLevel::User => ![

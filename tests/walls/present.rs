@@ -19,33 +19,39 @@ pub struct Present(Mutex<Vec<ActiveCall>>);
 impl Present {
     /// A new call of the tenant.
     pub fn begin(&self, tenant: TenantId, number: u64) -> Uuid {
-        let id = Uuid::from_u128(0xca11 << 64 | u128::from(number));
-        let party = || ActiveParty {
-            number: "1001".into(),
-            display: canary(tenant).into(),
-            extension: None,
-            user: None,
-        };
-        let call = ActiveCall {
-            id,
-            key: number,
-            tenant,
-            tenant_name: canary(tenant).into(),
-            interaction: Uuid::from_u128(0x1e9 << 64 | u128::from(number)),
-            sip_call_id: format!("{number}@{}", canary(tenant)),
-            invited_at: Timestamp::from_secs_nanos(1_800_000_000, 0),
-            answered_at: None,
-            heard_since: None,
-            recording: None,
-            not_recorded: None,
-            is_pending: false,
-            is_paused: false,
-            held_by: PerSide::default(),
-            parties: PerSide::of(|_| party()),
-            participants: Vec::new(),
-        };
+        let call = call(tenant, number);
+        let id = call.id;
         self.0.lock().unwrap().push(call);
         id
+    }
+}
+
+/// A call of the tenant, with its canary wherever there is text.
+pub fn call(tenant: TenantId, number: u64) -> ActiveCall {
+    let id = Uuid::from_u128(0xca11 << 64 | u128::from(number));
+    let party = || ActiveParty {
+        number: "1001".into(),
+        display: canary(tenant).into(),
+        extension: None,
+        user: None,
+    };
+    ActiveCall {
+        id,
+        key: number,
+        tenant,
+        tenant_name: canary(tenant).into(),
+        interaction: Uuid::from_u128(0x1e9 << 64 | u128::from(number)),
+        sip_call_id: format!("{number}@{}", canary(tenant)),
+        invited_at: Timestamp::from_secs_nanos(1_800_000_000, 0),
+        answered_at: None,
+        heard_since: None,
+        recording: None,
+        not_recorded: None,
+        is_pending: false,
+        is_paused: false,
+        held_by: PerSide::default(),
+        parties: PerSide::of(|_| party()),
+        participants: Vec::new(),
     }
 }
 

@@ -1,19 +1,22 @@
 //! Two tenants and the System tenant, each with its people and things, behind the front of the API.
 
 use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, Request, header};
-use callreel::access::{Actor, Preset, Principal};
-use callreel::api::front::{Front, Settings};
-use callreel::api::{Api, ApiSettings, v1};
+use axum::http::{HeaderMap, Request, Response, header};
+use callreel::access::{Actor, PasswordCost, Preset, Principal};
+use callreel::api::front::{Door, Front, Settings, serve};
+use callreel::api::{Api, ApiSettings, SignInSettings, v1};
 use callreel::base::{GroupId, SYSTEM_TENANT, TenantId, Timestamp, UserId};
 use callreel::catalog::Catalog;
 use callreel::daemon::tenancy::{Configured, Tenancy, Watching};
+use callreel::mail::{Encryption, Mailer, Outbox, Settings as MailSettings};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use sqlx::sqlite::SqlitePool;
@@ -50,14 +53,16 @@ async fn everything(headers: &HeaderMap, mut body: Body) -> Vec<u8> {
 }
 
 pub struct World {
+    pub api: Api,
     pub catalog: Catalog,
     /// The same file, for what the catalog gives no way to write.
     pub raw: SqlitePool,
     pub present: Arc<Present>,
+    front: Arc<Front>,
     router: Router,
     made: AtomicU64,
     watching: Option<Watching>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Drop for World {
@@ -66,8 +71,27 @@ impl Drop for World {
     }
 }
 
+/// Passwords whose hashes cost next to nothing.
+pub const COST: PasswordCost = PasswordCost {
+    memory_kib: 8,
+    passes: 1,
+};
+
+/// Takes letters, and sends none.
+fn outbox() -> Outbox {
+    let settings = MailSettings {
+        host: "127.0.0.1".into(),
+        port: 9,
+        encryption: Encryption::None,
+        trusted: None,
+        credentials: None,
+        from: "callreel@callreel.example".into(),
+    };
+    Outbox::new(Mailer::new(&settings).unwrap()).0
+}
+
 /// The directory as a daemon without any configuration keeps it.
-fn directory(folder: &std::path::Path, url: &str) -> (Arc<Tenancy>, Watching) {
+fn directory(folder: &Path, url: &str) -> (Arc<Tenancy>, Watching) {
     let file = folder.join("callreel.toml");
     std::fs::write(&file, "").unwrap();
     let configured = Configured::new(&callreel::config::load(&file).unwrap());
@@ -132,21 +156,31 @@ impl World {
         let api = Api::new(ApiSettings {
             storage_root: folder.path().join("recordings"),
             multi_tenancy: true,
+            sign_in: SignInSettings {
+                base_url: Some("https://callreel.example".into()),
+                cost: COST,
+                key_file: folder.path().join("access.key"),
+                ..SignInSettings::default()
+            },
             ..ApiSettings::default()
         });
         api.set_catalog(catalog.clone());
+        api.set_outbox(outbox());
         let (tenancy, watching) = directory(folder.path(), &url);
         api.set_installation(tenancy);
         let present = Arc::<Present>::default();
         api.live().set_sensor(Arc::new(Asked(present.clone())));
+        let front = Front::new(Settings::default());
         let world = World {
             catalog,
             raw,
             present,
-            router: Front::new(Settings::default()).around(v1(api)),
+            router: front.around(v1(api.clone())),
+            api,
+            front,
             made: AtomicU64::new(1),
             watching: Some(watching),
-            _folder: folder,
+            folder,
         };
         for (tenant, slug) in [(ACME, "acme"), (GLOBEX, "globex")] {
             world.register(tenant, slug).await;
@@ -155,6 +189,26 @@ impl World {
             world.settle(tenant).await;
         }
         world
+    }
+
+    /// Answers at an address of the loopback, as long as the runtime lives.
+    pub fn open(&self, around: impl FnOnce(Router) -> Router) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let door = Door {
+            listener,
+            tls: None,
+            routes: around(self.router.clone()),
+        };
+        let front = self.front.clone();
+        tokio::spawn(async move { serve(vec![door], front).await.unwrap() });
+        address
+    }
+
+    /// Where recordings and the catalog are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// A tenant has so many webhooks at most.
@@ -250,6 +304,26 @@ impl World {
         headers: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Answer {
+        let (head, body) = self
+            .send(who, method, path, headers, body)
+            .await
+            .into_parts();
+        Answer {
+            status: head.status.as_u16(),
+            body: everything(&head.headers, body).await,
+            headers: head.headers,
+        }
+    }
+
+    /// The same of an answer that has no end.
+    pub async fn send(
+        &self,
+        who: Option<&Somebody>,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Response<Body> {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -265,18 +339,7 @@ impl World {
         if let Some(who) = who {
             request.extensions_mut().insert(who.principal.clone());
         }
-        let (head, body) = self
-            .router
-            .clone()
-            .oneshot(request)
-            .await
-            .unwrap()
-            .into_parts();
-        Answer {
-            status: head.status.as_u16(),
-            body: everything(&head.headers, body).await,
-            headers: head.headers,
-        }
+        self.router.clone().oneshot(request).await.unwrap()
     }
 }
 

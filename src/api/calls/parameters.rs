@@ -7,11 +7,14 @@ use utoipa::IntoParams;
 use uuid::Uuid;
 
 use crate::api::problem::{Problem, Result};
+use crate::api::words::{CallDirection, CallOrder, CallStanding, ExportFile};
 use crate::base::{GroupId, InteractionId, TenantId, Timestamp};
 use crate::catalog::{CallQuery, CallState, Direction, Disposition, MAX_PAGE, NumberFilter, Sort};
 
 /// The longest text of a filter, in bytes.
 const LONGEST: usize = 256;
+/// Three weeks.
+const LONGEST_CALL_MS: u64 = 2_000_000_000;
 
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -20,31 +23,46 @@ pub struct CallParameters {
     /// Of this tenant only.
     tenant_id: Option<Uuid>,
     /// Started then or later, RFC 3339.
+    #[param(format = DateTime)]
     from: Option<String>,
     /// Started before then, RFC 3339.
+    #[param(format = DateTime)]
     to: Option<String>,
     /// Caller or callee, as signalled or as the extension it is.
+    #[param(min_length = 1, max_length = 256)]
     number: Option<String>,
     /// Caller or callee begins so.
+    #[param(min_length = 1, max_length = 256)]
     number_prefix: Option<String>,
+    #[param(min_length = 1, max_length = 256)]
     caller: Option<String>,
+    #[param(min_length = 1, max_length = 256)]
     caller_prefix: Option<String>,
+    #[param(min_length = 1, max_length = 256)]
     callee: Option<String>,
+    #[param(min_length = 1, max_length = 256)]
     callee_prefix: Option<String>,
     /// The login of a user who took part.
+    #[param(min_length = 1, max_length = 256)]
     user: Option<String>,
     /// Somebody took part who is in this group now.
     group_id: Option<Uuid>,
     /// An extension that took part.
+    #[param(min_length = 1, max_length = 256)]
     extension: Option<String>,
     interaction_id: Option<Uuid>,
     /// `inbound`, `outbound` or `internal`.
+    #[param(value_type = Option<CallDirection>, inline)]
     direction: Option<String>,
     /// Why there is a recording, or none: a code of `/dispositions`.
+    #[param(min_length = 1, max_length = 256)]
     disposition: Option<String>,
     /// `recorded`, `none`, `held`, `pinned` (a note is) or `deleted`. Without it, deleted calls are left out.
+    #[param(value_type = Option<CallStanding>, inline)]
     state: Option<String>,
+    #[param(maximum = 2000000000)]
     min_length_ms: Option<u64>,
+    #[param(maximum = 2000000000)]
     max_length_ms: Option<u64>,
     /// Heard with this mean opinion score or a better one.
     #[param(minimum = 1, maximum = 5)]
@@ -53,11 +71,14 @@ pub struct CallParameters {
     #[param(minimum = 1, maximum = 5)]
     mos_below: Option<f64>,
     /// A codec by its name, such as `PCMA`.
+    #[param(min_length = 1, max_length = 256)]
     codec: Option<String>,
     category_id: Option<Uuid>,
     /// A note has words that begin like each of these.
+    #[param(min_length = 1, max_length = 256)]
     notes: Option<String>,
     /// `-started_at` (the default), `started_at`, `-length`, `length`, `-mos`, `mos`. Calls without a score are not in the last two.
+    #[param(value_type = Option<CallOrder>, inline)]
     sort: Option<String>,
     /// `next` of the page before.
     after: Option<String>,
@@ -65,6 +86,7 @@ pub struct CallParameters {
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// Of an export: `csv` (the default) or `jsonl`.
+    #[param(value_type = Option<ExportFile>, inline)]
     pub format: Option<String>,
 }
 
@@ -114,8 +136,8 @@ impl CallParameters {
             disposition: disposition.map(|code| Disposition::from(code.as_str())),
             state,
             recorded_only: false,
-            min_length_ms: self.min_length_ms.unwrap_or(0),
-            max_length_ms: self.max_length_ms,
+            min_length_ms: length("min_length_ms", self.min_length_ms)?.unwrap_or(0),
+            max_length_ms: length("max_length_ms", self.max_length_ms)?,
             mos_below: score("mos_below", self.mos_below)?,
             mos_at_least: score("mos_min", self.mos_min)?,
             codec: text("codec", &self.codec)?,
@@ -161,9 +183,10 @@ fn text(field: &'static str, text: &Option<String>) -> Result<Option<String>> {
     let Some(text) = text else { return Ok(None) };
     match text.trim() {
         "" => Err(Problem::invalid(field, "is empty")),
-        long if long.len() > LONGEST => {
-            Err(Problem::invalid(field, format!("at most {LONGEST} bytes")))
-        }
+        long if long.chars().count() > LONGEST => Err(Problem::invalid(
+            field,
+            format!("at most {LONGEST} characters"),
+        )),
         text => Ok(Some(text.to_owned())),
     }
 }
@@ -203,6 +226,16 @@ fn score(field: &'static str, score: Option<f64>) -> Result<Option<f64>> {
             Err(Problem::invalid(field, "a mean opinion score from 1 to 5"))
         }
         score => Ok(score),
+    }
+}
+
+fn length(field: &'static str, length_ms: Option<u64>) -> Result<Option<u64>> {
+    match length_ms {
+        Some(length_ms) if length_ms > LONGEST_CALL_MS => Err(Problem::invalid(
+            field,
+            format!("at most {LONGEST_CALL_MS}"),
+        )),
+        length_ms => Ok(length_ms),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::access::{Feature, Operation, Outcome, Resource};
 use crate::api::caller::Caller;
 use crate::api::fields::{self, Page};
 use crate::api::problem::{Details, Problem, Result};
-use crate::api::request::{Id, Parameters};
+use crate::api::request::{Id, OptionalBody, Parameters};
 use crate::api::sensor::{
     Action, ActiveCall, ActiveParticipant, ActiveParty, Container, Hearing, LiveAudio, Steering,
     Unheard,
@@ -25,6 +25,7 @@ use crate::api::sensor::{
 use crate::api::state::Api;
 use crate::api::tenancy;
 use crate::api::watching::{LOOK_EVERY, Watching};
+use crate::api::words::ActiveState;
 use crate::base::Side;
 use crate::catalog::Sight;
 
@@ -196,6 +197,7 @@ struct ListParameters {
     /// Of this tenant only.
     tenant_id: Option<Uuid>,
     /// `ringing`, `talking` or `held`.
+    #[param(value_type = Option<ActiveState>, inline)]
     state: Option<String>,
     /// `next` of the page before.
     after: Option<String>,
@@ -316,7 +318,7 @@ async fn pause(
     State(api): State<Api>,
     caller: Caller,
     Id(id): Id,
-    body: Bytes,
+    OptionalBody(body): OptionalBody<ControlBody>,
 ) -> Result<Json<ControlView>> {
     control(&api, &caller, id, (Action::Pause, "calls.pause"), &body).await
 }
@@ -329,7 +331,7 @@ async fn resume(
     State(api): State<Api>,
     caller: Caller,
     Id(id): Id,
-    body: Bytes,
+    OptionalBody(body): OptionalBody<ControlBody>,
 ) -> Result<Json<ControlView>> {
     control(&api, &caller, id, (Action::Resume, "calls.resume"), &body).await
 }
@@ -342,7 +344,7 @@ async fn keep(
     State(api): State<Api>,
     caller: Caller,
     Id(id): Id,
-    body: Bytes,
+    OptionalBody(body): OptionalBody<ControlBody>,
 ) -> Result<Json<ControlView>> {
     control(&api, &caller, id, (Action::Keep, "calls.keep"), &body).await
 }
@@ -355,7 +357,7 @@ async fn stop(
     State(api): State<Api>,
     caller: Caller,
     Id(id): Id,
-    body: Bytes,
+    OptionalBody(body): OptionalBody<ControlBody>,
 ) -> Result<Json<ControlView>> {
     control(&api, &caller, id, (Action::Stop, "calls.stop"), &body).await
 }
@@ -365,10 +367,10 @@ async fn control(
     caller: &Caller,
     id: Uuid,
     (action, audited): (Action, &'static str),
-    body: &[u8],
+    body: &ControlBody,
 ) -> Result<Json<ControlView>> {
     caller.needs(Resource::Calls, Operation::Control)?;
-    let reason = reason(body)?;
+    let reason = fields::line("reason", &body.reason, 0, 200)?;
     let call = find(api, caller, id).await?;
     let event = caller
         .event(audited)
@@ -406,18 +408,6 @@ async fn control(
             )
         }
     }
-}
-
-fn reason(body: &[u8]) -> Result<String> {
-    if body.is_empty() {
-        return Ok(String::new());
-    }
-    let body: ControlBody =
-        serde_json::from_slice(body).map_err(|error| match error.is_data() {
-            true => Problem::invalid("reason", error.to_string()),
-            false => Problem::malformed(error.to_string()),
-        })?;
-    fields::line("reason", &body.reason, 0, 200)
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]

@@ -97,8 +97,10 @@ struct AllocationBody {
     #[schema(max_length = 64)]
     number: Option<String>,
     /// RFC 3339; now when absent. Not in the past.
+    #[schema(format = DateTime)]
     valid_from: Option<String>,
     /// The first moment at which it does not hold any more; until further notice when absent.
+    #[schema(format = DateTime)]
     valid_to: Option<String>,
     /// Who has it at `valid_from` has it until then.
     #[serde(default)]
@@ -247,6 +249,7 @@ fn overlaps(caller: &Caller, taken: &Taken) -> Problem {
 #[serde(deny_unknown_fields)]
 struct EndBody {
     /// RFC 3339, not in the past; null: until further notice.
+    #[schema(format = DateTime)]
     valid_to: Option<String>,
 }
 

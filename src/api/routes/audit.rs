@@ -174,6 +174,7 @@ struct AuditParameters {
     action: Option<String>,
     /// The id of what it was done to.
     object_id: Option<Uuid>,
+    #[param(inline)]
     outcome: Option<AuditOutcome>,
     /// `next` of the page before. An export begins there.
     after: Option<String>,

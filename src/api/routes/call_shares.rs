@@ -323,6 +323,8 @@ struct AudioParameters {
     params(("token" = String, Path), AudioParameters, ("Range" = Option<String>, Header, description = "RFC 9110 section 14")),
     responses((status = 200, description = "All of it", content_type = "audio/wav"),
         (status = 206, description = "What was asked for", content_type = "audio/wav"),
+        (status = 304, description = "The client has it"),
+        (status = 412, description = "It is another version"),
         (status = 416, description = "There is no such part")))]
 async fn hear(
     State(api): State<Api>,

@@ -158,8 +158,10 @@ struct DispositionView {
 #[serde(deny_unknown_fields)]
 struct DispositionParameters {
     /// Count calls that started then or later, RFC 3339.
+    #[param(format = DateTime)]
     from: Option<String>,
     /// Count calls that started before then, RFC 3339.
+    #[param(format = DateTime)]
     to: Option<String>,
 }
 

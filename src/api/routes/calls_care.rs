@@ -32,6 +32,7 @@ struct RemoveParameters {
     #[serde(default)]
     interaction: bool,
     /// Why. The audit keeps it.
+    #[param(max_length = 500)]
     reason: Option<String>,
 }
 

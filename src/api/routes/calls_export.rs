@@ -16,7 +16,7 @@ use super::calls::page;
 use crate::access::{Feature, Operation, Resource, Scope};
 use crate::api::caller::Caller;
 use crate::api::calls::{
-    CallParameters, ExportFormat, Packed, layout, lines, pack, recording_name_of,
+    CallParameters, CallView, ExportFormat, Packed, layout, lines, pack, recording_name_of,
 };
 use crate::api::problem::{Problem, Result};
 use crate::api::request::{Body, Parameters};
@@ -57,6 +57,9 @@ async fn export(
         Some(tenant) if catalog.has_tenant(&caller.scope(), tenant).await? => Some(tenant),
         _ => None,
     };
+    // What is no position, and a catalog that is away, is told before the answer begins.
+    let scope = caller.scope();
+    let (calls, next) = page(&api, &catalog, &scope, &query).await?;
     let event = caller
         .event("calls.export")
         .of_tenant(tenant.unwrap_or(caller.principal.tenant()))
@@ -68,13 +71,14 @@ async fn export(
         (header::CONTENT_DISPOSITION, file),
         (header::CACHE_CONTROL, "private, no-store".to_owned()),
     ];
-    let export = Export {
+    let mut export = Export {
         api,
-        scope: caller.scope(),
+        scope,
         format,
+        ready: Some(format.head()),
         query: Some(query),
-        head: format.head(),
     };
+    export.take(&calls, next);
     let pages = stream::try_unfold(export, Export::next);
     Ok((headers, ResponseBody::from_stream(pages)).into_response())
 }
@@ -84,29 +88,39 @@ struct Export {
     api: Api,
     scope: Scope,
     format: ExportFormat,
+    /// What comes first.
+    ready: Option<Vec<u8>>,
     /// The next page; none: that was all.
     query: Option<CallQuery>,
-    head: Vec<u8>,
 }
 
 impl Export {
     /// An error breaks the answer off: a part is not taken for the whole.
     async fn next(mut self) -> std::io::Result<Option<(Bytes, Export)>> {
-        let Some(mut query) = self.query.take() else {
+        if let Some(ready) = self.ready.take() {
+            return Ok(Some((ready.into(), self)));
+        }
+        let Some(query) = &self.query else {
             return Ok(None);
         };
         let failed = |_| std::io::Error::other("the catalog went away");
         let catalog = self.api.catalog().map_err(failed)?;
-        let (calls, next) = page(&self.api, &catalog, &self.scope, &query)
+        let (calls, next) = page(&self.api, &catalog, &self.scope, query)
             .await
             .map_err(failed)?;
-        let mut piece = std::mem::take(&mut self.head);
-        piece.extend(lines(self.format, &calls));
-        self.query = next.map(|next| {
-            query.after = Some(next);
-            query
-        });
+        self.take(&calls, next);
+        let piece = self.ready.take().unwrap_or_default();
         Ok(Some((piece.into(), self)))
+    }
+
+    /// A page, and where the next one begins.
+    fn take(&mut self, calls: &[CallView], next: Option<String>) {
+        let ready = self.ready.get_or_insert_default();
+        ready.extend(lines(self.format, calls));
+        self.query = self.query.take().filter(|_| next.is_some());
+        if let Some(query) = &mut self.query {
+            query.after = next;
+        }
     }
 }
 

@@ -27,6 +27,7 @@ use crate::api::problem::{Problem, Result};
 use crate::api::request::Parameters;
 use crate::api::state::Api;
 use crate::api::watching::{LOOK_EVERY, Watching};
+use crate::api::words::StreamedEvent;
 use crate::base::TenantId;
 use crate::catalog::Sight;
 
@@ -41,7 +42,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 
 /// Something that happened to a call.
 #[derive(Debug, Serialize, ToSchema)]
-struct CallEventView {
+pub(in crate::api) struct CallEventView {
     /// `call.started`, `call.answered`, `call.ended` or `recording.ready`.
     r#type: &'static str,
     /// When it happened. RFC 3339, UTC.
@@ -104,6 +105,9 @@ struct EventParameters {
     /// Of this tenant only.
     tenant_id: Option<Uuid>,
     /// Only these, separated by commas: `call.started`, `call.answered`, `call.ended`, `recording.ready`.
+    #[param(
+        pattern = r"^(call\.(started|answered|ended)|recording\.ready)(,(call\.(started|answered|ended)|recording\.ready))*$"
+    )]
     types: Option<String>,
 }
 
@@ -113,7 +117,7 @@ struct EventParameters {
 /// started anew, the first event is `reset`: read the lists anew. The stream ends when the caller's rights change.
 #[utoipa::path(get, path = "/events", tag = "active calls", operation_id = "follow_events",
     params(EventParameters, ("Last-Event-ID" = Option<String>, Header)),
-    responses((status = 200, body = CallEventView, content_type = "text/event-stream")))]
+    responses((status = 200, body = StreamedEvent, content_type = "text/event-stream")))]
 async fn events(
     State(api): State<Api>,
     caller: Caller,

@@ -77,4 +77,4 @@ pub(super) fn all() -> OpenApiRouter<Api> {
         .merge(support_access::routes())
 }
 
-pub(super) use events::as_json as event_as_json;
+pub(super) use events::{CallEventView, as_json as event_as_json};

@@ -13,11 +13,12 @@ use uuid::Uuid;
 use super::tenants::needs_all;
 use crate::access::{Feature, Operation, PlanLimits, Reach, Resource};
 use crate::api::caller::Caller;
-use crate::api::fields::Page;
+use crate::api::fields::{self, Page};
 use crate::api::installation::KnownPlan;
 use crate::api::problem::{Problem, Result};
 use crate::api::request::{Body, Id, IfMatch, Versioned};
 use crate::api::state::Api;
+use crate::api::words::FeatureName;
 use crate::base::SYSTEM_TENANT;
 use crate::catalog::PlanRow;
 
@@ -37,22 +38,24 @@ struct Limits {
     retention_days: Option<u32>,
     /// All recordings together. Past it calls are not recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 1073741824)]
     storage_gib: Option<u64>,
     /// Recorded in a calendar month, UTC. Past it calls are not recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 1000000000)]
     minutes_per_month: Option<u32>,
     /// Active users.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 1000000)]
     users: Option<u32>,
     /// Calls recorded at the same time.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 1000000)]
     concurrent_recordings: Option<u32>,
     /// Of `live_monitor` (listening to calls in progress), `download` (taking recordings along), `api_access` (service
     /// accounts and their tokens) and `encryption` (not enforced: recordings lie as they are); absent: all.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<FeatureName>>, inline)]
     features: Option<Vec<String>>,
 }
 
@@ -168,7 +171,7 @@ struct PlanBody {
     /// 1 to 64 letters, digits, `-` and `_`; unique, and as it is for good.
     #[schema(min_length = 1, max_length = 64)]
     name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::object")]
     limits: Limits,
 }
 

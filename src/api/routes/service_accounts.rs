@@ -19,6 +19,7 @@ use crate::api::fields::{self, Page};
 use crate::api::front::HoldsSecret;
 use crate::api::problem::{Problem, Result};
 use crate::api::request::{Body, Id, IfMatch, Versioned};
+use crate::api::schemas::PermissionsSchema;
 use crate::api::sign_in::now;
 use crate::api::state::Api;
 use crate::api::tenancy;
@@ -45,7 +46,7 @@ struct AccountView {
     responsible_id: Uuid,
     responsible_login: String,
     /// Resource to operations. What the responsible user does not hold any more is not granted.
-    #[schema(value_type = std::collections::BTreeMap<String, Vec<String>>)]
+    #[schema(value_type = PermissionsSchema)]
     permissions: Permissions,
     active: bool,
     /// The last one first. Not in lists.
@@ -124,7 +125,7 @@ struct AccountBody {
     #[serde(default)]
     responsible_id: Option<Uuid>,
     /// Resource to operations: a part of what the caller and the responsible user hold.
-    #[schema(value_type = std::collections::BTreeMap<String, Vec<String>>)]
+    #[schema(value_type = PermissionsSchema)]
     permissions: Permissions,
     #[serde(default = "yes")]
     active: bool,

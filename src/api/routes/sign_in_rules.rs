@@ -9,9 +9,11 @@ use uuid::Uuid;
 
 use crate::access::{AccessLevel, Operation, PasswordPolicy, Resource, SignInRules, TotpRequired};
 use crate::api::caller::Caller;
+use crate::api::fields;
 use crate::api::problem::{Problem, Result};
 use crate::api::request::{Body, IfMatch, Parameters, Versioned};
 use crate::api::state::Api;
+use crate::api::words;
 use crate::base::TenantId;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -23,9 +25,10 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 #[serde(default, deny_unknown_fields)]
 #[schema(as = SignInRules)]
 struct RulesBody {
+    #[serde(deserialize_with = "fields::object")]
     password: PolicyBody,
     /// Who has to have an authenticator: `"nobody"`, `"everybody"` or `{"roles": [ids]}`.
-    #[schema(value_type = serde_json::Value)]
+    #[schema(schema_with = words::totp_rule)]
     totp: TotpRequired,
     /// Never longer than the configuration says.
     #[schema(minimum = 1, maximum = 1440)]

@@ -16,6 +16,7 @@ use crate::api::fields::{self, Page};
 use crate::api::problem::{Problem, Result};
 use crate::api::request::{Body, Id, IfMatch, Parameters, Versioned};
 use crate::api::state::Api;
+use crate::api::words::TenantStanding;
 use crate::base::{SYSTEM_TENANT, TenantId};
 use crate::catalog::{RegisteredTenant, TenantDraft, TenantStatus, slug_of, wall_clock};
 
@@ -92,7 +93,7 @@ struct TenantBody {
     plan: Option<String>,
     /// `active` or `suspended`.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<TenantStanding>, inline)]
     status: Option<String>,
     /// The keys of a tenant's file but `[tenant]` and `[[extension]]`, and `country`.
     #[serde(default)]

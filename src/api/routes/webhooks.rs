@@ -20,6 +20,7 @@ use crate::api::problem::{Problem, Result};
 use crate::api::request::{Body, Id, IfMatch, Parameters, Versioned};
 use crate::api::state::Api;
 use crate::api::tenancy;
+use crate::api::words::EventName;
 use crate::base::Timestamp;
 use crate::catalog::{Delivery, Webhook, WebhookDraft};
 use crate::delivery::{Target, new_secret};
@@ -90,7 +91,7 @@ struct WebhookBody {
     #[schema(max_length = 200)]
     description: String,
     /// `call.started`, `call.answered`, `call.ended`, `recording.ready`.
-    #[schema(min_items = 1)]
+    #[schema(min_items = 1, value_type = Vec<EventName>, inline)]
     events: Vec<String>,
     #[serde(default = "yes")]
     active: bool,
