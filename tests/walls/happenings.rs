@@ -67,23 +67,7 @@ impl Happenings {
 
     /// Something happens to a call of the tenant, and is told as the daemon tells it.
     pub async fn happen(&self, world: &World, tenant: TenantId, choice: u8) {
-        let call = present::call(tenant, world.number());
-        let kind = EventKind::ALL[usize::from(choice) % EventKind::ALL.len()];
-        let event = CallEvent {
-            kind,
-            at: Timestamp::from_secs_nanos(1_800_000_000, 0),
-            finished: (kind == EventKind::CallEnded).then_some(Finished {
-                reason: "bye_caller",
-                disposition: Some("recorded"),
-            }),
-            stored: (kind == EventKind::RecordingReady).then_some(Stored {
-                call_id: Uuid::now_v7(),
-                length_ms: 100,
-                size_bytes: 44,
-                disposition: "recorded",
-            }),
-            call,
-        };
+        let event = event(tenant, world.number(), choice);
         queue_one(&event, &world.api, &world.catalog).await.unwrap();
         world.api.live().feed.publish(event);
     }
@@ -142,6 +126,26 @@ impl Happenings {
             println!("{}: {told} events told, {queued} queued", canary(tenant));
             assert!(told > 100 && queued > 100, "{}", canary(tenant));
         }
+    }
+}
+
+/// Something that happens to a new call of the tenant.
+pub fn event(tenant: TenantId, number: u64, choice: u8) -> CallEvent {
+    let kind = EventKind::ALL[usize::from(choice) % EventKind::ALL.len()];
+    CallEvent {
+        kind,
+        at: Timestamp::from_secs_nanos(1_800_000_000, 0),
+        finished: (kind == EventKind::CallEnded).then_some(Finished {
+            reason: "bye_caller",
+            disposition: Some("recorded"),
+        }),
+        stored: (kind == EventKind::RecordingReady).then_some(Stored {
+            call_id: Uuid::now_v7(),
+            length_ms: 100,
+            size_bytes: 44,
+            disposition: "recorded",
+        }),
+        call: present::call(tenant, number),
     }
 }
 

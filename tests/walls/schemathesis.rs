@@ -7,18 +7,21 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::{Next, from_fn};
 use callreel::access::Preset;
+use callreel::api::Api;
 use callreel::base::{SYSTEM_TENANT, TenantId};
 use serde_json::Value;
 
 use super::asking::ids_for;
 use super::before;
 use super::document::{Form, Operation, operations};
+use super::happenings::event;
 use super::table;
 use super::world::{ACME, Somebody, World};
 
@@ -102,6 +105,15 @@ async fn settings(world: &World, who: &Somebody) -> String {
     format!("{SETTINGS}\n{dictionaries}{bound}")
 }
 
+/// So that who follows what happens has something to follow.
+async fn keep_happening(api: Api) {
+    for number in 1_000_000.. {
+        let event = event(ACME, number, (number % 251) as u8);
+        api.live().feed.publish(event);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// Operations that answered with success.
 fn succeeded(report: &Path) -> BTreeSet<String> {
     let text = std::fs::read_to_string(report).unwrap();
@@ -142,6 +154,7 @@ async fn every_answer_is_announced(tenant: TenantId, preset: Preset, at_least: u
     std::fs::write(&file, settings(&world, &who).await).unwrap();
     let word = "let-me-in";
     let address = world.open(|routes| with_word(routes, word, &who));
+    tokio::spawn(keep_happening(world.api.clone()));
     let mut command = Command::new(program);
     command
         .arg("--config-file")
