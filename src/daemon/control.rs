@@ -17,6 +17,7 @@ use super::webhooks::Webhooks;
 use crate::api::front::Tls;
 use crate::api::{self, Api, Doors};
 use crate::config::Mail;
+use crate::mail::LetterCounters;
 
 /// What the daemon is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,7 @@ pub struct Http {
     pub webhooks: Webhooks,
     /// Who takes the API's letters.
     pub mail: Option<Mail>,
+    pub letters: Arc<LetterCounters>,
 }
 
 struct Signals {
@@ -105,7 +107,11 @@ fn serve(
     }
     runtime.spawn(serving::open_catalog(http.api.clone(), http.catalog));
     runtime.spawn(http.webhooks.run(http.api.clone()));
-    runtime.spawn(signing_in::send_letters(http.api.clone(), http.mail));
+    runtime.spawn(signing_in::send_letters(
+        http.api.clone(),
+        http.mail,
+        http.letters,
+    ));
     runtime.spawn(api::housekeeping(http.api.clone()));
     // Who is told that all is well can sign in at once.
     runtime.block_on(serving::wait_for_catalog(&http.api));

@@ -25,7 +25,9 @@ use super::probing;
 use super::quality::QualitySums;
 use super::reload::{Asked, Reload};
 use super::serving;
-use super::state::{CallCounts, Front, Heartbeat, ReloadState, State, StorageState, seconds_now};
+use super::state::{
+    Beside, CallCounts, Front, Heartbeat, ReloadState, State, StorageState, seconds_now,
+};
 use super::steering::{Asks, Steering};
 use super::systemd;
 use super::tenancy::{Configured, Tenancy, Watching};
@@ -72,7 +74,13 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
     let bounds = serving::front(&settings.api);
     let followers = auditing::followers(settings);
     let told = followers.iter().map(Follower::state).collect();
-    let front = Arc::new(Front::new(bounds.counters.clone(), told));
+    let beside = Beside {
+        asked: bounds.counters.clone(),
+        audit: told,
+        ..Beside::default()
+    };
+    let letters = beside.letters.clone();
+    let front = Arc::new(Front::new(beside));
     let doors = serving::doors(&settings.api)?;
     let (steering, asks) = match Steering::bind(&settings.storage.root) {
         Ok((steering, asks)) => (Some(steering), Some(asks)),
@@ -100,6 +108,7 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
         catalog: settings.catalog.url.clone(),
         webhooks,
         mail: settings.mail.clone(),
+        letters,
     };
     let control = Control::start(http, orders.clone(), steering)?;
     // Before what may take its time: their buffers fill meanwhile.

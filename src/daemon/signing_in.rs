@@ -1,5 +1,6 @@
 //! What the API needs to sign people in, out of the configuration.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -7,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::access::{PasswordCost, SessionLimits};
 use crate::api::{Api, SignInSettings};
 use crate::config::{Mail, MailTls, Settings};
-use crate::mail::{Encryption, Mailer, Outbox, Settings as MailSettings};
+use crate::mail::{Encryption, LetterCounters, Mailer, Outbox, Settings as MailSettings};
 
 pub(super) fn settings(settings: &Settings) -> SignInSettings {
     let access = &settings.access;
@@ -30,11 +31,11 @@ pub(super) fn settings(settings: &Settings) -> SignInSettings {
 
 /// Sends the API's letters, for ever, if the configuration says by whom. A mail server that cannot be used keeps nobody from
 /// anything else.
-pub(super) async fn send_letters(api: Api, mail: Option<Mail>) {
+pub(super) async fn send_letters(api: Api, mail: Option<Mail>, counters: Arc<LetterCounters>) {
     let Some(mail) = mail else { return };
     match mailer(&mail) {
         Ok(mailer) => {
-            let (outbox, sending) = Outbox::new(mailer);
+            let (outbox, sending) = Outbox::counted(mailer, counters);
             api.set_outbox(outbox);
             sending.await;
         }

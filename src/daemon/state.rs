@@ -26,6 +26,7 @@ use crate::engine::media::MediaCounters;
 use crate::engine::signalling::SignallingCounters;
 use crate::engine::streams::StreamCounters;
 use crate::engine::vantages::Vantages;
+use crate::mail::LetterCounters;
 use crate::recorder::RecorderCounters;
 use crate::wire::WireCounters;
 
@@ -218,18 +219,24 @@ impl Default for ReloadState {
 /// What HTTP asks: there from the first moment, the state behind it as soon as there is one.
 pub struct Front {
     state: OnceLock<Arc<State>>,
+    beside: Beside,
+}
+
+/// What is counted beside the recording of calls.
+#[derive(Default)]
+pub struct Beside {
     /// Of what is asked.
-    asked: Arc<Counters>,
+    pub asked: Arc<Counters>,
     /// Who is told the audit.
-    audit: Vec<Arc<FollowerState>>,
+    pub audit: Vec<Arc<FollowerState>>,
+    pub letters: Arc<LetterCounters>,
 }
 
 impl Front {
-    pub fn new(asked: Arc<Counters>, audit: Vec<Arc<FollowerState>>) -> Front {
+    pub fn new(beside: Beside) -> Front {
         Front {
             state: OnceLock::new(),
-            asked,
-            audit,
+            beside,
         }
     }
 
@@ -260,8 +267,9 @@ impl Service for Front {
         self.state
             .get()
             .map_or_else(String::new, |state| super::metrics::text(state))
-            + &super::metrics::api(&self.asked)
-            + &super::metrics::audit(&self.audit)
+            + &super::metrics::api(&self.beside.asked)
+            + &super::metrics::audit(&self.beside.audit)
+            + &super::metrics::letters(&self.beside.letters)
     }
 
     fn status(&self) -> serde_json::Value {
@@ -343,7 +351,7 @@ pub mod tests {
 
     #[test]
     fn before_the_start_is_done_nothing_is_well() {
-        let front = Front::new(Arc::default(), Vec::new());
+        let front = Front::new(Beside::default());
         assert_eq!(front.health().problems[0].code, "starting");
         front.open(Arc::new(a_state()));
         assert_eq!(front.health().problems[0].code, "interface_lost");

@@ -5,25 +5,30 @@
 
 mod outbox;
 #[cfg(test)]
+mod silent_tests;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
+use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
-use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use lettre::{Address, Message};
 use zeroize::Zeroizing;
 
-pub use outbox::Outbox;
+pub use outbox::{LetterCounters, Outbox};
 
-/// How long one letter may take, connection and all.
-const TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a server may take for one letter, from the name of its host to its word that it has the letter.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long it may take to say goodbye, once it has the letter.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Whether the way to the mail server is encrypted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +79,8 @@ pub enum Error {
         /// Whether trying again may help.
         passing: bool,
     },
+    #[error("it waited for the mail server for longer than it was of use")]
+    TooLate,
 }
 
 /// One letter to one person.
@@ -84,6 +91,8 @@ pub struct Letter {
     pub subject: String,
     /// Lines end with `\n`.
     pub text: Zeroizing<String>,
+    /// After this it is of no use any more, and is not sent.
+    pub until: Instant,
 }
 
 /// Neither who gets it nor what it says.
@@ -101,9 +110,23 @@ pub fn is_address(text: &str) -> bool {
 /// Takes letters to one mail server. Each gets a connection of its own: there are few.
 pub struct Mailer {
     host: String,
+    port: u16,
+    way: Way,
+    credentials: Option<Credentials>,
+    /// What the server is told of this machine: the sender's domain, not its name inside.
+    hello: ClientId,
     from: Mailbox,
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    patience: Duration,
 }
+
+/// How a connection is made.
+enum Way {
+    Plain,
+    StartTls(TlsParameters),
+    Tls(TlsParameters),
+}
+
+type SmtpResult<T> = Result<T, lettre::transport::smtp::Error>;
 
 impl Mailer {
     /// # Errors
@@ -112,30 +135,46 @@ impl Mailer {
     pub fn new(settings: &Settings) -> Result<Mailer, Error> {
         let from = settings.from.parse::<Mailbox>();
         let from = from.map_err(|_| Error::From(settings.from.clone()))?;
-        // What the server is told of this machine is the sender's domain, not its name inside.
-        let hello = ClientId::Domain(from.email.domain().to_owned());
-        let host = &settings.host;
-        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host)
-            .port(settings.port)
-            .hello_name(hello)
-            .timeout(Some(TIMEOUT))
-            .tls(tls(settings)?);
-        if let Some((user, password)) = &settings.credentials {
-            let password = String::clone(password);
-            builder = builder.credentials(Credentials::new(user.clone(), password));
-        }
+        let credentials = settings.credentials.as_ref();
         Ok(Mailer {
-            host: host.clone(),
+            host: settings.host.clone(),
+            port: settings.port,
+            way: way(settings)?,
+            credentials: credentials
+                .map(|(user, password)| Credentials::new(user.clone(), String::clone(password))),
+            hello: ClientId::Domain(from.email.domain().to_owned()),
             from,
-            transport: builder.build(),
+            patience: PATIENCE,
         })
     }
 
-    /// Sends a letter; done when the server has taken it.
+    /// Sends a letter; done when the server has taken it, or after 30 seconds at the latest.
     pub async fn send(&self, letter: &Letter) -> Result<(), Error> {
+        let message = self.written(letter)?;
+        let failed = |reason, passing| Error::Send {
+            host: self.host.clone(),
+            reason,
+            passing,
+        };
+        match tokio::time::timeout(self.patience, self.hand_over(&message)).await {
+            Ok(Ok(mut connection)) => {
+                // It is taken. A server that says no more would have it sent twice.
+                let _ = tokio::time::timeout(FAREWELL, connection.abort()).await;
+                Ok(())
+            }
+            Ok(Err(error)) => Err(failed(chain(&error), !error.is_permanent())),
+            Err(_) => {
+                let waited = format!("no answer within {} s", self.patience.as_secs_f32());
+                Err(failed(waited, true))
+            }
+        }
+    }
+
+    /// The letter as it goes over the wire.
+    fn written(&self, letter: &Letter) -> Result<Message, Error> {
         let wrong = |reason: String| Error::Letter(reason);
         let to: Address = (letter.to.parse()).map_err(|_| wrong("its address is none".into()))?;
-        let message = Message::builder()
+        Message::builder()
             .from(self.from.clone())
             .to(Mailbox::new(None, to))
             .subject(&letter.subject)
@@ -144,13 +183,34 @@ impl Mailer {
             .raw_header(auto_submitted())
             .header(ContentType::TEXT_PLAIN)
             .body(String::clone(&letter.text))
-            .map_err(|error| wrong(error.to_string()))?;
-        let sent = self.transport.send(message).await;
-        sent.map(|_| ()).map_err(|error| Error::Send {
-            host: self.host.clone(),
-            passing: !error.is_permanent(),
-            reason: chain(&error),
-        })
+            .map_err(|error| wrong(error.to_string()))
+    }
+
+    /// Waits as long as the server does: it bounds nothing but what it is bounded by.
+    async fn hand_over(&self, message: &Message) -> SmtpResult<AsyncSmtpConnection> {
+        let mut connection = self.connect().await?;
+        if let Some(credentials) = &self.credentials {
+            connection.auth(DEFAULT_MECHANISMS, credentials).await?;
+        }
+        let bytes = Zeroizing::new(message.formatted());
+        connection.send(message.envelope(), &bytes).await?;
+        Ok(connection)
+    }
+
+    async fn connect(&self) -> SmtpResult<AsyncSmtpConnection> {
+        let (from_the_first, later) = match &self.way {
+            Way::Plain => (None, None),
+            Way::Tls(tls) => (Some(tls.clone()), None),
+            Way::StartTls(tls) => (None, Some(tls.clone())),
+        };
+        let server = (self.host.as_str(), self.port);
+        let mut connection =
+            AsyncSmtpConnection::connect_tokio1(server, None, &self.hello, from_the_first, None)
+                .await?;
+        if let Some(tls) = later {
+            connection.starttls(tls, &self.hello).await?;
+        }
+        Ok(connection)
     }
 }
 
@@ -159,7 +219,7 @@ fn auto_submitted() -> lettre::message::header::HeaderValue {
     lettre::message::header::HeaderValue::new(name, "auto-generated".into())
 }
 
-fn tls(settings: &Settings) -> Result<Tls, Error> {
+fn way(settings: &Settings) -> Result<Way, Error> {
     let failed = |reason: String| Error::Tls {
         host: settings.host.clone(),
         reason,
@@ -173,9 +233,9 @@ fn tls(settings: &Settings) -> Result<Tls, Error> {
         builder.build().map_err(|error| failed(error.to_string()))
     };
     Ok(match settings.encryption {
-        Encryption::None => Tls::None,
-        Encryption::StartTls => Tls::Required(parameters()?),
-        Encryption::Tls => Tls::Wrapper(parameters()?),
+        Encryption::None => Way::Plain,
+        Encryption::StartTls => Way::StartTls(parameters()?),
+        Encryption::Tls => Way::Tls(parameters()?),
     })
 }
 

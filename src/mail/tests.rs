@@ -8,6 +8,7 @@ fn letter(to: &str) -> Letter {
         to: to.into(),
         subject: "Grüße".into(),
         text: Zeroizing::new("Follow this:\nhttps://callreel.example/#x=1\n.\nä\n".into()),
+        until: Instant::now() + Duration::from_secs(600),
     }
 }
 

@@ -143,6 +143,7 @@ fn letter(identity: &Identity, to: String, base_url: &str, token: &ResetToken) -
         to,
         subject: "Your new Callreel password".into(),
         text: Zeroizing::new(text),
+        until: std::time::Instant::now() + OPENS_FOR,
     }
 }
 

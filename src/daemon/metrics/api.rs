@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::api::front::Counters;
 use crate::daemon::auditing::FollowerState;
+use crate::mail::LetterCounters;
 
 /// What the doors counted.
 pub fn api(counters: &Counters) -> String {
@@ -95,5 +96,15 @@ pub fn audit(followers: &[Arc<FollowerState>]) -> String {
         let behind = one.behind.load(Ordering::Relaxed);
         family.value(&[("target", one.name)], behind.max(0).unsigned_abs());
     }
+    page.0
+}
+
+/// What became of letters.
+pub fn letters(counters: &LetterCounters) -> String {
+    let mut page = Page::default();
+    let sent = "Letters that the mail server took.";
+    page.counter("callreel_letters_sent_total", sent, count(&counters.sent));
+    let lost = "Letters that were given up.";
+    page.counter("callreel_letters_lost_total", lost, count(&counters.lost));
     page.0
 }

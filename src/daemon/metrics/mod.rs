@@ -4,7 +4,7 @@ mod api;
 mod engine;
 mod present;
 
-pub use api::{api, audit};
+pub use api::{api, audit, letters};
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
