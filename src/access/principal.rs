@@ -225,7 +225,7 @@ impl Principal {
             },
         };
         let confidential = self.may(Resource::Calls, Operation::ViewConfidential);
-        Scope::new(reach, confidential)
+        Scope::new(reach, confidential).with_own(self.home, &self.login)
     }
 
     /// The own profile and the own calls, whatever else the role reaches.
@@ -234,7 +234,7 @@ impl Principal {
             tenant: self.home,
             login: self.login.clone(),
         };
-        Scope::new(reach, false)
+        Scope::new(reach, false).with_own(self.home, &self.login)
     }
 
     /// What in these rights, at this level, is more than the principal has: nobody grants what they do not hold.

@@ -12,6 +12,8 @@ use crate::base::{GroupId, TenantId};
 pub struct Scope {
     reach: Reach,
     sees_confidential: bool,
+    /// Whose own calls are seen of what is confidential; none where all of it is seen.
+    own: Option<(TenantId, Arc<str>)>,
 }
 
 /// Whose objects a scope reaches.
@@ -51,7 +53,14 @@ impl Scope {
         Scope {
             reach,
             sees_confidential,
+            own: None,
         }
+    }
+
+    /// The same, of a principal that is this user: of what is confidential it sees its own.
+    pub(super) fn with_own(mut self, tenant: TenantId, login: &Arc<str>) -> Scope {
+        self.own = (!self.sees_confidential).then(|| (tenant, login.clone()));
+        self
     }
 
     pub fn reach(&self) -> &Reach {
@@ -61,6 +70,18 @@ impl Scope {
     /// Whether calls of users whose calls are confidential are seen too. One's own always are.
     pub fn sees_confidential(&self) -> bool {
         self.sees_confidential
+    }
+
+    /// The login whose calls in this tenant are seen, confidential or not, as far as the scope reaches them at all. None
+    /// where it has no such user, or sees all that is confidential.
+    pub fn own_login(&self, tenant: TenantId) -> Option<&str> {
+        let own = self.own.as_ref().filter(|(home, _)| *home == tenant);
+        own.map(|(_, login)| &**login)
+    }
+
+    /// The tenant and the login of [`Scope::own_login`].
+    pub fn own(&self) -> Option<(TenantId, &str)> {
+        self.own.as_ref().map(|(home, login)| (*home, &**login))
     }
 
     /// The one tenant that is reached; none: all are.
@@ -81,7 +102,11 @@ impl Scope {
     /// What of this scope lies in one tenant; none where nothing does.
     pub fn within(&self, tenant: TenantId) -> Option<Scope> {
         match &self.reach {
-            Reach::System => Some(Scope::new(Reach::Tenant(tenant), self.sees_confidential)),
+            Reach::System => Some(Scope {
+                reach: Reach::Tenant(tenant),
+                sees_confidential: self.sees_confidential,
+                own: self.own.clone().filter(|(home, _)| *home == tenant),
+            }),
             _ => self.covers(tenant).then(|| self.clone()),
         }
     }
@@ -122,5 +147,20 @@ mod tests {
         );
         assert_eq!(own.within(ACME), Some(own.clone()));
         assert_eq!(own.within(OTHER), None);
+    }
+
+    #[test]
+    fn one_owns_calls_in_the_own_tenant_only() {
+        let ann: Arc<str> = "ann".into();
+        let all = Scope::new(Reach::System, false).with_own(ACME, &ann);
+        assert_eq!(all.own_login(ACME), Some("ann"));
+        assert_eq!(all.own_login(OTHER), None);
+        assert_eq!(all.within(ACME).unwrap().own_login(ACME), Some("ann"));
+        assert_eq!(all.within(OTHER).unwrap().own(), None);
+        // Who sees all needs no such thing.
+        assert_eq!(
+            Scope::tenant(ACME).with_own(ACME, &ann),
+            Scope::tenant(ACME)
+        );
     }
 }

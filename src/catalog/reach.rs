@@ -12,6 +12,8 @@ pub(super) struct Reach {
     pub(super) whose: Whose,
     /// Calls of users whose calls are confidential are left out.
     pub(super) hides_confidential: bool,
+    /// But those in which this login of this tenant took part.
+    pub(super) own: Option<(TenantId, String)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,7 @@ impl Reach {
             whose,
             // One's own calls are seen, however confidential.
             hides_confidential: !own_only && !scope.sees_confidential(),
+            own: (scope.own()).map(|(tenant, login)| (tenant, login.to_owned())),
         }
     }
 
@@ -97,8 +100,8 @@ impl Reach {
         }
     }
 
-    /// The condition that nobody who took part has calls that are confidential. Most tenants have no such user, which
-    /// is found out once for a question, and then costs nothing for a call.
+    /// The condition that nobody who took part has calls that are confidential, or who asks took part too. Most tenants have no
+    /// such user, which is found out once for a question, and then costs nothing for a call.
     pub(super) fn push_confidential(&self, sql: &mut QueryBuilder<Sqlite>, calls: &'static str) {
         if !self.hides_confidential {
             return;
@@ -110,8 +113,17 @@ impl Reach {
         sql.push(format_args!(
             ") OR NOT EXISTS (SELECT 1 FROM participants y CROSS JOIN users v \
              ON v.tenant_id = y.tenant_id AND v.login = y.user_name \
-             WHERE y.call_row = {calls}.call_row AND v.confidential = 1))"
+             WHERE y.call_row = {calls}.call_row AND v.confidential = 1)"
         ));
+        if let Some((tenant, login)) = &self.own {
+            sql.push(format_args!(" OR {calls}.tenant_id = "))
+                .push_bind(tenant.0);
+            sql.push(format_args!(
+                " AND EXISTS (SELECT 1 FROM participants w WHERE w.call_row = {calls}.call_row AND w.user_name = "
+            ));
+            sql.push_bind(login.clone()).push(")");
+        }
+        sql.push(")");
     }
 }
 

@@ -341,7 +341,9 @@ pub fn shows(scope: &Scope, call: &CallRecord) -> bool {
             return scope.covers(call.tenant) && users().any(|user| user == &**login);
         }
     };
-    let kept_from = !scope.sees_confidential() && users().any(|login| known(login).1);
+    let own = scope.own_login(call.tenant);
+    let is_own = own.is_some_and(|own| users().any(|login| login == own));
+    let kept_from = !scope.sees_confidential() && !is_own && users().any(|login| known(login).1);
     scope.covers(call.tenant) && whose && !kept_from
 }
 

@@ -503,3 +503,55 @@ async fn a_link_leads_to_one_call_until_it_is_used_up_or_revoked() {
     ];
     assert_eq!(world.audit("acme").await, acts);
 }
+
+#[tokio::test]
+async fn confidential_calls_are_seen_by_who_took_part_and_by_who_may_see_them() {
+    let (world, calls) = with_calls().await;
+    let ann = world.user("acme", Preset::TenantAdministrator);
+    let sales = ann.post("/groups", json!({ "name": "Sales" })).await;
+    let sales = sales.expect(201).json()["id"].clone();
+    let acme = TenantId(world.tenant("acme"));
+    // Both in the group; alice is confidential. The calls of both are told apart by who took part.
+    for (login, confidential) in [("alice", true), ("bob", false)] {
+        let body = json!({
+            "login": login, "name": login, "role_id": Preset::Agent.role(acme).role_id.0, "group_id": sales,
+            "confidential": confidential,
+        });
+        ann.post("/users", body).await.expect(201);
+    }
+    let somebody = |preset: Preset, tenant: TenantId, login: &str| {
+        let login: Arc<str> = login.into();
+        let actor = Actor::User {
+            id: UserId(Uuid::from_u128(7)),
+            login: login.clone(),
+        };
+        let groups = Arc::new([sales.as_str().unwrap().parse().unwrap()]);
+        Principal::new(actor, tenant, login, &preset.role(tenant), groups)
+    };
+    let list = async |who: Principal| {
+        let asking = world.principal(who);
+        let listed = ids(&asking.get("/calls?state=recorded").await.expect(200).json());
+        for call in &calls[..2] {
+            let status = asking.get(&format!("/calls/{}", call.id)).await.status;
+            assert_eq!(status == 200, listed.contains(&call.id.to_string()));
+        }
+        listed
+    };
+    let (of_alice, of_bob) = (calls[0].id.to_string(), calls[1].id.to_string());
+    let both = [of_bob.clone(), of_alice.clone()];
+    for preset in [Preset::Supervisor, Preset::Reader] {
+        assert_eq!(list(somebody(preset, acme, "alice")).await, both);
+        assert_eq!(
+            list(somebody(preset, acme, "carol")).await,
+            [of_bob.as_str()]
+        );
+    }
+    assert_eq!(
+        list(somebody(Preset::Agent, acme, "alice")).await,
+        [of_alice]
+    );
+    // A namesake elsewhere is somebody else.
+    let globex = TenantId(world.tenant("globex"));
+    let foreign = list(somebody(Preset::Reader, globex, "alice")).await;
+    assert!(!both.iter().any(|id| foreign.contains(id)));
+}

@@ -96,9 +96,11 @@ impl Sight {
             Reach::Groups { .. } => logins.iter().any(|login| self.members.contains(login)),
             Reach::System | Reach::Tenant(_) => true,
         };
+        let own = self.scope.own_login(tenant).map(str::to_ascii_lowercase);
+        let took_part = own.is_some_and(|own| logins.contains(&own));
         let hidden = self.hidden.get(&tenant);
         let is_hidden = |login| hidden.is_some_and(|hidden| hidden.contains(login));
-        reached && !logins.iter().any(is_hidden)
+        reached && (took_part || !logins.iter().any(is_hidden))
     }
 }
 
@@ -174,10 +176,8 @@ mod tests {
         let supervisor = scope(1, &Preset::Supervisor.role(tenant(1)));
         assert!(sees(&supervisor, 1, &["ann"]).await);
         assert!(!sees(&supervisor, 1, &["bob"]).await && !sees(&supervisor, 1, &[]).await);
-        assert!(
-            !sees(&supervisor, 1, &["ann", "chief"]).await,
-            "confidential"
-        );
+        assert!(!sees(&supervisor, 1, &["chief"]).await, "confidential");
+        assert!(sees(&supervisor, 1, &["Ann", "chief"]).await, "their own");
         let reader = scope(1, &Preset::Reader.role(tenant(1)));
         assert!(sees(&reader, 1, &["bob"]).await && sees(&reader, 1, &[]).await);
         assert!(!sees(&reader, 1, &["Chief"]).await && !sees(&reader, 2, &[]).await);
