@@ -15,7 +15,7 @@ use super::{Error, random};
 /// Bytes before a sealed text: the nonce.
 const NONCE: usize = 24;
 
-/// The key under which secrets of authenticators are kept: XChaCha20-Poly1305.
+/// The key under which secrets of authenticators and of webhooks are kept: XChaCha20-Poly1305.
 ///
 /// It lies in a file beside the catalog and not in it: a copy of the catalog alone opens nothing.
 #[derive(Clone)]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
+use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use super::installation::Installation;
 use super::live::Live;
@@ -78,6 +80,30 @@ impl Api {
     /// From now on letters go there.
     pub fn set_outbox(&self, outbox: Outbox) {
         self.0.sign_in.set_outbox(outbox);
+    }
+
+    /// What was sealed for the webhook of this id; none where it cannot be opened. The log says why.
+    pub fn open_webhook_secret(&self, sealed: &[u8], webhook: Uuid) -> Option<Zeroizing<Vec<u8>>> {
+        let key = self.0.sign_in.key().ok()?;
+        let opened = key.open(sealed, webhook.as_bytes());
+        if opened.is_none() {
+            tracing::error!(%webhook, "a webhook's secret was sealed with another key: renew it");
+        }
+        opened
+    }
+
+    /// Seals what an earlier version left open in the catalog. Returns how much that was.
+    ///
+    /// # Errors
+    ///
+    /// A problem of status 503 when the key's file or the catalog cannot be used; the log says why.
+    pub async fn seal_what_lies_open(&self, catalog: &Catalog) -> Result<u64> {
+        if !catalog.has_open_secrets().await? {
+            return Ok(0);
+        }
+        let key = self.0.sign_in.key()?;
+        let seal = |plain: &str, webhook: Uuid| key.seal(plain.as_bytes(), webhook.as_bytes());
+        Ok(catalog.seal_secrets(seal).await?)
     }
 
     pub(super) fn sign_in(&self) -> &SignIn {

@@ -36,6 +36,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (9, "delivery", include_str!("sqlite/0009_delivery.sql")),
     (10, "front", include_str!("sqlite/0010_front.sql")),
     (11, "identity", include_str!("sqlite/0011_identity.sql")),
+    (12, "sealed", include_str!("sqlite/0012_sealed.sql")),
 ];
 
 /// What was recorded. Cheap to clone; all clones share the connections.

@@ -68,9 +68,21 @@ pub(super) fn doors(settings: &config::Api) -> Result<Doors, api::Error> {
 pub(super) async fn open_catalog(api: Api, url: String) {
     loop {
         match Catalog::open(&url).await {
-            Ok(catalog) => return api.set_catalog(catalog),
+            Ok(catalog) => {
+                seal(&api, &catalog).await;
+                return api.set_catalog(catalog);
+            }
             Err(error) => tracing::warn!(%error, "the API has no catalog"),
         }
         tokio::time::sleep(AGAIN).await;
+    }
+}
+
+async fn seal(api: &Api, catalog: &Catalog) {
+    match api.seal_what_lies_open(catalog).await {
+        Ok(0) => {}
+        Ok(secrets) => tracing::info!(secrets, "secrets of webhooks were sealed"),
+        // The log has the reason already. Those webhooks are told nothing until it is put right.
+        Err(_) => tracing::error!("secrets of webhooks lie open in the catalog"),
     }
 }

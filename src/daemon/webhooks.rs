@@ -65,9 +65,12 @@ impl Webhooks {
         let Ok(sender) = tokio::task::spawn_blocking(move || Sender::new(addresses)).await else {
             return;
         };
+        let keeper = api.clone();
+        let opener = move |sealed: &[u8], id| keeper.open_webhook_secret(sealed, id);
         let courier = Courier::new(
             catalog.clone(),
             Arc::new(sender),
+            Arc::new(opener),
             settings.allow_http,
             self.counters.clone(),
             api.live().bell.clone(),

@@ -9,6 +9,7 @@ use hyper::body::Bytes;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use super::schedule::next_attempt;
 use super::send::{Sender, Sent, Stamp};
@@ -40,10 +41,14 @@ pub struct CourierCounters {
     pub switched_off: AtomicU64,
 }
 
+/// Opens what was sealed for the webhook of this id; none where it cannot be opened.
+pub type Opener = Arc<dyn Fn(&[u8], Uuid) -> Option<Zeroizing<Vec<u8>>> + Send + Sync>;
+
 /// Delivers until it is dropped.
 pub struct Courier {
     catalog: Catalog,
     sender: Arc<Sender>,
+    opener: Opener,
     /// Plain HTTP is allowed.
     http: bool,
     counters: Arc<CourierCounters>,
@@ -62,6 +67,7 @@ impl Courier {
     pub fn new(
         catalog: Catalog,
         sender: Arc<Sender>,
+        opener: Opener,
         http: bool,
         counters: Arc<CourierCounters>,
         bell: Arc<Notify>,
@@ -69,6 +75,7 @@ impl Courier {
         Courier {
             catalog,
             sender,
+            opener,
             http,
             counters,
             bell,
@@ -110,7 +117,8 @@ impl Courier {
         };
         for delivery in due {
             if under_way.len() < AT_A_TIME && under_way.insert(delivery.id) {
-                carrying.spawn(carry(self.sender.clone(), self.http, delivery));
+                let (sender, opener) = (self.sender.clone(), self.opener.clone());
+                carrying.spawn(carry(sender, opener, self.http, delivery));
             }
         }
     }
@@ -188,9 +196,9 @@ impl Courier {
     }
 }
 
-async fn carry(sender: Arc<Sender>, http: bool, delivery: DueDelivery) -> Carried {
+async fn carry(sender: Arc<Sender>, opener: Opener, http: bool, delivery: DueDelivery) -> Carried {
     let began = Instant::now();
-    let sent = try_carry(&sender, http, &delivery).await;
+    let sent = try_carry(&sender, &opener, http, &delivery).await;
     Carried {
         delivery,
         sent,
@@ -198,7 +206,7 @@ async fn carry(sender: Arc<Sender>, http: bool, delivery: DueDelivery) -> Carrie
     }
 }
 
-async fn try_carry(sender: &Sender, http: bool, delivery: &DueDelivery) -> Sent {
+async fn try_carry(sender: &Sender, opener: &Opener, http: bool, delivery: &DueDelivery) -> Sent {
     // The configuration may allow less than it did when the webhook was written.
     let Ok(target) = Target::parse(&delivery.url, http, sender.policy()) else {
         return Sent::Failed("address_not_allowed");
@@ -206,7 +214,12 @@ async fn try_carry(sender: &Sender, http: bool, delivery: &DueDelivery) -> Sent 
     let id = delivery.id.to_string();
     let timestamp = now().as_nanos() / 1_000_000_000;
     let body = delivery.body.as_bytes();
-    let Some(signature) = sign(&delivery.secret, &id, timestamp, body) else {
+    let secret = delivery.sealed_secret.as_deref();
+    let secret = secret.and_then(|sealed| opener(sealed, delivery.webhook));
+    let secret = secret
+        .as_deref()
+        .and_then(|bytes| std::str::from_utf8(bytes).ok());
+    let Some(signature) = secret.and_then(|secret| sign(secret, &id, timestamp, body)) else {
         return Sent::Failed("no_secret");
     };
     let stamp = Stamp {
@@ -234,15 +247,21 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::access::{Event, Principal, Scope};
+    use crate::access::{Event, Principal, Scope, SealingKey};
     use crate::catalog::testing::{in_memory, tenant};
     use crate::catalog::{Listing, WebhookDraft};
     use crate::delivery::AddressPolicy;
 
+    /// A webhook as it was made.
+    struct Made {
+        id: Uuid,
+        secret: String,
+    }
+
     /// A webhook to a server of this machine, the catalog, and what came.
     async fn world(
         answers: &'static [&'static str],
-    ) -> (Catalog, Uuid, tokio::sync::mpsc::Receiver<String>) {
+    ) -> (Catalog, Made, tokio::sync::mpsc::Receiver<String>) {
         let catalog = in_memory().await;
         catalog.register_for_tests(tenant(1), "one").await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -259,8 +278,11 @@ mod tests {
         };
         let mut change = catalog.change().await.unwrap();
         let secret = super::super::new_secret().unwrap();
+        let key = SealingKey::drawn();
         let made = change
-            .create_webhook(tenant(1), &draft, &secret)
+            .create_webhook(tenant(1), &draft, |id| {
+                key.seal(secret.as_bytes(), id.as_bytes())
+            })
             .await
             .unwrap();
         let event = Event::by(&Principal::operator("ops"), "webhooks.create");
@@ -283,12 +305,14 @@ mod tests {
         let courier = Courier::new(
             catalog.clone(),
             Arc::new(Sender::new(policy)),
+            Arc::new(move |sealed, id| key.open(sealed, id.as_bytes())),
             true,
             Arc::default(),
             Arc::default(),
         );
         tokio::spawn(courier.run());
-        (catalog, made.id, heard)
+        let id = made.id;
+        (catalog, Made { id, secret }, heard)
     }
 
     async fn log(catalog: &Catalog, webhook: Uuid) -> Vec<(&'static str, u32, Option<u16>)> {
@@ -319,7 +343,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_event_is_delivered_with_a_signature_that_fits() {
-        let (catalog, webhook, mut heard) = world(&["500 No", "200 OK"]).await;
+        let (catalog, made, mut heard) = world(&["500 No", "200 OK"]).await;
+        let webhook = made.id;
         let body = r#"{"type":"call.ended"}"#;
         catalog
             .queue_event(tenant(1), "call.ended", body, false, now())
@@ -335,10 +360,9 @@ mod tests {
             found.map(|(_, value)| value.to_owned()).next().unwrap()
         };
         assert_eq!(header(&first, "webhook-id"), header(&second, "webhook-id"));
-        let due: (String,) = (catalog.webhook_secret_for_tests(webhook).await,);
         let timestamp = header(&second, "webhook-timestamp").parse().unwrap();
         let signature = sign(
-            &due.0,
+            &made.secret,
             &header(&second, "webhook-id"),
             timestamp,
             body.as_bytes(),
@@ -349,7 +373,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_endpoint_that_is_gone_is_asked_no_more() {
-        let (catalog, webhook, _heard) = world(&["410 Gone"]).await;
+        let (catalog, Made { id: webhook, .. }, _heard) = world(&["410 Gone"]).await;
         catalog
             .queue_event(tenant(1), "call.ended", "{}", false, now())
             .await

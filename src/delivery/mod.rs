@@ -15,7 +15,7 @@ mod signature;
 mod target;
 
 pub use address::{AddressPolicy, is_public};
-pub use courier::{Courier, CourierCounters};
+pub use courier::{Courier, CourierCounters, Opener};
 pub use schedule::{ATTEMPTS, next_attempt};
 pub use send::{Sender, Sent, Stamp};
 pub use signature::{SECRET_PREFIX, new_secret, sign};

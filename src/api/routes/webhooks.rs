@@ -181,6 +181,7 @@ async fn create(
     caller.needs(Resource::Webhooks, Operation::Edit)?;
     let draft = body.draft(&api, &caller)?;
     let secret = new_secret().map_err(|_| Problem::internal())?;
+    let key = api.sign_in().key()?;
     let mut change = api.catalog()?.change().await?;
     let tenant = tenancy::target(&caller, &mut change, body.tenant_id).await?;
     if change.count_webhooks(tenant).await? >= MOST {
@@ -189,7 +190,8 @@ async fn create(
             format!("a tenant has at most {MOST} webhooks"),
         ));
     }
-    let webhook = change.create_webhook(tenant, &draft, &secret).await?;
+    let seal = |id: Uuid| key.seal(secret.as_bytes(), id.as_bytes());
+    let webhook = change.create_webhook(tenant, &draft, seal).await?;
     let event = caller.event("webhooks.create").of_tenant(tenant);
     let event = event
         .on("webhook", webhook.id)
@@ -283,7 +285,8 @@ async fn renew(
     let before = change.webhook(&caller.scope(), id).await?;
     let before = before.ok_or_else(Problem::not_found)?;
     version.check(before.version)?;
-    let webhook = change.renew_webhook_secret(&before, &secret).await?;
+    let sealed = api.sign_in().key()?.seal(secret.as_bytes(), id.as_bytes());
+    let webhook = change.renew_webhook_secret(&before, &sealed).await?;
     let event = caller
         .event("webhooks.renew_secret")
         .of_tenant(webhook.tenant);
@@ -519,5 +522,43 @@ mod tests {
         let reader = world.user("acme", Preset::Agent);
         reader.get("/webhooks").await.expect(403);
         assert_eq!(world.audit("acme").await, [""; 0]);
+    }
+    /// What a copy of the catalog has, without the key beside it.
+    fn copied(world: &World) -> Vec<u8> {
+        let files = std::fs::read_dir(world.folder()).unwrap();
+        let files = files.map(|file| file.unwrap());
+        let of_catalog =
+            files.filter(|file| file.file_name().to_string_lossy().starts_with("catalog.db"));
+        of_catalog
+            .flat_map(|file| std::fs::read(file.path()).unwrap())
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_copy_of_the_catalog_signs_nothing() {
+        let world = World::new().await;
+        let ann = world.user("acme", Preset::TenantAdministrator);
+        let made = ann
+            .post("/webhooks", body("https://hooks.example.com/sealed"))
+            .await
+            .expect(201);
+        let renewal = format!("{}/secret", made.location());
+        let renewed = ann
+            .ask(
+                axum::http::Method::POST,
+                &renewal,
+                &[("if-match", made.etag().as_str())],
+                None,
+            )
+            .await
+            .expect(200);
+        let copy = copied(&world);
+        let holds = |text: &str| copy.windows(text.len()).any(|part| part == text.as_bytes());
+        assert!(holds("hooks.example.com/sealed"));
+        for answer in [&made, &renewed] {
+            let secret = answer.json()["secret"].as_str().unwrap().to_owned();
+            assert!(secret.starts_with("whsec_"));
+            assert!(!holds(&secret["whsec_".len()..]));
+        }
     }
 }

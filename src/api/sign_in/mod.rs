@@ -60,7 +60,7 @@ pub struct SignInSettings {
     pub limits: SessionLimits,
     pub cost: PasswordCost,
     pub attempts: AttemptRules,
-    /// Where the key lies that secrets of authenticators are sealed with. Made when it is first needed.
+    /// Where the key lies that secrets of authenticators and of webhooks are sealed with. Made when it is first needed.
     pub key_file: PathBuf,
 }
 
@@ -143,8 +143,8 @@ impl SignIn {
             return Ok(key);
         }
         let key = SealingKey::at(&self.key_file).map_err(|error| {
-            tracing::error!(%error, "authenticators cannot be used");
-            let title = "Authenticators cannot be used at the moment";
+            tracing::error!(%error, "authenticators and secrets of webhooks cannot be used");
+            let title = "The key that secrets are sealed with cannot be used at the moment";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "key_missing", title).retry_after(60)
         })?;
         Ok(self.key.get_or_init(|| key))

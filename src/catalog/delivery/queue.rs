@@ -68,7 +68,8 @@ pub struct DueDelivery {
     pub webhook: Uuid,
     pub tenant: TenantId,
     pub url: String,
-    pub secret: String,
+    /// Sealed for the webhook's id. None: it was written before secrets were sealed, and no start has sealed it since.
+    pub sealed_secret: Option<Vec<u8>>,
     pub event: String,
     pub body: String,
     pub created_at: Timestamp,
@@ -166,7 +167,7 @@ impl Catalog {
         each: u32,
     ) -> Result<Vec<DueDelivery>> {
         let rows = sqlx::query(
-            "SELECT d.id, d.webhook_id, w.tenant_id, w.url, w.secret, d.event, d.body, d.created_at, d.attempts FROM ( \
+            "SELECT d.id, d.webhook_id, w.tenant_id, w.url, w.sealed_secret, d.event, d.body, d.created_at, d.attempts FROM ( \
              SELECT *, row_number() OVER (PARTITION BY webhook_id ORDER BY next_at, id) AS place FROM deliveries \
              WHERE next_at IS NOT NULL AND next_at <= ?) d \
              JOIN webhooks w ON w.id = d.webhook_id WHERE w.active AND d.place <= ? ORDER BY d.next_at, d.id LIMIT +?",
@@ -298,7 +299,7 @@ fn due_of(row: &SqliteRow) -> sqlx::Result<DueDelivery> {
         webhook: row.try_get(1)?,
         tenant: TenantId(row.try_get(2)?),
         url: row.try_get(3)?,
-        secret: row.try_get(4)?,
+        sealed_secret: row.try_get(4)?,
         event: row.try_get(5)?,
         body: row.try_get(6)?,
         created_at: Timestamp::from_nanos(row.try_get(7)?),
@@ -328,17 +329,6 @@ fn delivery_of(row: &SqliteRow) -> sqlx::Result<Delivery> {
 }
 
 #[cfg(test)]
-impl Catalog {
-    pub async fn webhook_secret_for_tests(&self, webhook: Uuid) -> String {
-        sqlx::query_scalar("SELECT secret FROM webhooks WHERE id = ?")
-            .bind(webhook)
-            .fetch_one(&self.readers)
-            .await
-            .unwrap()
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use std::time::Duration;
 
@@ -359,7 +349,7 @@ mod tests {
         };
         let mut change = catalog.change().await.unwrap();
         let made = change
-            .create_webhook(tenant(number), &draft, "whsec_eA==")
+            .create_webhook(tenant(number), &draft, |_| Vec::new())
             .await
             .unwrap();
         let event = Event::by(&Principal::operator("ops"), "webhooks.create");

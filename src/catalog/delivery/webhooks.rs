@@ -110,25 +110,25 @@ impl Change {
         count.map(|count| count.unsigned_abs()).map_err(failed)
     }
 
-    /// A new webhook of a tenant that is there.
+    /// A new webhook of a tenant that is there. `seal` gives its secret, sealed for the id that the webhook gets.
     pub async fn create_webhook(
         &mut self,
         tenant: TenantId,
         draft: &WebhookDraft,
-        secret: &str,
+        seal: impl FnOnce(Uuid) -> Vec<u8>,
     ) -> Result<Webhook> {
         let (at, failed) = (self.at, self.failed("create a webhook"));
         let id = new_id();
         sqlx::query(
-            "INSERT INTO webhooks (id, tenant_id, url, description, events, secret, active, confidential, created_at, \
-             changed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO webhooks (id, tenant_id, url, description, events, secret, sealed_secret, active, confidential, \
+             created_at, changed_at) VALUES (?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?)",
         )
         .bind(id)
         .bind(tenant.0)
         .bind(&draft.url)
         .bind(&draft.description)
         .bind(events_text(&draft.events))
-        .bind(secret)
+        .bind(seal(id))
         .bind(draft.active)
         .bind(draft.confidential)
         .bind(at.as_nanos())
@@ -187,17 +187,17 @@ impl Change {
         })
     }
 
-    /// Gives the webhook another secret.
+    /// Gives the webhook another secret, sealed for its id.
     pub async fn renew_webhook_secret(
         &mut self,
         webhook: &Webhook,
-        secret: &str,
+        sealed: &[u8],
     ) -> Result<Webhook> {
         let (at, failed) = (self.at, self.failed("renew the secret of a webhook"));
         sqlx::query(
-            "UPDATE webhooks SET secret = ?, version = version + 1, changed_at = ? WHERE id = ?",
+            "UPDATE webhooks SET secret = '', sealed_secret = ?, version = version + 1, changed_at = ? WHERE id = ?",
         )
-        .bind(secret)
+        .bind(sealed)
         .bind(at.as_nanos())
         .bind(webhook.id)
         .execute(self.connection())
