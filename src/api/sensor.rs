@@ -87,6 +87,9 @@ pub struct Steering {
     /// The conversation, as the tenant calls it.
     pub interaction: Uuid,
     pub tenant: TenantId,
+    /// The calls of the conversation that who asks can see, by the daemon's numbers; `None`: all that there are or will be. To
+    /// keep and to stop reach these only. A pause is of the whole conversation; of the others nothing is told.
+    pub seen: Option<Vec<u64>>,
     pub who: String,
     pub why: String,
 }
@@ -94,7 +97,7 @@ pub struct Steering {
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Steered {
-    /// Calls in progress of the conversation, of the tenant's.
+    /// Calls in progress of the conversation, of the tenant's, as far as who asks can see them.
     pub calls: u32,
     /// Of these, the ones for which it changed something.
     pub changed: u32,

@@ -75,8 +75,8 @@ impl From<ControlOutcome> for Answer {
     fn from(outcome: ControlOutcome) -> Answer {
         Answer {
             error: None,
-            calls: outcome.calls,
-            changed: outcome.changed,
+            calls: outcome.calls(),
+            changed: outcome.changed(),
             at: Some(outcome.at.to_string()),
             interaction_id: outcome.interaction.map(|id| id.to_string()),
         }
@@ -196,6 +196,8 @@ async fn ask(line: Line, uid: u32, asks: &SyncSender<Ask>) -> Answer {
             target: line.call,
             action: line.action,
             tenant: None,
+            only: None,
+            looks: false,
             who: who.clone(),
             why: line.why.clone(),
         },
@@ -209,11 +211,11 @@ async fn ask(line: Line, uid: u32, asks: &SyncSender<Ask>) -> Answer {
         ?who,
         why = ?line.why,
         interaction = %outcome.interaction.map_or_else(|| "-".to_owned(), |id| id.to_string()),
-        calls = outcome.calls,
-        changed = outcome.changed,
+        calls = outcome.calls(),
+        changed = outcome.changed(),
         "a recording was steered",
     );
-    if outcome.calls == 0 {
+    if outcome.calls() == 0 {
         return Answer::error("there is no such call in progress");
     }
     outcome.into()

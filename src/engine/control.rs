@@ -5,9 +5,10 @@
 
 use smallvec::SmallVec;
 
-use crate::base::{InteractionId, Side, TenantId, Timestamp};
+use crate::base::{InteractionId, RecordingId, Side, TenantId, Timestamp};
 pub use crate::directory::ControlAction;
 use crate::engine::event::{Disposition, Ownership};
+use crate::engine::plan::CallKey;
 
 /// Things that were asked of one call, as far as they changed something. The last place is kept for a pause: a call that was
 /// paused and resumed too often stays paused.
@@ -50,6 +51,8 @@ pub struct ControlNote {
     /// User, extension or number; for a request whoever the daemon was told.
     pub who: String,
     pub why: String,
+    /// It is of this call, whatever becomes of others of its interaction.
+    pub alone: bool,
 }
 
 /// A span of time in which nothing is recorded.
@@ -156,6 +159,10 @@ pub struct ControlRequest {
     pub action: ControlAction,
     /// `None`: who asks may speak for all tenants.
     pub tenant: Option<TenantId>,
+    /// Of the interaction these calls, and none that joins it later; `None`: all of it.
+    pub only: Option<Vec<CallKey>>,
+    /// Nothing is done: it is asked which calls are meant.
+    pub looks: bool,
     pub who: String,
     pub why: String,
 }
@@ -164,12 +171,31 @@ pub struct ControlRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControlOutcome {
     /// Open calls of the interactions that were meant; none: there is no such call, or it is over.
-    pub calls: u32,
-    /// Of these, the ones for which it changed something.
-    pub changed: u32,
+    pub reached: Vec<Reached>,
     /// From when on it is in force.
     pub at: Timestamp,
     pub interaction: Option<InteractionId>,
+}
+
+/// A call that was meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reached {
+    pub call: CallKey,
+    /// It changed something.
+    pub changed: bool,
+    /// The tenants whose call it is, of those who asks may speak for, with what each calls it while it lasts.
+    pub owners: SmallVec<[(TenantId, RecordingId); 2]>,
+}
+
+impl ControlOutcome {
+    pub fn calls(&self) -> u32 {
+        self.reached.len() as u32
+    }
+
+    /// Calls for which it changed something.
+    pub fn changed(&self) -> u32 {
+        self.reached.iter().filter(|call| call.changed).count() as u32
+    }
 }
 
 #[cfg(test)]
@@ -187,6 +213,7 @@ mod tests {
             side: None,
             who: String::new(),
             why: String::new(),
+            alone: false,
         }
     }
 

@@ -30,6 +30,7 @@ fn note(millis: i64, action: ControlAction, tenant: Option<TenantId>) -> Control
         side: Some(Side::Caller),
         who: "alice".into(),
         why: "keys".into(),
+        alone: false,
     }
 }
 

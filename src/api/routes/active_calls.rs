@@ -267,16 +267,15 @@ fn read_cursor(text: &str) -> Result<Place> {
     Ok((i64::from_be_bytes(*at), Uuid::from_bytes(*id)))
 }
 
-/// The call, if it lasts and the caller can see it. `id`: its own, or that of its recording.
-async fn find(api: &Api, caller: &Caller, id: Uuid) -> Result<ActiveCall> {
+/// The call, if it lasts and the caller can see it, and what else the caller can see. `id`: its own, or that of its recording.
+async fn find(api: &Api, caller: &Caller, id: Uuid) -> Result<(ActiveCall, Sight)> {
     let scope = caller.scope();
     let sight = api.catalog()?.sight(&scope).await?;
     let calls = api.live().sensor()?.active_calls(scope.only_tenant());
     let is_it = |call: &ActiveCall| call.id == id || call.recording == Some(id);
     let mut found = calls.into_iter().filter(is_it);
-    found
-        .find(|call| sees(&sight, call))
-        .ok_or_else(Problem::not_found)
+    let call = found.find(|call| sees(&sight, call));
+    Ok((call.ok_or_else(Problem::not_found)?, sight))
 }
 
 /// One call in progress.
@@ -284,14 +283,14 @@ async fn find(api: &Api, caller: &Caller, id: Uuid) -> Result<ActiveCall> {
     params(("id" = Uuid, Path)), responses((status = 200, body = ActiveCallView)))]
 async fn show(State(api): State<Api>, caller: Caller, Id(id): Id) -> Result<Json<ActiveCallView>> {
     caller.needs(Resource::Calls, Operation::View)?;
-    let call = find(&api, &caller, id).await?;
+    let (call, _) = find(&api, &caller, id).await?;
     Ok(Json(ActiveCallView::new(&api, &call)))
 }
 
 /// What came of it.
 #[derive(Debug, Serialize, ToSchema)]
 struct ControlView {
-    /// Calls in progress of the conversation, of the tenant's.
+    /// Calls in progress of the conversation that you can see.
     calls: u32,
     /// Of these, the ones for which it changed something.
     changed: u32,
@@ -310,7 +309,7 @@ struct ControlBody {
 }
 
 /// Nothing of what is said from now on is recorded, until it is resumed. It holds for all calls of the conversation that are the
-/// tenant's, and so do the other three. A body is not needed.
+/// tenant's, also for those that you cannot see: the same words are said on all of them. A body is not needed.
 #[utoipa::path(post, path = "/active-calls/{id}/pause", tag = "active calls", operation_id = "pause_active_call",
     params(("id" = Uuid, Path)), request_body(content = Option<ControlBody>, content_type = "application/json"),
     responses((status = 200, body = ControlView)))]
@@ -323,7 +322,7 @@ async fn pause(
     control(&api, &caller, id, (Action::Pause, "calls.pause"), &body).await
 }
 
-/// The recording goes on.
+/// The recording goes on, of all calls of the conversation that are the tenant's.
 #[utoipa::path(post, path = "/active-calls/{id}/resume", tag = "active calls", operation_id = "resume_active_call",
     params(("id" = Uuid, Path)), request_body(content = Option<ControlBody>, content_type = "application/json"),
     responses((status = 200, body = ControlView)))]
@@ -336,7 +335,8 @@ async fn resume(
     control(&api, &caller, id, (Action::Resume, "calls.resume"), &body).await
 }
 
-/// What is recorded on demand is kept, from the beginning of the call on.
+/// What is recorded on demand is kept, from the beginning of the call on. It holds for the calls of the conversation that you can
+/// see.
 #[utoipa::path(post, path = "/active-calls/{id}/keep", tag = "active calls", operation_id = "keep_active_call",
     params(("id" = Uuid, Path)), request_body(content = Option<ControlBody>, content_type = "application/json"),
     responses((status = 200, body = ControlView)))]
@@ -349,7 +349,7 @@ async fn keep(
     control(&api, &caller, id, (Action::Keep, "calls.keep"), &body).await
 }
 
-/// The call is not recorded. What was recorded of it is thrown away.
+/// The call is not recorded. What was recorded of it is thrown away. It holds for the calls of the conversation that you can see.
 #[utoipa::path(post, path = "/active-calls/{id}/stop", tag = "active calls", operation_id = "stop_active_call",
     params(("id" = Uuid, Path)), request_body(content = Option<ControlBody>, content_type = "application/json"),
     responses((status = 200, body = ControlView)))]
@@ -371,11 +371,14 @@ async fn control(
 ) -> Result<Json<ControlView>> {
     caller.needs(Resource::Calls, Operation::Control)?;
     let reason = fields::line("reason", &body.reason, 0, 200)?;
-    let call = find(api, caller, id).await?;
+    let (call, sight) = find(api, caller, id).await?;
+    let seen = conversation(api, &call, &sight)?;
+    let ids: Vec<Uuid> = seen.iter().map(|call| call.id).collect();
     let event = caller
         .event(audited)
         .of_tenant(call.tenant)
-        .on("call", call.id);
+        .on("call", call.id)
+        .change(None, Some(serde_json::json!({ "calls": ids })));
     let event = match reason.is_empty() {
         true => event,
         false => event.because(&reason),
@@ -386,6 +389,7 @@ async fn control(
         action,
         interaction: call.interaction,
         tenant: call.tenant,
+        seen: (!sight.sees_all_of(call.tenant)).then(|| seen.iter().map(|call| call.key).collect()),
         who: caller.principal.actor().name().to_owned(),
         why: reason,
     };
@@ -408,6 +412,14 @@ async fn control(
             )
         }
     }
+}
+
+/// The calls in progress of the call's conversation that are the tenant's and can be seen, in the order of their ids.
+fn conversation(api: &Api, call: &ActiveCall, sight: &Sight) -> Result<Vec<ActiveCall>> {
+    let mut calls = api.live().sensor()?.active_calls(Some(call.tenant));
+    calls.retain(|other| other.interaction == call.interaction && sees(sight, other));
+    calls.sort_unstable_by_key(|call| call.id);
+    Ok(calls)
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
@@ -472,7 +484,7 @@ async fn live(
     method: Method,
 ) -> Result<Response> {
     caller.needs(Resource::Calls, Operation::LiveMonitor)?;
-    let call = find(&api, &caller, id).await?;
+    let (call, _) = find(&api, &caller, id).await?;
     api.needs_feature(call.tenant, Feature::LiveMonitor)?;
     if let Some(why) = call.not_recorded {
         let title = "There is nothing to hear";

@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::access::Preset;
+use crate::access::{AccessLevel, Preset};
 use crate::api::feed::tests::call;
 use crate::api::sensor::{
     ActiveCall, ActiveParticipant, Hearing, LiveAudio, Sensor, Steered, Steering, Unheard,
     Unsteered,
 };
-use crate::api::testing::{World, tenant};
+use crate::api::testing::{Asking, World, tenant};
 use crate::api::{CallEvent, EventKind};
 use crate::base::{Side, TenantId, Timestamp};
 
@@ -289,4 +289,47 @@ async fn a_stream_ends_when_the_rights_it_was_opened_with_are_gone() {
     read(&world, Preset::TenantAdministrator, &[], "/events", 1).await;
     let lasted = begin.elapsed().as_secs();
     assert!((4..10).contains(&lasted), "{lasted} s");
+}
+
+#[tokio::test]
+async fn who_sees_one_leg_of_a_conversation_keeps_and_stops_that_one_only() {
+    let world = World::new().await;
+    let leg = |id, user| ActiveCall {
+        key: id as u64,
+        interaction: Uuid::from_u128(77),
+        ..of("acme", id, user)
+    };
+    let foreign = ActiveCall {
+        interaction: Uuid::from_u128(77),
+        ..of("globex", 4, "ann")
+    };
+    let made = Arc::new(Made {
+        calls: vec![leg(1, "ann"), leg(2, "bob"), leg(3, "ann"), foreign],
+        asked: Mutex::default(),
+    });
+    world.api.live().set_sensor(Arc::new(made.clone()));
+    let agent = somebody_who_controls(&world, AccessLevel::User);
+    for action in ["pause", "resume", "keep", "stop"] {
+        let of_bob = path(2, &format!("/{action}"));
+        agent.post(&of_bob, json!({})).await.expect(404);
+        let own = path(1, &format!("/{action}"));
+        agent.post(&own, json!({})).await.expect(200);
+    }
+    let admin = somebody_who_controls(&world, AccessLevel::System);
+    admin.post(&path(1, "/stop"), json!({})).await.expect(200);
+    let seen: Vec<_> = (made.asked.lock().unwrap().iter())
+        .map(|asked| asked.seen.clone())
+        .collect();
+    let own = Some(vec![1, 3]);
+    assert_eq!(seen, [own.clone(), own.clone(), own.clone(), own, None]);
+    let audit = world.catalog.audit_since(0, 10).await.unwrap();
+    let named = |at: usize| audit[at].1.record.after.clone().unwrap();
+    assert!(!named(3).contains(&Uuid::from_u128(2).to_string()));
+    assert!(named(4).contains(&Uuid::from_u128(2).to_string()));
+}
+
+fn somebody_who_controls(world: &World, level: AccessLevel) -> Asking<'_> {
+    let mut role = Preset::TenantAdministrator.role(tenant("acme"));
+    role.access_level = level;
+    world.somebody("acme", &role)
 }

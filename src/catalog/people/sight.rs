@@ -82,6 +82,12 @@ impl Catalog {
 }
 
 impl Sight {
+    /// Whether every call of `tenant` can be seen, also one that is yet to come.
+    pub fn sees_all_of(&self, tenant: TenantId) -> bool {
+        let reaches = matches!(self.scope.reach(), Reach::System | Reach::Tenant(_));
+        reaches && self.scope.covers(tenant) && !self.hidden.contains_key(&tenant)
+    }
+
     /// Whether a call of `tenant` with these of the tenant's users in it can be seen.
     pub fn sees<'l>(&self, tenant: TenantId, logins: impl Iterator<Item = &'l str>) -> bool {
         if !self.scope.covers(tenant) {

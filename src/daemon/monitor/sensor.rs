@@ -45,25 +45,35 @@ impl Sensor for LiveSensor {
     fn control(&self, asked: Steering) -> BoxFuture<'_, Result<Steered, Unsteered>> {
         Box::pin(async move {
             let asks = self.asks.as_ref().ok_or(Unsteered)?;
+            let seen = asked.seen;
+            let action = match asked.action {
+                Action::Pause => ControlAction::Pause,
+                Action::Resume => ControlAction::Resume,
+                Action::Keep => ControlAction::Keep,
+                Action::Stop => ControlAction::Stop,
+            };
+            // What is kept or thrown away is of a call; what nobody is to hear is said on all legs of a conversation.
+            let each_call = matches!(asked.action, Action::Keep | Action::Stop);
+            let only = seen.as_ref().filter(|_| each_call);
             let outcome = request(
                 asks,
                 ControlRequest {
                     target: asked.interaction.to_string(),
-                    action: match asked.action {
-                        Action::Pause => ControlAction::Pause,
-                        Action::Resume => ControlAction::Resume,
-                        Action::Keep => ControlAction::Keep,
-                        Action::Stop => ControlAction::Stop,
-                    },
+                    action,
                     tenant: Some(asked.tenant),
+                    only: only.map(|seen| seen.iter().copied().map(CallKey).collect()),
+                    looks: false,
                     who: asked.who,
                     why: asked.why,
                 },
             );
             let outcome = outcome.await.map_err(|_| Unsteered)?;
+            let told = |call: CallKey| seen.as_ref().is_none_or(|seen| seen.contains(&call.0));
+            let told = outcome.reached.iter().filter(|reached| told(reached.call));
+            let changed = told.clone().filter(|reached| reached.changed);
             Ok(Steered {
-                calls: outcome.calls,
-                changed: outcome.changed,
+                calls: told.count() as u32,
+                changed: changed.count() as u32,
                 at: outcome.at,
             })
         })

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::base::TenantId;
+use crate::base::{RecordingId, TenantId};
 use crate::directory::MAX_KEYS;
 use crate::engine::control::{
     self as asked, ControlAction, ControlBy, ControlNote, ControlOutcome, ControlRequest,
-    MAX_CONTROL_NOTES,
+    MAX_CONTROL_NOTES, Reached,
 };
 
 /// Keys kept of one call.
@@ -88,6 +88,8 @@ struct Wish {
     side: Option<Side>,
     who: String,
     why: String,
+    /// Of the one call, not of its interaction.
+    alone: bool,
 }
 
 impl Signalling {
@@ -175,7 +177,7 @@ impl Signalling {
             .filter_map(|other| self.legs.get(other))
             .filter(|other| other.info.interaction == leg.info.interaction)
             .flat_map(|other| other.info.control.iter())
-            .filter(|note| note.tenant.is_none_or(owns))
+            .filter(|note| !note.alone && note.tenant.is_none_or(owns))
             .cloned()
             .collect();
         notes.sort_by_key(|note| note.at);
@@ -189,6 +191,7 @@ impl Signalling {
                 side: note.side,
                 who: note.who,
                 why: note.why,
+                alone: false,
             };
             self.note(key, &wish, note.at.max(now), orders);
         }
@@ -203,11 +206,11 @@ impl Signalling {
         orders: &mut Orders,
     ) -> ControlOutcome {
         let meant = self.find_meant(&request.target, start);
+        let first = meant.first().and_then(|key| self.legs.get(key));
         let mut outcome = ControlOutcome {
-            calls: 0,
-            changed: 0,
+            reached: Vec::new(),
             at,
-            interaction: None,
+            interaction: first.map(|leg| leg.info.interaction),
         };
         let wish = Wish {
             action: request.action,
@@ -216,20 +219,47 @@ impl Signalling {
             side: None,
             who: request.who.clone(),
             why: request.why.clone(),
+            alone: request.only.is_some(),
         };
-        let first = meant.first().and_then(|key| self.legs.get(key));
-        outcome.interaction = first.map(|leg| leg.info.interaction);
+        let only = request.only.as_deref();
         let mut calls: Vec<CallKey> = meant
             .iter()
             .flat_map(|key| self.reached(*key, request.tenant))
+            .filter(|key| only.is_none_or(|only| only.contains(key)))
             .collect();
         calls.sort_unstable();
         calls.dedup();
-        outcome.calls = calls.len() as u32;
-        for key in calls {
-            outcome.changed += u32::from(self.note(key, &wish, at, orders));
+        for call in calls {
+            let owners = self.owners_of(call, request.tenant);
+            let changed = !request.looks && self.note(call, &wish, at, orders);
+            outcome.reached.push(Reached {
+                call,
+                changed,
+                owners,
+            });
         }
         outcome
+    }
+
+    /// Whose call it is, of the tenant's or of all, and what each calls it. What was handed on is over for who had it.
+    fn owners_of(
+        &self,
+        call: CallKey,
+        tenant: Option<TenantId>,
+    ) -> SmallVec<[(TenantId, RecordingId); 2]> {
+        let info = self.legs.get(&call).map(|leg| &leg.info);
+        let owners = info.into_iter().flat_map(|info| {
+            let own = info.owners.iter().filter(|owner| owner.until.is_none());
+            own.map(|owner| {
+                (
+                    owner.tenant,
+                    info.recording_id(owner.tenant, info.invite_at),
+                )
+            })
+        });
+        owners
+            .filter(|(owner, _)| tenant.is_none_or(|tenant| tenant == *owner))
+            .collect()
     }
 
     fn find_meant(
@@ -373,6 +403,7 @@ impl Leg {
             side: Some(digit.by),
             who: self.name_of(digit.by),
             why: "keys".into(),
+            alone: false,
         })
     }
 
@@ -407,6 +438,7 @@ impl Leg {
                     side: Some(sender),
                     who: self.name_of(sender),
                     why,
+                    alone: false,
                 });
             };
             if let Some(header) = &rules.header {
@@ -455,6 +487,7 @@ impl Leg {
             side: wish.side,
             who: parties::capped(&wish.who),
             why: parties::capped(&wish.why),
+            alone: wish.alone,
         });
         asked::apply(&info.control, &mut info.owners);
         true

@@ -241,6 +241,8 @@ fn what_is_put_right_is_never_moved_into_a_pause() {
         target: "begins".into(),
         action,
         tenant: None,
+        only: None,
+        looks: false,
         who: "uid 0".into(),
         why: String::new(),
     };

@@ -161,6 +161,8 @@ fn request(action: ControlAction) -> ControlRequest {
         target: "steered".into(),
         action,
         tenant: None,
+        only: None,
+        looks: false,
         who: "uid 0".into(),
         why: "card number".into(),
     }
@@ -174,11 +176,11 @@ fn a_pause_is_cut_at_the_sample_on_both_sides() {
         call.talk(&mut world, 1, 50);
         world.pass(offset);
         let outcome = world.control(&request(ControlAction::Pause));
-        assert_eq!((outcome.calls, outcome.changed), (1, 1));
+        assert_eq!((outcome.calls(), outcome.changed()), (1, 1));
         world.pass(20 - offset);
         world.now = world.now - std::time::Duration::from_millis(20);
         let again = world.control(&request(ControlAction::Pause));
-        assert_eq!(again.changed, 0, "it is paused already");
+        assert_eq!(again.changed(), 0, "it is paused already");
         call.talk(&mut world, 2, 100);
         world.control(&request(ControlAction::Resume));
         call.talk(&mut world, 3, 50);
@@ -443,8 +445,8 @@ fn on_demand_is_recorded_from_the_start_and_pending_until_somebody_asks() {
         call.talk(&mut world, 1, 50);
         if keep {
             let outcome = world.control(&request(ControlAction::Keep));
-            assert_eq!(outcome.changed, 1);
-            assert_eq!(world.control(&request(ControlAction::Keep)).changed, 0);
+            assert_eq!(outcome.changed(), 1);
+            assert_eq!(world.control(&request(ControlAction::Keep)).changed(), 0);
         }
         call.dialog.bye(&mut world);
         let owner = &world.end().info.owners[0];
@@ -566,13 +568,13 @@ fn requests_for_unknown_calls_do_nothing() {
     let mut other = request(ControlAction::Stop);
     other.target = "other".into();
     let outcome = world.control(&other);
-    assert_eq!((outcome.calls, outcome.interaction), (0, None));
+    assert_eq!((outcome.calls(), outcome.interaction), (0, None));
     // Named by its interaction it is found.
     let interaction = world.events.iter().find_map(|event| match event {
         Event::Call { info, .. } => Some(info.interaction),
         _ => None,
     });
     other.target = interaction.unwrap().to_string();
-    assert_eq!(world.control(&other).changed, 1);
+    assert_eq!(world.control(&other).changed(), 1);
     assert_eq!(outcome.at, START);
 }

@@ -2,9 +2,10 @@
 
 use super::script::{Leg, directory, tenant};
 use super::world::{Talk, World};
-use crate::base::Side;
+use crate::base::{SYSTEM_TENANT, Side};
 use crate::engine::EngineSettings;
-use crate::engine::event::{CallEnd, LinkReason};
+use crate::engine::control::{ControlAction, ControlRequest};
+use crate::engine::event::{CallEnd, Disposition, LinkReason};
 
 /// The PBX.
 const PBX: u8 = 100;
@@ -426,4 +427,49 @@ fn park_and_pickup_by_the_pbx_are_one_interaction_with_the_call() {
             .sum::<usize>(),
         160_000
     );
+}
+
+#[test]
+fn what_is_asked_of_one_leg_alone_is_not_asked_of_those_that_join_later() {
+    let mut world = World::new();
+    let incoming = Leg::new("in", ("+442079460101", 1), ("1002", PBX));
+    let outgoing = Leg::new("out", ("02079460101", PBX), ("1002", 2));
+    let ask = |action, only| ControlRequest {
+        target: "in".into(),
+        action,
+        tenant: Some(SYSTEM_TENANT),
+        only,
+        looks: false,
+        who: "ann".into(),
+        why: String::new(),
+    };
+    incoming.invite(&mut world, (1, 4000));
+    let looked = world.control(&ControlRequest {
+        looks: true,
+        ..ask(ControlAction::Stop, None)
+    });
+    assert_eq!((looked.calls(), looked.changed()), (1, 0));
+    let reached = &looked.reached[0];
+    assert_eq!(reached.owners[0].0, SYSTEM_TENANT);
+    let none = world.control(&ask(ControlAction::Stop, Some(Vec::new())));
+    assert_eq!(none.calls(), 0);
+    let stopped = world.control(&ask(ControlAction::Stop, Some(vec![reached.call])));
+    assert_eq!(stopped.changed(), 1);
+    assert_eq!(world.control(&ask(ControlAction::Pause, None)).changed(), 1);
+    world.pass(50);
+    outgoing.invite(&mut world, (PBX, 5000));
+    world.pass(1000);
+    outgoing.answer(&mut world, (2, 4000), "");
+    incoming.answer(&mut world, (PBX, 6000), "");
+    world.finish();
+    assert_eq!(linked(&world, "in", "out"), Some(LinkReason::Numbers));
+    let (incoming, outgoing) = (end(&world, "in"), end(&world, "out"));
+    let refusal = |end: &CallEnd| end.info.owners[0].refusal;
+    assert_eq!(refusal(incoming), Some(Disposition::DoNotRecord));
+    assert_eq!(refusal(outgoing), None);
+    // A pause is of the conversation.
+    let asked: Vec<_> = (outgoing.info.control.iter())
+        .map(|note| note.action)
+        .collect();
+    assert_eq!(asked, [ControlAction::Pause]);
 }

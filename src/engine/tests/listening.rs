@@ -98,6 +98,8 @@ fn a_pause_is_silence_for_listeners() {
         target: "heard".into(),
         action,
         tenant: None,
+        only: None,
+        looks: false,
         who: String::new(),
         why: String::new(),
     };
