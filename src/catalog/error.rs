@@ -111,6 +111,19 @@ pub(super) fn is_busy(error: &sqlx::Error) -> bool {
 }
 
 impl Error {
+    /// What was asked contradicts what is there, and will at any time.
+    pub fn is_refusal(&self) -> bool {
+        let Error::Query { source, .. } = self else {
+            return false;
+        };
+        let error = source.as_database_error();
+        error.is_some_and(|error| {
+            error.is_foreign_key_violation()
+                || error.is_check_violation()
+                || error.is_unique_violation()
+        })
+    }
+
     /// An error of a statement that fails when another row has the same `field`.
     pub(super) fn taken(
         field: &'static str,

@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::auditing::Follower;
+use super::auditing::{Follower, Waiting};
 use super::serving;
 use super::signing_in;
 use super::state::Front;
@@ -43,6 +43,8 @@ pub struct Http {
     pub api: Api,
     /// Who is told the audit.
     pub followers: Vec<Follower>,
+    /// What operators did, for the audit.
+    pub waiting: Arc<Waiting>,
     /// The address of the catalog that the API asks.
     pub catalog: String,
     pub webhooks: Webhooks,
@@ -100,8 +102,9 @@ fn serve(
     let tls = http.doors.tls.as_ref().map(|(_, tls)| tls.clone());
     runtime.spawn(hear(signals, http.front.clone(), orders, tls));
     if let Some(steering) = steering {
-        runtime.spawn(steering.serve());
+        runtime.spawn(steering.serve(http.waiting.clone()));
     }
+    runtime.spawn(http.waiting.enter(http.api.clone()));
     for follower in http.followers {
         runtime.spawn(follower.follow(http.api.clone()));
     }

@@ -10,7 +10,7 @@ use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::announce::tell_end;
-use super::auditing::{self, Follower};
+use super::auditing::{self, Follower, Waiting};
 use super::cataloguing::{self, Cataloguer};
 use super::control::{Control, Http, Order};
 use super::disk::{DiskWatch, look_for_room};
@@ -80,6 +80,7 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
         ..Beside::default()
     };
     let letters = beside.letters.clone();
+    let waiting = Waiting::open(&settings.storage.root, beside.waiting.clone());
     let front = Arc::new(Front::new(beside));
     let doors = serving::doors(&settings.api)?;
     let (steering, asks) = match Steering::bind(&settings.storage.root) {
@@ -103,6 +104,7 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
         doors,
         bounds,
         followers,
+        waiting,
         front: front.clone(),
         api,
         catalog: settings.catalog.url.clone(),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 
-use super::auditing::FollowerState;
+use super::auditing::{FollowerState, WaitingCounters};
 use super::cataloguing::CatalogState;
 use super::keylog::KeyLogState;
 use super::monitor::LiveCounters;
@@ -229,6 +229,8 @@ pub struct Beside {
     pub asked: Arc<Counters>,
     /// Who is told the audit.
     pub audit: Vec<Arc<FollowerState>>,
+    /// What operators did and is not in the audit yet.
+    pub waiting: Arc<WaitingCounters>,
     pub letters: Arc<LetterCounters>,
 }
 
@@ -268,7 +270,7 @@ impl Service for Front {
             .get()
             .map_or_else(String::new, |state| super::metrics::text(state))
             + &super::metrics::api(&self.beside.asked)
-            + &super::metrics::audit(&self.beside.audit)
+            + &super::metrics::audit(&self.beside.audit, &self.beside.waiting)
             + &super::metrics::letters(&self.beside.letters)
     }
 

@@ -1,10 +1,12 @@
 //! The socket by which recordings of calls in progress are steered: `callreel calls control` speaks to it.
 //!
-//! In: one line of JSON a connection, from root or from the daemon's own account; who it is the kernel says. Out: the same to the
-//! engine's thread, and one line of JSON with what came of it.
+//! In: one line of JSON a connection, from root or from the daemon's own account; who it is the kernel says. Out: a record of it
+//! for the audit of each tenant whose call it is ([`Waiting`]), the same to the engine's thread, and one line of JSON with what
+//! came of it.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, SystemTime};
 
@@ -14,6 +16,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
 
+use super::auditing::{Steered, Waiting};
 use crate::base::Timestamp;
 use crate::engine::control::{ControlAction, ControlOutcome, ControlRequest};
 
@@ -27,6 +30,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const ENGINE_PATIENCE: Duration = Duration::from_secs(5);
 /// Clients answered at a time.
 const CLIENTS: usize = 32;
+/// How long the record of what is asked may take to the disk, before what cannot wait is done without.
+const DISK_PATIENCE: Duration = Duration::from_secs(2);
+/// Bytes of who and why that are kept.
+const MAX_WORDS: usize = 1024;
 
 /// Where the socket of the daemon that writes to `root` is.
 pub fn socket_path(root: &Path) -> PathBuf {
@@ -129,21 +136,22 @@ impl Steering {
         self.asks.clone()
     }
 
-    /// Answers clients until the runtime ends.
-    pub async fn serve(self) {
+    /// Answers clients until the runtime ends. What they do waits in `waiting` for the audit.
+    pub async fn serve(self, waiting: Arc<Waiting>) {
         let Ok(listener) = UnixListener::from_std(self.listener) else {
             return;
         };
-        let room = std::sync::Arc::new(tokio::sync::Semaphore::new(CLIENTS));
+        let room = Arc::new(tokio::sync::Semaphore::new(CLIENTS));
         loop {
             let Ok(place) = room.clone().acquire_owned().await else {
                 return;
             };
             match listener.accept().await {
                 Ok((client, _)) => {
-                    let asks = self.asks.clone();
+                    let (asks, waiting) = (self.asks.clone(), waiting.clone());
                     tokio::spawn(async move {
-                        let _ = tokio::time::timeout(PATIENCE * 3, attend(client, &asks)).await;
+                        let attended = attend(client, &asks, &waiting);
+                        let _ = tokio::time::timeout(PATIENCE * 4, attended).await;
                         drop(place);
                     });
                 }
@@ -156,12 +164,16 @@ impl Steering {
     }
 }
 
-async fn attend(mut client: UnixStream, asks: &SyncSender<Ask>) -> std::io::Result<()> {
+async fn attend(
+    mut client: UnixStream,
+    asks: &SyncSender<Ask>,
+    waiting: &Arc<Waiting>,
+) -> std::io::Result<()> {
     let peer = client.peer_cred()?.uid();
     let own = rustix::process::geteuid().as_raw();
     let answer = if peer == 0 || peer == own {
         match tokio::time::timeout(PATIENCE, read_line(&mut client)).await {
-            Ok(Ok(line)) => ask(line, peer, asks).await,
+            Ok(Ok(line)) => steer(line, peer, asks, waiting).await,
             Ok(Err(reason)) => Answer::error(reason),
             Err(_) => Answer::error("nothing was asked in time"),
         }
@@ -185,26 +197,46 @@ async fn read_line(client: &mut UnixStream) -> Result<Line, String> {
     serde_json::from_str(&text).map_err(|error| format!("this is no request: {error}"))
 }
 
-async fn ask(line: Line, uid: u32, asks: &SyncSender<Ask>) -> Answer {
+/// Which calls are meant, the record of it, and only then the deed.
+async fn steer(line: Line, uid: u32, asks: &SyncSender<Ask>, waiting: &Arc<Waiting>) -> Answer {
     let who = match line.who.as_str() {
         "" => format!("uid {uid}"),
         name => format!("{name} (uid {uid})"),
     };
-    let asked = request(
-        asks,
-        ControlRequest {
-            target: line.call,
-            action: line.action,
-            tenant: None,
-            only: None,
-            looks: false,
-            who: who.clone(),
-            why: line.why.clone(),
-        },
-    );
-    let outcome = match asked.await {
-        Ok(outcome) => outcome,
+    let asked = |looks| ControlRequest {
+        target: line.call.clone(),
+        action: line.action,
+        tenant: None,
+        only: None,
+        looks,
+        who: who.clone(),
+        why: line.why.clone(),
+    };
+    let meant = match request(asks, asked(true)).await {
+        Ok(meant) => meant,
         Err(reason) => return Answer::error(reason),
+    };
+    let records = records(&line, uid, &meant).await;
+    if let Err(reason) = record(waiting, records.clone()).await {
+        tracing::error!(
+            reason,
+            "what an operator asks of a recording is not safe for the audit"
+        );
+        // What was thrown away is gone. Anything else cannot wait.
+        if line.action == ControlAction::Stop {
+            return Answer::error("nothing is thrown away: it cannot be audited");
+        }
+    }
+    let outcome = match request(asks, asked(false)).await {
+        Ok(outcome) => outcome,
+        Err(reason) => {
+            let failed = records.into_iter().map(|record| Steered {
+                failed: true,
+                ..record
+            });
+            let _ = record(waiting, failed.collect()).await;
+            return Answer::error(reason);
+        }
     };
     tracing::info!(
         action = line.action.name(),
@@ -219,6 +251,50 @@ async fn ask(line: Line, uid: u32, asks: &SyncSender<Ask>) -> Answer {
         return Answer::error("there is no such call in progress");
     }
     outcome.into()
+}
+
+/// What is asked, once for each call and each tenant whose call it is.
+async fn records(line: &Line, uid: u32, meant: &ControlOutcome) -> Vec<Steered> {
+    let account = account_of(uid).await;
+    let owners = meant.reached.iter().flat_map(|call| &call.owners);
+    let record = |(tenant, call): &(crate::base::TenantId, crate::base::RecordingId)| Steered {
+        at_ns: wall_clock().as_nanos(),
+        tenant: tenant.0,
+        call: call.0,
+        action: line.action,
+        uid,
+        account: account.clone(),
+        on_behalf_of: capped(&line.who),
+        why: capped(&line.why),
+        failed: false,
+    };
+    owners.map(record).collect()
+}
+
+async fn record(waiting: &Arc<Waiting>, records: Vec<Steered>) -> Result<(), String> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    match tokio::time::timeout(DISK_PATIENCE, waiting.put(records)).await {
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(_) => Err("the disk takes too long".into()),
+    }
+}
+
+fn capped(text: &str) -> String {
+    text.chars().take(MAX_WORDS).collect()
+}
+
+/// The account's name as this machine's own list has it, or its number.
+async fn account_of(uid: u32) -> String {
+    let accounts = tokio::fs::read_to_string("/etc/passwd").await;
+    let named = |line: &str| {
+        let mut fields = line.split(':');
+        let (name, number) = (fields.next()?, fields.nth(1)?);
+        (number.parse() == Ok(uid)).then(|| name.to_owned())
+    };
+    let found = accounts.ok().and_then(|all| all.lines().find_map(named));
+    found.unwrap_or_else(|| format!("uid {uid}"))
 }
 
 /// Asks the engine, and waits for what comes of it.
@@ -248,4 +324,15 @@ pub async fn request(
 fn wall_clock() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     Timestamp::default() + since.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn accounts_are_called_by_their_names() {
+        assert_eq!(account_of(0).await, "root");
+        assert_eq!(account_of(u32::MAX - 7).await, "uid 4294967288");
+    }
 }

@@ -12,13 +12,13 @@ use crate::daemon::steering::{Answer, Line, socket_path};
 use crate::engine::control::ControlAction;
 
 /// How long the daemon may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The daemon that records into the configured storage is asked, over a socket beside the recordings that only root \
-and the daemon's own account may use. What is asked holds for all calls of the interaction, and stands in their sidecars with \
-who and why.\n\n\
+and the daemon's own account may use. What is asked holds for all calls of the interaction, and stands with who and why in \
+their sidecars and in the audit of the tenants whose calls they are.\n\n\
 Exit status: 0 done, or so already; 1 there is no such call in progress, or no daemon; 2 bad usage or configuration."
 )]
 pub struct Args {

@@ -1,4 +1,5 @@
-//! The audit on its way out of the catalog: to syslog, to a file, and as the heads of its chains beside the catalog.
+//! The audit on its way out of the catalog: to syslog, to a file, and as the heads of its chains beside the catalog. And what
+//! operators did, on its way in.
 //!
 //! In: the catalog, as records come. Out: each record, once the catalog has it, in order; from where it was left at the last
 //! stop. Where a record is told twice (the program ended between telling and noting it) its tenant and number are the same.
@@ -6,6 +7,7 @@
 mod file;
 mod heads;
 mod syslog;
+mod waiting;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use file::LinesFile;
 use heads::HeadsFile;
 pub use heads::{heads_path, read_heads};
 use syslog::SyslogTarget;
+pub use waiting::{Steered, Waiting, WaitingCounters};
 
 /// Between looks for records, and between attempts to tell them to who is away.
 const LOOK: Duration = Duration::from_millis(500);

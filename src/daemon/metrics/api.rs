@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::api::front::Counters;
-use crate::daemon::auditing::FollowerState;
+use crate::daemon::auditing::{FollowerState, WaitingCounters};
 use crate::mail::LetterCounters;
 
 /// What the doors counted.
@@ -77,8 +77,8 @@ pub fn api(counters: &Counters) -> String {
     page.0
 }
 
-/// Whether the audit comes to where it is told.
-pub fn audit(followers: &[Arc<FollowerState>]) -> String {
+/// Whether the audit comes to where it is told, and what operators did into the audit.
+pub fn audit(followers: &[Arc<FollowerState>], waiting: &WaitingCounters) -> String {
     let mut page = Page::default();
     let told = "Records of the audit that were told.";
     let mut family = page.family("callreel_audit_told_total", "counter", told);
@@ -96,6 +96,16 @@ pub fn audit(followers: &[Arc<FollowerState>]) -> String {
         let behind = one.behind.load(Ordering::Relaxed);
         family.value(&[("target", one.name)], behind.max(0).unsigned_abs());
     }
+    page.gauge(
+        "callreel_audit_waiting_records",
+        "Records of what operators did to recordings that wait for the catalog.",
+        count(&waiting.waiting),
+    );
+    page.counter(
+        "callreel_audit_dropped_records_total",
+        "Records of what operators did to recordings that are in no audit.",
+        count(&waiting.dropped),
+    );
     page.0
 }
 
