@@ -26,8 +26,10 @@ impl Catalog {
     ///
     /// # Errors
     ///
-    /// [`Error::Busy`] when another program holds the catalog for five seconds.
+    /// [`Error::Busy`] when another program holds the catalog for five seconds, [`Error::Gone`] when its file is not there any
+    /// more.
     pub async fn change(&self) -> Result<Change> {
+        self.check_place()?;
         let begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
         Ok(Change {
             transaction: begun

@@ -29,6 +29,10 @@ pub enum Error {
         source: Box<MigrateError>,
     },
 
+    /// The file that was opened is not at its place any more: it was taken away, or another one was put there.
+    #[error("the file of the catalog {place} was taken away, or replaced by another")]
+    Gone { place: Arc<str> },
+
     /// Somebody else held the lock for all of the time that was waited. Trying again later may help.
     #[error("cannot {what}: the catalog {place} is locked by another program or task")]
     Busy { what: &'static str, place: Arc<str> },

@@ -1,5 +1,6 @@
 //! A catalog's place and its connections.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, SqlSafeStr};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqliteConnection};
 
 use super::{Error, Result};
 
@@ -46,6 +47,30 @@ pub struct Catalog {
     pub(super) place: Arc<str>,
     pub(super) writer: SqlitePool,
     pub(super) readers: SqlitePool,
+    /// The file that was opened.
+    file: Option<Arc<OpenedFile>>,
+}
+
+/// A file as it was when it was opened: its path, device and inode.
+#[derive(Debug)]
+struct OpenedFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl OpenedFile {
+    fn at(place: &Place) -> Option<Arc<OpenedFile>> {
+        let Place::File(path) = place else {
+            return None;
+        };
+        let (path, identity) = (path.clone(), identity(path)?);
+        Some(Arc::new(OpenedFile { path, identity }))
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let file = std::fs::metadata(path).ok()?;
+    Some((file.dev(), file.ino()))
 }
 
 /// Where a catalog lives.
@@ -68,6 +93,39 @@ impl Catalog {
     /// [`Error::Busy`] when it stays locked for five seconds.
     pub async fn open(url: &str) -> Result<Catalog> {
         Catalog::open_at(&Place::parse(url)?, BUSY_TIMEOUT).await
+    }
+
+    /// The same of a catalog that was there before: one that is missing is not made anew.
+    ///
+    /// # Errors
+    ///
+    /// As [`Catalog::open`]; [`Error::Gone`] when there is no file.
+    pub async fn open_again(url: &str) -> Result<Catalog> {
+        let place = Place::parse(url)?;
+        match &place {
+            Place::File(path) if !path.exists() => Err(Error::Gone {
+                place: place.name(),
+            }),
+            _ => Catalog::open_at(&place, BUSY_TIMEOUT).await,
+        }
+    }
+
+    /// What is written to a file that was taken away, or that another one has the name of now, is nowhere: SQLite does not
+    /// notice.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] when the file is not the one that was opened.
+    pub fn check_place(&self) -> Result<()> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        match identity(&file.path) == Some(file.identity) {
+            true => Ok(()),
+            false => Err(Error::Gone {
+                place: self.place.clone(),
+            }),
+        }
     }
 
     pub(super) async fn open_at(place: &Place, busy_timeout: Duration) -> Result<Catalog> {
@@ -102,6 +160,7 @@ impl Catalog {
             place: name,
             writer,
             readers,
+            file: OpenedFile::at(place),
         })
     }
 
@@ -117,6 +176,7 @@ impl Catalog {
             place: name,
             readers: writer.clone(),
             writer,
+            file: None,
         })
     }
 
@@ -239,9 +299,20 @@ fn pool(connections: u32, busy_timeout: Duration) -> SqlitePoolOptions {
         .max_connections(connections)
         .acquire_timeout(busy_timeout)
         .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(is_free(connection)))
         // A catalog in memory lives as long as its connection.
         .idle_timeout(None)
         .max_lifetime(None)
+}
+
+/// Whether no transaction was left open. SQLite gives one up by itself where a commit finds the disk full, and what counts
+/// transactions does not hear of it: such a connection would refuse every further one.
+async fn is_free(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    if connection.is_in_transaction() {
+        // Who dropped one has asked for its end, which comes before the answer to this.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
 }
 
 fn opening_error(place: &Arc<str>, error: sqlx::Error) -> Error {
@@ -524,5 +595,41 @@ mod tests {
             seen = calls.len();
         }
         writing.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_sqlite_gave_up_by_itself_keeps_nobody_from_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("catalog.db").display());
+        let catalog = Catalog::open(&url).await.unwrap();
+        let mut begun = catalog.writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        // What SQLite does when a commit finds the disk full.
+        sqlx::query("ROLLBACK").execute(&mut *begun).await.unwrap();
+        assert!(begun.commit().await.is_err());
+        for _ in 0..2 {
+            drop(catalog.change().await.unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_taken_away_or_replaced_is_noticed_and_none_is_made_in_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("catalog.db");
+        let url = format!("sqlite://{}", path.display());
+        let catalog = Catalog::open(&url).await.unwrap();
+        catalog.check_place().unwrap();
+        let aside = folder.path().join("aside.db");
+        fs::rename(&path, &aside).unwrap();
+        assert!(matches!(catalog.change().await, Err(Error::Gone { .. })));
+        let again = Catalog::open_again(&url).await;
+        assert!(matches!(again, Err(Error::Gone { .. })));
+        assert!(!path.exists());
+        fs::copy(&aside, &path).unwrap();
+        assert!(catalog.check_place().is_err());
+        let other = Catalog::open_again(&url).await.unwrap();
+        drop(other.change().await.unwrap());
+        fs::rename(&aside, &path).unwrap();
+        catalog.check_place().unwrap();
+        assert!(other.check_place().is_err());
     }
 }

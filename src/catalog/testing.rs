@@ -508,3 +508,25 @@ pub fn rank(sort: Sort, call: &CallRecord) -> impl Ord + use<> {
     };
     (value, call.started_at, call.id, call.tenant)
 }
+
+impl Catalog {
+    /// One that waits for no more than so long where it is locked.
+    pub async fn impatient_for_tests(url: &str, patience: std::time::Duration) -> Catalog {
+        let place = super::open::Place::parse(url).expect("an address");
+        Catalog::open_at(&place, patience).await.expect("it opens")
+    }
+
+    /// The file grows no more, as on a disk that is full; or as much as it likes.
+    pub async fn fill_disk_for_tests(&self, full: bool) {
+        let pages: i64 = sqlx::query_scalar("PRAGMA page_count")
+            .fetch_one(&self.writer)
+            .await
+            .expect("it is there");
+        let most = if full { pages } else { 1 << 30 };
+        let text = format!("PRAGMA max_page_count = {most}");
+        sqlx::query(sqlx::AssertSqlSafe(text))
+            .execute(&self.writer)
+            .await
+            .expect("it is there");
+    }
+}

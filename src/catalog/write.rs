@@ -43,6 +43,7 @@ impl Catalog {
         if batch.is_empty() {
             return Ok(0);
         }
+        self.check_place()?;
         let failed = |error| Error::from_sqlx("record calls", &self.place, error);
         // IMMEDIATE: the lock is waited for here, and not refused later to a transaction that started by reading.
         let mut transaction = self

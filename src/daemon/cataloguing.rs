@@ -57,6 +57,7 @@ impl Cataloguer {
                     url,
                     catalog: None,
                     waiting: Vec::new(),
+                    had: false,
                     state: of_thread,
                 }
                 .run(&receiver),
@@ -100,6 +101,8 @@ impl Cataloguer {
 struct Writer {
     url: String,
     catalog: Option<Catalog>,
+    /// There was one: while this runs no other is made in its place.
+    had: bool,
     waiting: Vec<CallRecord>,
     state: Arc<CatalogState>,
 }
@@ -163,7 +166,11 @@ impl Writer {
 
     async fn try_write(&mut self) -> crate::catalog::Result<()> {
         if self.catalog.is_none() {
-            self.catalog = Some(Catalog::open(&self.url).await?);
+            self.catalog = Some(match self.had {
+                true => Catalog::open_again(&self.url).await?,
+                false => Catalog::open(&self.url).await?,
+            });
+            self.had = true;
         }
         let catalog = self.catalog.as_ref().expect("it was opened above");
         while !self.waiting.is_empty() {

@@ -64,15 +64,26 @@ pub(super) fn doors(settings: &config::Api) -> Result<Doors, api::Error> {
     Ok(Doors { plain, tls })
 }
 
-/// Opens the catalog, now or when it is back.
+/// Opens the catalog, now or when it is there, and another one when that has taken its place. For ever.
 pub(super) async fn open_catalog(api: Api, url: String) {
+    let mut told = false;
     loop {
-        match Catalog::open(&url).await {
-            Ok(catalog) => {
+        let opened = match api.catalog() {
+            Err(_) => Some(Catalog::open(&url).await),
+            Ok(catalog) if catalog.check_place().is_err() => Some(Catalog::open_again(&url).await),
+            Ok(_) => None,
+        };
+        match opened {
+            Some(Ok(catalog)) => {
                 seal(&api, &catalog).await;
-                return api.set_catalog(catalog);
+                api.set_catalog(catalog);
+                told = false;
             }
-            Err(error) => tracing::warn!(%error, "the API has no catalog"),
+            Some(Err(error)) if !std::mem::replace(&mut told, true) => {
+                tracing::warn!(%error, "the API has no catalog: what has to be audited is refused");
+            }
+            Some(Err(_)) => {}
+            None => told = false,
         }
         tokio::time::sleep(AGAIN).await;
     }

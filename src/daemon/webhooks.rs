@@ -53,13 +53,23 @@ impl Webhooks {
     }
 
     /// Works until the runtime ends.
-    pub async fn run(self, api: Api) {
-        let catalog = loop {
-            match api.catalog() {
-                Ok(catalog) => break Catalog::clone(&catalog),
-                Err(_) => tokio::time::sleep(AGAIN).await,
+    pub async fn run(mut self, api: Api) {
+        loop {
+            let catalog = loop {
+                match api.catalog() {
+                    Ok(catalog) => break catalog,
+                    Err(_) => tokio::time::sleep(AGAIN).await,
+                }
+            };
+            tokio::select! {
+                () = self.work(&api, &catalog) => return,
+                () = is_another(&api, &catalog) => {}
             }
-        };
+        }
+    }
+
+    /// Queues and sends until the runtime ends.
+    async fn work(&mut self, api: &Api, catalog: &Catalog) {
         let settings = &api.settings().webhooks;
         let addresses = settings.addresses.clone();
         let Ok(sender) = tokio::task::spawn_blocking(move || Sender::new(addresses)).await else {
@@ -77,13 +87,23 @@ impl Webhooks {
         );
         tokio::join!(
             courier.run(),
-            queue(self.events, &api, &catalog, &self.counters)
+            queue(&mut self.events, api, catalog, &self.counters)
         );
     }
 }
 
+/// Waits until the API has another catalog than this.
+async fn is_another(api: &Api, catalog: &Arc<Catalog>) {
+    loop {
+        tokio::time::sleep(AGAIN).await;
+        if api.catalog().is_ok_and(|now| !Arc::ptr_eq(&now, catalog)) {
+            return;
+        }
+    }
+}
+
 async fn queue(
-    mut events: mpsc::Receiver<Box<CallEvent>>,
+    events: &mut mpsc::Receiver<Box<CallEvent>>,
     api: &Api,
     catalog: &Catalog,
     counters: &CourierCounters,

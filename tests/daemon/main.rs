@@ -3,6 +3,7 @@
 
 #[path = "../common/audio.rs"]
 mod audio;
+mod away;
 mod house;
 mod phones;
 mod power;

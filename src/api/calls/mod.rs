@@ -1,6 +1,8 @@
 //! Calls, for routes: which are asked for, and how they are shown, exported, packed, shared and removed.
 
 mod archive;
+#[cfg(test)]
+mod away_tests;
 mod export;
 mod json;
 mod link;

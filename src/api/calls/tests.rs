@@ -17,7 +17,7 @@ use crate::storage::{Kind, Layout, SampleFormat, WavFormat};
 const HOSTILE: &str = "=cmd|'/C calc'!A0<script>alert(1)</script>\u{202e}\u{1b}[31m";
 
 /// Somebody who has just shown again who they are.
-fn sure<'w>(world: &'w World, slug: &str, preset: Preset, login: &str) -> Asking<'w> {
+pub(super) fn sure<'w>(world: &'w World, slug: &str, preset: Preset, login: &str) -> Asking<'w> {
     let tenant = TenantId(world.tenant(slug));
     let login: Arc<str> = login.into();
     let actor = Actor::User {
@@ -30,7 +30,7 @@ fn sure<'w>(world: &'w World, slug: &str, preset: Preset, login: &str) -> Asking
 }
 
 /// Calls of `acme` (1) and `globex` (2); the recorded ones with files.
-async fn with_calls() -> (World, Vec<CallRecord>) {
+pub(super) async fn with_calls() -> (World, Vec<CallRecord>) {
     let world = World::new().await;
     let mut calls = vec![
         call(1, 1),

@@ -78,8 +78,10 @@ async fn remove(
         .await
         .map_err(held)?;
     change.commit(event(&call)).await?;
-    // Whoever is stopped here leaves them to the daemon's next start.
-    remove_files(&catalog, &layout(&api)).await?;
+    // It is deleted. Whoever is stopped here leaves the files to the daemon's next start.
+    if let Err(error) = remove_files(&catalog, &layout(&api)).await {
+        tracing::warn!(%error, "files of a deleted call wait to be removed");
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -83,6 +83,8 @@ pub struct Follower {
     target: Target,
     state: Arc<FollowerState>,
     position: i64,
+    /// Whose records the position is of: another catalog may come into its place.
+    of: Option<Arc<Catalog>>,
 }
 
 /// Those that the configuration names, and the file of heads beside the catalog.
@@ -108,6 +110,7 @@ pub fn followers(settings: &config::Settings) -> Vec<Follower> {
             target,
             state: Arc::new(state),
             position: -1,
+            of: None,
         }
     })
     .collect()
@@ -122,7 +125,7 @@ impl Follower {
     pub async fn follow(mut self, api: Api) {
         loop {
             let pause = match api.catalog() {
-                Ok(catalog) => match self.tell(&catalog).await {
+                Ok(catalog) => match self.tell_of(&catalog).await {
                     Ok(true) => continue,
                     Ok(false) => LOOK,
                     Err(error) => {
@@ -134,6 +137,14 @@ impl Follower {
             };
             tokio::time::sleep(pause).await;
         }
+    }
+
+    async fn tell_of(&mut self, catalog: &Arc<Catalog>) -> Result<bool, Error> {
+        if !self.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, catalog)) {
+            self.of = Some(catalog.clone());
+            self.position = -1;
+        }
+        self.tell(catalog).await
     }
 
     /// Tells what has come since. Whether there may be more.

@@ -36,6 +36,7 @@ impl Watching {
             tenancy,
             url,
             catalog: None,
+            had: false,
             mirrored: None,
             summed_at: None,
         };
@@ -66,6 +67,8 @@ struct Watch {
     tenancy: Arc<Tenancy>,
     url: String,
     catalog: Option<Catalog>,
+    /// There was one: while this runs no other is made in its place.
+    had: bool,
     /// What the catalog was told of the configuration last.
     mirrored: Option<Vec<MirroredTenant>>,
     summed_at: Option<Timestamp>,
@@ -120,9 +123,14 @@ impl Watch {
 
     async fn try_look(&mut self) -> Result<()> {
         if self.catalog.is_none() {
-            self.catalog = Some(Catalog::open(&self.url).await?);
+            self.catalog = Some(match self.had {
+                true => Catalog::open_again(&self.url).await?,
+                false => Catalog::open(&self.url).await?,
+            });
+            self.had = true;
         }
         let catalog = self.catalog.as_ref().expect("it was opened above");
+        catalog.check_place()?;
         let now = wall_clock();
         let mirrored = self.tenancy.configured().mirrored();
         if self.mirrored.as_ref() != Some(&mirrored) {

@@ -1,0 +1,284 @@
+//! I7 in a real daemon: while the catalog cannot be written, what has to be audited is refused, calls are recorded and can be
+//! paused, and all of it is in the audit afterwards.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use callreel::storage::Cause;
+use serde_json::{Value, json};
+
+use crate::house::{Daemon, House, PROGRAM, SmallDisk};
+
+/// A status, whether the answer says when to come again, and its body.
+type Answer = (u16, bool, Value);
+
+/// Somebody with a token.
+struct Client<'h> {
+    house: &'h House,
+    token: String,
+}
+
+impl Client<'_> {
+    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        let mut curl = self.house.inside("curl");
+        curl.args(["-s", "-m", "30", "-i", "-X", method, "-o", "-"]);
+        curl.args(["-H", &format!("Authorization: Bearer {}", self.token)]);
+        if let Some(body) = body {
+            curl.args([
+                "-H",
+                "Content-Type: application/json",
+                "-d",
+                &body.to_string(),
+            ]);
+        }
+        curl.arg(format!("http://127.0.0.1:8080/api/v1{path}"));
+        let output = curl.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let again = head.to_ascii_lowercase().contains("\r\nretry-after:");
+        let body = serde_json::from_str(body).unwrap_or_default();
+        (status.unwrap_or(0), again, body)
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, None)
+    }
+}
+
+fn callreel(house: &House, words: &[&str], config_after: usize) -> String {
+    let mut command = Command::new(PROGRAM);
+    command.args(&words[..config_after]).arg("--config");
+    command.arg(house.config()).args(&words[config_after..]);
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(
+        output.status.success(),
+        "{words:?}: {}",
+        text(&output.stderr)
+    );
+    text(&output.stdout)
+}
+
+fn client(house: &House) -> Client<'_> {
+    let password = house.folder.path().join("password");
+    fs::write(&password, "correct horse battery 77\n").unwrap();
+    let file = password.display().to_string();
+    callreel(
+        house,
+        &["user", "create", "root", "--password-file", &file],
+        1,
+    );
+    let mut words = vec!["token", "create", "crm", "--responsible", "root"];
+    words.extend(["--reason", "trial", "--unattended", "--json"]);
+    for allowed in [
+        "calls:view",
+        "calls:playback",
+        "calls:download",
+        "calls:export",
+        "calls:delete",
+        "calls:control",
+        "calls:live_monitor",
+        "audit:view",
+    ] {
+        words.extend(["--allow", allowed]);
+    }
+    let made: Value = serde_json::from_str(&callreel(house, &words, 1)).unwrap();
+    let token = made["token"].as_str().unwrap().to_owned();
+    Client { house, token }
+}
+
+/// What keeps the catalog from being written, for as long as it lives.
+enum Trouble {
+    Locked(Child),
+    Full(PathBuf),
+    Gone { path: PathBuf, aside: PathBuf },
+}
+
+impl Trouble {
+    fn lock(path: &Path) -> Trouble {
+        const HOLD: &str = "import sqlite3, sys\n\
+            c = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=20)\n\
+            c.execute('BEGIN IMMEDIATE')\nprint('held', flush=True)\nsys.stdin.read()\n";
+        let mut python = Command::new("python3");
+        python.args(["-c", HOLD]).arg(path);
+        python.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = python.spawn().unwrap();
+        let mut line = String::new();
+        let stdout = child.stdout.as_mut().unwrap();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        assert_eq!(line, "held\n");
+        Trouble::Locked(child)
+    }
+
+    fn take_away(path: &Path) -> Trouble {
+        let aside = path.with_extension("aside");
+        fs::rename(path, &aside).unwrap();
+        let path = path.to_owned();
+        Trouble::Gone { path, aside }
+    }
+}
+
+impl Drop for Trouble {
+    fn drop(&mut self) {
+        match self {
+            Trouble::Locked(child) => {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            Trouble::Full(filler) => _ = fs::remove_file(filler),
+            Trouble::Gone { path, aside } => _ = fs::rename(aside, path),
+        }
+    }
+}
+
+/// Asks for all that has to be audited first, at the same time: each may wait for the catalog for seconds.
+fn refused(client: &Client<'_>, recorded: &str, active: &str) {
+    let zip = json!({ "ids": [recorded] });
+    let asked = [
+        ("GET", format!("/calls/{recorded}/audio"), None),
+        (
+            "GET",
+            format!("/calls/{recorded}/audio?download=true"),
+            None,
+        ),
+        ("GET", "/calls/export".to_owned(), None),
+        ("POST", "/calls/zip".to_owned(), Some(zip)),
+        ("DELETE", format!("/calls/{recorded}"), None),
+        ("GET", format!("/active-calls/{active}/live"), None),
+        ("POST", format!("/active-calls/{active}/pause"), None),
+        ("POST", format!("/active-calls/{active}/stop"), None),
+    ];
+    std::thread::scope(|scope| {
+        for (method, path, body) in &asked {
+            scope.spawn(move || {
+                let (status, again, body) = client.ask(method, path, body.as_ref());
+                assert_eq!((status, again), (503, true), "{method} {path}: {body}");
+            });
+        }
+    });
+}
+
+/// The calls in progress, as soon as there is one.
+fn active(daemon: &mut Daemon<'_>, client: &Client<'_>) -> String {
+    let mut found = Value::Null;
+    daemon.wait_until("the call is in progress", |_| {
+        found = client.get("/active-calls").2["items"][0].clone();
+        found["recording"]["state"] == "recording"
+    });
+    found["id"].as_str().unwrap().to_owned()
+}
+
+/// How often the audit has the action, by an operator.
+fn by_operator(client: &Client<'_>, action: &str) -> usize {
+    let (status, _, page) = client.get(&format!("/audit?action={action}"));
+    assert_eq!(status, 200, "{page}");
+    let items = page["items"].as_array().unwrap().iter();
+    items
+        .filter(|item| item["actor"]["kind"] == "operator")
+        .count()
+}
+
+#[test]
+fn what_cannot_be_audited_is_refused_while_calls_are_recorded_and_can_be_paused() {
+    let Some(house) = House::build() else { return };
+    let folder = house.folder.path().join("catalog");
+    let Some(disk) = SmallDisk::mount(&folder, 64) else {
+        return;
+    };
+    house.configure(&["eth0"], "[access]\nkey_file = \"access.key\"\n");
+    let config = fs::read_to_string(house.config()).unwrap();
+    let config = config.replace("catalog.db", "catalog/catalog.db");
+    fs::write(house.config(), config).unwrap();
+    let mut daemon = house.start();
+    let client = client(&house);
+    house.call(1, 1.0, 1);
+    let mut recorded = Value::Null;
+    daemon.wait_until("the catalog has a call", |_| {
+        recorded = client.get("/calls").2["items"][0]["id"].clone();
+        recorded.is_string()
+    });
+    let recorded = recorded.as_str().unwrap().to_owned();
+    let path = folder.join("catalog.db");
+    let begin: [(&str, &dyn Fn() -> Trouble); 3] = [
+        ("locked", &|| Trouble::lock(&path)),
+        ("full", &|| Trouble::Full(disk.fill_up_to(0))),
+        ("gone", &|| Trouble::take_away(&path)),
+    ];
+    for (number, (name, begin)) in begin.into_iter().enumerate() {
+        let calls = house.begin_calls(1, 1.0, 18);
+        let call = active(&mut daemon, &client);
+        let trouble = begin();
+        refused(&client, &recorded, &call);
+        // A card number cannot wait.
+        let id = newest_recording(&daemon);
+        let asked = Instant::now();
+        for action in ["pause", "resume"] {
+            let words = [
+                "calls",
+                "control",
+                &id,
+                action,
+                "--why",
+                "card number",
+                "--json",
+            ];
+            let answer: Value = serde_json::from_str(&callreel(&house, &words, 1)).unwrap();
+            assert_eq!(answer["changed"], 1, "{name}: {answer}");
+            sleep(Duration::from_millis(500));
+        }
+        println!("{name}: paused and resumed within {:?}", asked.elapsed());
+        assert!(asked.elapsed() < Duration::from_secs(4), "{name}");
+        assert!(
+            daemon.metric("callreel_audit_waiting_records", "") >= 1,
+            "{name}"
+        );
+        calls.wait();
+        daemon.wait_until("the call is recorded", |_| {
+            house.recordings().len() == number + 2
+        });
+        drop(trouble);
+        daemon.wait_until("it is in the audit", |daemon| {
+            daemon.metric("callreel_audit_waiting_records", "") == 0
+        });
+        for action in ["calls.pause", "calls.resume"] {
+            assert_eq!(by_operator(&client, action), number + 1, "{name}");
+        }
+        daemon.wait_until("the catalog has the call", |_| {
+            client.get("/calls").2["items"].as_array().map(Vec::len) == Some(number + 2)
+        });
+        // To listen now would be a listening that is known the next time.
+        assert_eq!(client.get("/calls/export").0, 200, "{name}");
+    }
+    assert_eq!(
+        client.ask("DELETE", &format!("/calls/{recorded}"), None).0,
+        204
+    );
+    let (log, dropped) = (
+        daemon.log(),
+        daemon.metric("callreel_dropped_packets_total", ""),
+    );
+    assert_eq!(dropped, 0, "{log}");
+    assert_eq!(daemon.stop().0.code(), Some(0));
+    let recordings = house.recordings();
+    assert_eq!(recordings.len(), 3, "one was deleted");
+    for sidecar in recordings {
+        assert_eq!(sidecar.end_reason.as_deref(), Some("bye_caller"));
+        let mut segments = sidecar.segments.iter();
+        assert!(segments.any(|segment| segment.cause == Cause::Pause));
+    }
+    let verified = callreel(&house, &["audit", "verify"], 1);
+    println!("{verified}");
+}
+
+/// The id of the recording that began last, as the log has it.
+fn newest_recording(daemon: &Daemon<'_>) -> String {
+    let log = daemon.log();
+    let mut lines = log.lines().filter(|line| line.contains("recording begun"));
+    let (_, rest) = lines.next_back().unwrap().split_once("recording=").unwrap();
+    rest.split(' ').next().unwrap().to_owned()
+}
