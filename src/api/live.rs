@@ -13,8 +13,9 @@ use super::problem::{Problem, Result};
 use super::sensor::Sensor;
 
 /// Streams of events that are open at a time, and of one person.
-const STREAMS: usize = 256;
-const STREAMS_OF_ONE: usize = 16;
+const STREAMS: (usize, usize) = (256, 16);
+/// ZIPs that are made at a time, and of one person. Each has a thread that waits for who reads it.
+const ZIPS: (usize, usize) = (16, 2);
 
 /// What happens at this moment: events of calls, their audio, and how much of it is given out.
 pub struct Live {
@@ -23,6 +24,7 @@ pub struct Live {
     /// Rung when something was queued for a webhook.
     pub bell: Arc<Notify>,
     pub streams: Places,
+    pub zips: Places,
     sensor: OnceLock<Arc<dyn Sensor>>,
 }
 
@@ -33,7 +35,8 @@ impl Default for Live {
             feed: Arc::new(Feed::new(getrandom::u32().unwrap_or_else(|_| seconds()))),
             audio: AudioDesk::default(),
             bell: Arc::default(),
-            streams: Places::default(),
+            streams: Places::new(STREAMS),
+            zips: Places::new(ZIPS),
             sensor: OnceLock::new(),
         }
     }
@@ -67,9 +70,13 @@ impl std::fmt::Debug for Live {
     }
 }
 
-/// Places for streams, some for each person and some for all.
-#[derive(Clone, Debug, Default)]
-pub struct Places(Arc<Mutex<HashMap<String, usize>>>);
+/// Places for answers that last, some for each person and some for all.
+#[derive(Clone, Debug)]
+pub struct Places {
+    taken: Arc<Mutex<HashMap<String, usize>>>,
+    in_all: usize,
+    of_one: usize,
+}
 
 /// One of the places. It is free when this is dropped.
 #[derive(Debug)]
@@ -79,6 +86,14 @@ pub struct Place {
 }
 
 impl Places {
+    fn new((in_all, of_one): (usize, usize)) -> Places {
+        Places {
+            taken: Arc::default(),
+            in_all,
+            of_one,
+        }
+    }
+
     /// # Errors
     ///
     /// A problem of status 429 when there is none.
@@ -90,10 +105,10 @@ impl Places {
             actor.id(),
             caller.principal.home()
         );
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = taken.values().sum();
         let own = taken.get(&of).copied().unwrap_or(0);
-        if all >= STREAMS || own >= STREAMS_OF_ONE {
+        if all >= self.in_all || own >= self.of_one {
             let title = "Too many streams are open";
             return Err(
                 Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_streams", title)
@@ -110,7 +125,8 @@ impl Places {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = &self.places.taken;
+        let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
         match taken.get_mut(&self.of) {
             Some(own) if *own > 1 => *own -= 1,
             _ => _ = taken.remove(&self.of),

@@ -10,6 +10,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use zip::CompressionMethod;
 use zip::write::{SimpleFileOptions, ZipWriter};
 
+use crate::api::live::Place;
+
 /// Pieces that wait for a slow client. More are not read from the disk meanwhile.
 const WAITING: usize = 4;
 const PIECE_BYTES: usize = 256 << 10;
@@ -24,7 +26,9 @@ pub struct Packed {
 
 /// The archive, as it is being made on a thread for blocking work. A file that cannot be opened is named in `missing.txt`; one
 /// that fails later breaks the answer off, so that nobody takes a part for the whole.
-pub fn pack(files: Vec<Packed>) -> Body {
+///
+/// `place` is kept until nobody reads any more.
+pub fn pack(files: Vec<Packed>, place: Place) -> Body {
     let (pieces, received) = mpsc::channel(WAITING);
     tokio::task::spawn_blocking(move || {
         let pipe = BufWriter::with_capacity(PIECE_BYTES, Pipe(pieces.clone()));
@@ -32,6 +36,7 @@ pub fn pack(files: Vec<Packed>) -> Body {
             tracing::info!(%error, "a ZIP was broken off");
             _ = pieces.blocking_send(Err(error));
         }
+        drop(place);
     });
     Body::from_stream(ReceiverStream::new(received))
 }

@@ -16,10 +16,13 @@ use hyper::body::{Frame, SizeHint};
 use super::Front;
 use super::counters::add;
 use super::trouble::too_large;
+use super::under_way::{Crowded, Room, sent_from};
+use crate::api::caller::ClientAddress;
 use crate::api::problem::Problem;
 
 /// Lets a request in if there is a place for it, hands on no more of its body than is allowed, and answers in its stead when
-/// the head of the answer takes too long. What a body of an answer takes is not limited here: it may be a stream.
+/// the head of the answer takes too long. How long the body of an answer takes is not limited here: it may be a stream. How many
+/// there are is.
 pub(super) async fn in_bounds(
     State(front): State<Arc<Front>>,
     request: Request,
@@ -28,6 +31,16 @@ pub(super) async fn in_bounds(
     let Ok(_place) = front.places.try_acquire() else {
         add(&front.counters.refused_requests);
         return overloaded().into_response();
+    };
+    let room = match room(&front, &request) {
+        Ok(room) => room,
+        Err(crowded) => {
+            add(&front.counters.refused_requests);
+            return match crowded {
+                Crowded::All => overloaded().into_response(),
+                Crowded::Client => too_many().into_response(),
+            };
+        }
     };
     let max = front.settings.max_body;
     if declared_length(&request).is_some_and(|length| length > max as u64) {
@@ -53,7 +66,23 @@ pub(super) async fn in_bounds(
     if answer.status() == StatusCode::PAYLOAD_TOO_LARGE {
         add(&front.counters.too_large_requests);
     }
-    answer
+    sent_from(room, answer)
+}
+
+/// Room for the answer; none is needed where it goes to no connection.
+fn room(front: &Arc<Front>, request: &Request) -> Result<Option<Room>, Crowded> {
+    let settings = &front.settings;
+    let Some(ClientAddress(client)) = request.extensions().get() else {
+        return Ok(None);
+    };
+    let trusted = &settings.trusted_proxies;
+    // A proxy that does not say whom it asks for asks for many.
+    let of_one = match trusted.iter().any(|network| network.holds(*client)) {
+        true => settings.max_connections,
+        false => settings.max_connections_per_address,
+    };
+    let most = (settings.max_connections, of_one);
+    front.under_way.take(*client, most).map(Some)
 }
 
 fn declared_length(request: &Request) -> Option<u64> {
@@ -64,6 +93,12 @@ fn declared_length(request: &Request) -> Option<u64> {
 fn overloaded() -> Problem {
     let title = "Too many requests at the same time";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", title).retry_after(1)
+}
+
+fn too_many() -> Problem {
+    let title = "You have too many answers on their way";
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    Problem::new(status, "too_many_requests", title).retry_after(1)
 }
 
 fn late() -> Problem {

@@ -18,6 +18,7 @@ mod request_id;
 mod server;
 mod tls;
 mod trouble;
+mod under_way;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,9 +40,10 @@ pub use tls::{Tls, TlsFiles};
 pub struct Settings {
     /// Whose word is taken for where a request comes from.
     pub trusted_proxies: Vec<Network>,
-    /// At all doors together.
+    /// At all doors together; and answers that are being sent at a time.
     pub max_connections: usize,
-    /// From one address, or one /64 of IPv6. Trusted proxies have as many as they like.
+    /// From one address, or one /64 of IPv6. Trusted proxies have as many as they like; answers are counted by the clients that
+    /// they name.
     pub max_connections_per_address: usize,
     /// Bytes of a request's body.
     pub max_body: usize,
@@ -61,7 +63,7 @@ impl Default for Settings {
     }
 }
 
-/// Requests that are worked on at the same time, at all doors.
+/// Requests that are worked on at the same time, at all doors, until the heads of their answers are there.
 const MAX_REQUESTS: usize = 512;
 
 /// What all doors share.
@@ -70,6 +72,7 @@ pub struct Front {
     pub(super) settings: Settings,
     pub counters: Arc<Counters>,
     places: Semaphore,
+    under_way: Arc<under_way::UnderWay>,
 }
 
 impl Front {
@@ -78,6 +81,7 @@ impl Front {
             settings,
             counters: Arc::default(),
             places: Semaphore::new(MAX_REQUESTS),
+            under_way: Arc::default(),
         })
     }
 

@@ -44,6 +44,8 @@ const MAX_HEAD: usize = 32 * 1024;
 const MAX_HEADERS: usize = 64;
 /// Requests of one HTTP/2 connection at the same time.
 const MAX_STREAMS: u32 = 64;
+/// Bytes of one answer over HTTP/2 that wait for a client that does not read.
+const MAX_UNREAD: usize = 64 * 1024;
 /// Between probes of an HTTP/2 connection, and how long it may take to answer one.
 const PROBE: Duration = Duration::from_secs(20);
 /// When no connection can be taken: no file descriptor is left, most likely.
@@ -176,6 +178,7 @@ fn http() -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(PROBE)
         .keep_alive_timeout(PROBE)
         .max_concurrent_streams(MAX_STREAMS)
+        .max_send_buf_size(MAX_UNREAD)
         .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX));
     http
 }
@@ -236,7 +239,7 @@ fn subtract(count: &AtomicU64) {
 }
 
 /// One customer has a whole /64 of IPv6.
-fn household(address: IpAddr) -> IpAddr {
+pub(super) fn household(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),

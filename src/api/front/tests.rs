@@ -247,6 +247,34 @@ async fn more_requests_than_there_are_places_are_asked_to_come_again() {
 }
 
 #[tokio::test]
+async fn who_reads_no_answers_gets_no_more_of_them() {
+    let front = front(Settings {
+        max_connections_per_address: 2,
+        ..Settings::default()
+    });
+    let routes = front.around(routes());
+    let ask = async |client: [u8; 4]| {
+        let mut request = Request::builder().uri("/long").body(Body::empty()).unwrap();
+        let peer = SocketAddr::from((client, 4711));
+        request.extensions_mut().insert(ConnectInfo(peer));
+        routes.clone().oneshot(request).await.unwrap()
+    };
+    let client = [198, 51, 100, 7];
+    let unread = [ask(client).await, ask(client).await];
+    let refused = ask(client).await;
+    assert_eq!(refused.status(), 429);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_eq!(
+        ask([198, 51, 100, 8]).await.status(),
+        200,
+        "others are answered"
+    );
+    let [first, _second] = unread;
+    first.into_body().collect().await.unwrap();
+    assert_eq!(ask(client).await.status(), 200);
+}
+
+#[tokio::test]
 async fn text_is_compressed_and_audio_and_secrets_are_not() {
     let gzip = [("accept-encoding", "gzip, br")];
     let coding = |answer: Answer| answer.header("content-encoding").to_owned();

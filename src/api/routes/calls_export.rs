@@ -22,7 +22,7 @@ use crate::api::problem::{Problem, Result};
 use crate::api::request::{Body, Parameters};
 use crate::api::state::Api;
 use crate::catalog::{CallQuery, CallToMark};
-use crate::storage::Kind;
+use crate::storage::{Kind, Layout};
 
 /// Calls read at a time for an export.
 const PAGE: u32 = 500;
@@ -148,6 +148,7 @@ async fn zip(
     if !(1..=MAX_PACKED).contains(&body.ids.len()) {
         return Err(Problem::invalid("ids", format!("1 to {MAX_PACKED} calls")));
     }
+    let place = api.live().zips.take(&caller)?;
     let (catalog, scope) = (api.catalog()?, caller.scope());
     let mut calls = Vec::with_capacity(body.ids.len());
     for id in body.ids {
@@ -157,7 +158,9 @@ async fn zip(
     for call in &calls {
         api.needs_feature(call.tenant, Feature::Download)?;
     }
-    let files = packed(&api, &calls)?;
+    let (layout, wanted) = (layout(&api), calls.clone());
+    let files = tokio::task::spawn_blocking(move || packed(&layout, &wanted)).await;
+    let files = files.map_err(|_| Problem::internal())??;
     let mut change = catalog.change().await?;
     let event = |call: &CallToMark| {
         caller
@@ -177,11 +180,10 @@ async fn zip(
         ),
         (header::CACHE_CONTROL, "private, no-store"),
     ];
-    Ok((headers, pack(files)).into_response())
+    Ok((headers, pack(files, place)).into_response())
 }
 
-fn packed(api: &Api, calls: &[CallToMark]) -> Result<Vec<Packed>> {
-    let layout = layout(api);
+fn packed(layout: &Layout, calls: &[CallToMark]) -> Result<Vec<Packed>> {
     let mut bytes = 0;
     let mut files = Vec::with_capacity(calls.len());
     for call in calls {

@@ -8,7 +8,7 @@ use super::CallToMark;
 use crate::access::Scope;
 use crate::base::{TenantId, Timestamp};
 use crate::catalog::change::new_id;
-use crate::catalog::people::Position;
+use crate::catalog::people::{Kept, Position};
 use crate::catalog::reach::Reach;
 use crate::catalog::row::count;
 use crate::catalog::{Catalog, Change, Error, Listed, Listing, Result};
@@ -105,6 +105,7 @@ impl Change {
         tenant: TenantId,
         draft: &CategoryDraft,
     ) -> Result<Category> {
+        self.needs_room(tenant, Kept::Categories).await?;
         let (at, failed) = (self.at, self.failed("create a category"));
         let id = new_id();
         let done = sqlx::query(

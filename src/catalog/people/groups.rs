@@ -4,6 +4,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::listing::{Listed, Listing, Position};
+use super::room::Kept;
 use crate::access::{Reach, Scope};
 use crate::base::{GroupId, TenantId, Timestamp};
 use crate::catalog::change::new_id;
@@ -104,8 +105,9 @@ impl Change {
     ///
     /// # Errors
     ///
-    /// [`Error::Taken`] when the tenant has one of this name.
+    /// [`Error::Taken`] when the tenant has one of this name, [`Error::TooMany`] when it has as many as it can have.
     pub async fn create_group(&mut self, tenant: TenantId, draft: &GroupDraft) -> Result<Group> {
+        self.needs_room(tenant, Kept::Groups).await?;
         let (at, failed) = (self.at, self.failed("create a group"));
         let id = GroupId(new_id());
         let done = sqlx::query(

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::listing::{Listed, Listing, Position};
 use super::objection::Objection;
 use super::principals::role_of;
+use super::room::Kept;
 use crate::access::{
     AccessLevel, Lacking, Permissions, Preset, Principal, Reach, Role, Scope, preset,
 };
@@ -173,6 +174,7 @@ impl Change {
         draft: &RoleDraft,
     ) -> Result<TenantRole> {
         may_write(by, tenant, draft)?;
+        self.needs_room(tenant, Kept::Roles).await?;
         let (at, failed) = (self.at.as_nanos(), self.failed("create a role"));
         let id = RoleId(new_id());
         let done = sqlx::query(

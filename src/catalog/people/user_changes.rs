@@ -1,6 +1,7 @@
 //! Users are made, changed and removed: by whom, and within which limits.
 
 use super::objection::Objection;
+use super::room::Kept;
 use super::users::{Profile, User};
 use crate::access::{AccessLevel, Lacking, Principal, Reach, Role};
 use crate::base::{GroupId, TenantId, UserId};
@@ -185,6 +186,7 @@ impl Change {
         login: &str,
         profile: &Profile,
     ) -> Result<()> {
+        self.needs_room(tenant, Kept::Users).await?;
         let (at, failed) = (self.at.as_nanos(), self.failed("create a user"));
         let done = sqlx::query(
             "INSERT INTO users (id, tenant_id, login, login_key, name, email, group_id, role_id, active, valid_until, \
