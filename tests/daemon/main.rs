@@ -5,6 +5,7 @@
 mod audio;
 mod away;
 mod house;
+mod outside;
 mod phones;
 mod power;
 mod steering;
