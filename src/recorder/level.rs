@@ -19,15 +19,16 @@ const FLOOR: usize = 11;
 const CLIPPED: u16 = 32_124;
 /// Frames of a file that are read at a time.
 const FRAMES_AT_ONCE: usize = 256;
-const BINS: usize = 32;
+/// Steps from the floor to a square wave of full scale.
+const BINS: usize = 32 - FLOOR;
 /// A square has 30 bits; without the last four, 32 of them fit into 32 bits.
 const SHIFT: u32 = 4;
 const STRETCH: usize = 32;
 
-/// What was heard of one side. 400 bytes.
+/// What was heard of one side. 272 bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Level {
-    /// Frames by the logarithm of their mean square, and the sum of their mean squares.
+    /// Frames above the floor by the logarithm of their mean square, and the sum of their mean squares.
     frames: [u32; BINS],
     energy: [u64; BINS],
     peak: u16,
@@ -61,6 +62,7 @@ impl Level {
         let sum = sum << SHIFT;
         let mean = sum / frame.len().max(1) as u64;
         let bin = mean.checked_ilog2().map_or(0, |log| log as usize + 1);
+        let bin = bin.wrapping_sub(FLOOR);
         if let (Some(frames), Some(energy)) = (self.frames.get_mut(bin), self.energy.get_mut(bin)) {
             *frames += 1;
             *energy += mean;
@@ -74,14 +76,14 @@ impl Level {
 
     /// The active level and the frames that have it; `None` where nobody spoke.
     fn active(&self) -> Option<(f64, u64)> {
-        (FLOOR..BINS).find_map(|from| {
+        (0..BINS).find_map(|from| {
             let frames: u64 = self.frames[from..]
                 .iter()
                 .map(|&frames| u64::from(frames))
                 .sum();
             let energy: u64 = self.energy[from..].iter().sum();
             let level = dbov((energy as f64 / frames as f64).sqrt());
-            let threshold = dbov((f64::from(1u32 << (from - 1))).sqrt());
+            let threshold = dbov((f64::from(1u32 << (from + FLOOR - 1))).sqrt());
             (frames > 0 && level - threshold <= MARGIN_DB).then_some((level, frames))
         })
     }

@@ -114,7 +114,8 @@ const MAX_TOKENS: usize = 24;
 #[derive(Debug, Default)]
 pub struct Interactions {
     settings: InteractionSettings,
-    members: WireMap<CallKey, Member>,
+    /// Boxed: a table has room for up to twice as many as it holds.
+    members: WireMap<CallKey, Box<Member>>,
     groups: Groups,
     index: Index,
     referrals: Referrals,
@@ -152,7 +153,7 @@ impl Interactions {
             owners: SmallVec::new(),
             seed: facts.seed,
         };
-        self.members.insert(key, member);
+        self.members.insert(key, Box::new(member));
         if let Some(from) = self.referrals.take(facts) {
             self.link(from, key, LinkReason::Refer);
         }
@@ -210,10 +211,11 @@ impl Interactions {
 
     /// Links two legs. Says whether they are one interaction.
     pub fn link(&mut self, a: CallKey, b: CallKey, reason: LinkReason) -> bool {
-        let known = |member: Option<&Member>, other| {
-            member.is_none_or(|member| member.ties.iter().any(|tie| tie.other == other))
-        };
-        if a == b || known(self.members.get(&a), b) || !self.members.contains_key(&b) {
+        let is_known = self
+            .members
+            .get(&a)
+            .is_none_or(|member| member.ties.iter().any(|tie| tie.other == b));
+        if a == b || is_known || !self.members.contains_key(&b) {
             return false;
         }
         if !self.groups.join(a, b) {

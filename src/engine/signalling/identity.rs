@@ -126,6 +126,7 @@ impl Signalling {
         envelope: &Envelope<'_, '_>,
     ) -> Option<Claim> {
         let leg = self.legs.get(&key)?;
+        let directory = leg.directory.as_ref()?;
         let flow = envelope.flow;
         let vlans = parties::vlans(&flow.vantage);
         let candidates: SmallVec<[Candidate<'_>; 2]> = named
@@ -142,7 +143,7 @@ impl Signalling {
         };
         let (from, to) = (flow.source.ip(), flow.destination.ip());
         let headers = |name: &str| envelope.message.header(name);
-        let attribution = leg.directory.attribute(&CallFacts {
+        let attribution = directory.attribute(&CallFacts {
             sensor: &self.sensor.name,
             interface: self.sensor.interface(flow.vantage.interface),
             vlans: &vlans,

@@ -53,7 +53,8 @@ impl Signalling {
 
 impl Leg {
     fn keeps_signalling(&self) -> bool {
-        self.directory.keeps_signalling()
+        let directory = self.directory.as_ref();
+        directory.is_some_and(|directory| directory.keeps_signalling())
             && (!self.is_answered()
                 || (self.info.owners.iter())
                     .any(|owner| owner.recording.signalling && owner.refusal.is_none()))

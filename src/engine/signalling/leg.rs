@@ -83,8 +83,8 @@ pub struct Leg {
     pub last_at: Timestamp,
     /// The INVITE as it came, until the answer has been matched against the directory too.
     pub invite: Option<Box<[u8]>>,
-    /// The directory of the first INVITE.
-    pub directory: Arc<Directory>,
+    /// The directory of the first INVITE, while the leg lives.
+    pub directory: Option<Arc<Directory>>,
     pub info: Arc<CallInfo>,
     pub plan: Option<Arc<MediaPlan>>,
     /// What each side said of itself last.
@@ -138,7 +138,7 @@ impl Leg {
             settled: SmallVec::new(),
             last_at: info.invite_at,
             invite: None,
-            directory,
+            directory: Some(directory),
             info: Arc::new(info),
             plan: None,
             identities: PerSide::default(),
@@ -343,7 +343,7 @@ impl Leg {
         self.other_answers = SmallVec::new();
         self.identities = PerSide::default();
         self.heard = None;
-        self.directory = Arc::new(Directory::empty());
+        self.directory = None;
     }
 }
 

@@ -131,10 +131,13 @@ impl Signalling {
             return;
         };
         let owned: SmallVec<[TenantId; 2]> = leg.info.owners.iter().map(|o| o.tenant).collect();
-        let attribution = parties::attribute(&leg.directory, &self.sensor, flow, invite, answer);
+        let Some(directory) = leg.directory.clone() else {
+            return;
+        };
+        let attribution = parties::attribute(&directory, &self.sensor, flow, invite, answer);
         let info = Arc::make_mut(&mut leg.info);
         parties::name_parties(&mut info.parties, &attribution);
-        info.owners = parties::owners(&leg.directory, &self.sensor, &attribution, leg.share);
+        info.owners = parties::owners(&directory, &self.sensor, &attribution, leg.share);
         control::apply(&info.control, &mut info.owners);
         info.attribution = Arc::new(attribution);
         let newcomers: SmallVec<[TenantId; 2]> = info
