@@ -146,19 +146,25 @@ impl Cores {
     }
 }
 
-/// Milliseconds of CPU that it takes to compare a password with its hash.
+/// Milliseconds of CPU that it takes to compare a password with its hash, as many at a time as sign in: they share caches.
 fn hash_alone() -> f64 {
     let hasher = PasswordHasher::new(PasswordCost::default());
     let password = Password::new(PASSWORD.to_owned());
     let kept = hasher.hash(&password);
     let now = || {
-        let time = clock_gettime(ClockId::ThreadCPUTime);
+        let time = clock_gettime(ClockId::ProcessCPUTime);
         time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6
     };
     let begun = now();
-    for _ in 0..SIGN_INS {
-        assert_eq!(hasher.verify(&password, Some(&kept)), Verdict::Right);
-    }
+    std::thread::scope(|scope| {
+        for _ in 0..PEOPLE {
+            scope.spawn(|| {
+                for _ in 0..SIGN_INS / PEOPLE {
+                    assert_eq!(hasher.verify(&password, Some(&kept)), Verdict::Right);
+                }
+            });
+        }
+    });
     (now() - begun) / SIGN_INS as f64
 }
 
