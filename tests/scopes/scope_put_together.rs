@@ -1,7 +1,7 @@
 use callreel::access::{Reach, Scope};
 
-fn put_together(reach: Reach) -> Scope {
-    Scope { reach, sees_confidential: true } //~ E0451
+fn put_together(reach: Reach, other: Scope) -> Scope {
+    Scope { reach, ..other } //~ E0451
 }
 
 fn main() {}
