@@ -64,7 +64,7 @@ struct Play {
 const FILES: [&str; 4] = ["export_calls", "export_audit", "zip_calls", "call_audio"];
 
 /// Things that happen between two looks at who is told of them.
-const BETWEEN_LOOKS: u32 = 20;
+const BETWEEN_LOOKS: u32 = 100;
 
 /// Things of a kind and tenant that are remembered.
 const REMEMBERED: usize = 8;
@@ -312,6 +312,8 @@ fn no_sequence_of_requests_shows_anything_of_another_tenant() {
         .enable_all()
         .build()
         .unwrap();
+    // Connections are closed within a runtime, also when the test fails.
+    let _entered = runtime.enter();
     let play = tokio::sync::Mutex::new(runtime.block_on(Play::new()));
     let config = Config {
         cases: SEQUENCES,

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
+use axum::http::Request;
 use callreel::access::Preset;
 use callreel::api::{CallEvent, EventKind, Finished, Stored};
 use callreel::base::{TenantId, Timestamp};
@@ -11,19 +13,20 @@ use callreel::daemon::webhooks::queue_one;
 use http_body_util::BodyExt;
 use serde_json::json;
 use sqlx::Row;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tower::ServiceExt;
 use uuid::Uuid;
 
 use super::present;
 use super::world::{ACME, GLOBEX, Somebody, World, canary};
 
-/// A wish to hear that finds nothing waiting.
-const AT_ONCE: Duration = Duration::from_millis(2);
+/// How long a stream has for what is on its way.
+const ON_ITS_WAY: Duration = Duration::from_millis(20);
 
-/// Somebody who follows what happens.
+/// What somebody of a tenant is told.
 struct Follower {
     tenant: TenantId,
-    who: Somebody,
-    stream: Body,
+    heard: UnboundedReceiver<String>,
 }
 
 pub struct Happenings {
@@ -50,12 +53,10 @@ impl Happenings {
             assert_eq!(made.status, 201, "{}", made.text());
             for preset in [Preset::TenantAdministrator, Preset::Reader, Preset::Agent] {
                 let who = world.somebody(tenant, preset);
-                let stream = follow(world, &who).await;
-                followers.push(Follower {
-                    tenant,
-                    who,
-                    stream,
-                });
+                let (sender, heard) = unbounded_channel();
+                // Nobody may stand still in the middle of a question: it would keep a connection to the catalog.
+                tokio::spawn(follow(world.router(), who, sender));
+                followers.push(Follower { tenant, heard });
             }
         }
         Happenings {
@@ -74,25 +75,12 @@ impl Happenings {
 
     /// Takes what has come, and says what is wrong with it.
     pub async fn look(&mut self, world: &World) -> Result<(), String> {
-        for follower in &mut self.followers {
-            let own = canary(follower.tenant);
-            loop {
-                match tokio::time::timeout(AT_ONCE, follower.stream.frame()).await {
-                    Err(_) => break,
-                    Ok(Some(frame)) => {
-                        let bytes = frame.unwrap().into_data().unwrap_or_default();
-                        let text = String::from_utf8_lossy(&bytes);
-                        is_of(follower.tenant, &text)
-                            .map_err(|why| format!("the events of {own}: {why}"))?;
-                        let told = text.matches("data:").count() as u64;
-                        *self.told.entry(follower.tenant).or_default() += told;
-                    }
-                    // The right to follow is looked at again and again.
-                    Ok(None) => {
-                        follower.stream = follow(world, &follower.who).await;
-                        break;
-                    }
-                }
+        tokio::time::sleep(ON_ITS_WAY).await;
+        for Follower { tenant, heard } in &mut self.followers {
+            while let Ok(text) = heard.try_recv() {
+                let own = canary(*tenant);
+                is_of(*tenant, &text).map_err(|why| format!("the events of {own}: {why}"))?;
+                *self.told.entry(*tenant).or_default() += text.matches("data:").count() as u64;
             }
         }
         self.look_at_queues(world).await
@@ -149,12 +137,24 @@ pub fn event(tenant: TenantId, number: u64, choice: u8) -> CallEvent {
     }
 }
 
-async fn follow(world: &World, who: &Somebody) -> Body {
-    let answer = world
-        .send(Some(who), "GET", "/api/v1/events", &[], None)
-        .await;
-    assert_eq!(answer.status(), 200);
-    answer.into_body()
+/// Follows for ever. The right to is looked at again and again: when the stream ends, it begins anew.
+async fn follow(router: Router, who: Somebody, heard: UnboundedSender<String>) {
+    loop {
+        let mut request = Request::get("/api/v1/events").body(Body::empty()).unwrap();
+        request.extensions_mut().insert(who.principal.clone());
+        let answer = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let mut stream = answer.into_body();
+        while let Some(frame) = stream.frame().await {
+            let bytes = frame.unwrap().into_data().unwrap_or_default();
+            if heard
+                .send(String::from_utf8_lossy(&bytes).into_owned())
+                .is_err()
+            {
+                return;
+            }
+        }
+    }
 }
 
 /// That a text holds nothing of another tenant.

@@ -206,6 +206,11 @@ impl World {
         address
     }
 
+    /// What answers, for who asks in a task of its own.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
     /// Where recordings and the catalog are.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -315,8 +320,7 @@ impl World {
         }
     }
 
-    /// The same of an answer that has no end.
-    pub async fn send(
+    async fn send(
         &self,
         who: Option<&Somebody>,
         method: &str,
