@@ -5,7 +5,7 @@
 //! each second ([`Watching`]). Out: the compiled [`Directory`], swapped as a whole when something changes, and when an
 //! allocation begins or ends; and what routes ask of it ([`crate::api::Installation`]).
 //!
-//! A catalog that is away takes nothing away: the rows that were read last are kept, over a restart too ([`cache`]). Rows that
+//! A catalog that is away takes nothing away: the rows that were read last are kept, over a restart too (`cache`). Rows that
 //! contradict the configuration are left out, and said; the configuration never is. At a reload it is the other way round: a
 //! configuration that contradicts rows in use is refused, as any that is not valid.
 
