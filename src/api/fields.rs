@@ -6,8 +6,6 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use utoipa::ToSchema;
 
 use super::problem::{Problem, Result};
@@ -159,8 +157,7 @@ pub fn optional_time(field: &str, text: Option<&str>) -> Result<Option<Timestamp
 }
 
 fn time(field: &str, text: &str) -> Result<Timestamp> {
-    let read = OffsetDateTime::parse(text, &Rfc3339).ok();
-    let nanos = read.and_then(|at| i64::try_from(at.unix_timestamp_nanos()).ok());
+    let nanos = Timestamp::from_rfc3339(text).map(Timestamp::as_nanos);
     let in_range = nanos.filter(|nanos| (0..LATEST).contains(nanos));
     in_range
         .map(|nanos| Timestamp::from_nanos(nanos - nanos % 1000))

@@ -149,6 +149,18 @@ impl Problem {
         .detail(detail)
     }
 
+    /// What the configuration says is changed in its files only: `origin` is the line.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::read_only`] where there is an origin.
+    pub fn unless_written(origin: Option<&str>) -> Result<()> {
+        match origin {
+            Some(origin) => Err(Problem::read_only(format!("it is written in {origin}"))),
+            None => Ok(()),
+        }
+    }
+
     /// A body of another shape than it should have: `path` is where, `why` what the parser says of it.
     pub fn of_shape(path: &str, why: &str) -> Problem {
         let why = why.split(" at line ").next().unwrap_or(why);

@@ -8,6 +8,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use utoipa::openapi::Required;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::{IntoParams, PartialSchema};
 use uuid::Uuid;
 
 use super::fields;
@@ -141,6 +144,18 @@ impl IfMatch {
             IfMatch::Version(read) if read == version => Ok(()),
             _ => Err(Problem::stale()),
         }
+    }
+}
+
+impl IntoParams for IfMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let parameter = ParameterBuilder::new()
+            .name("If-Match")
+            .parameter_in(ParameterIn::Header)
+            .required(Required::True)
+            .description(Some("The ETag that was read"))
+            .schema(Some(String::schema()));
+        vec![parameter.build()]
     }
 }
 

@@ -1,13 +1,16 @@
 //! The tenant that a request is about.
 
+use serde::Deserialize;
+use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::caller::Caller;
+use super::fields;
 use super::problem::{Problem, Result};
 use super::state::Api;
 use crate::access::Scope;
 use crate::base::TenantId;
-use crate::catalog::Change;
+use crate::catalog::{Change, Listing};
 
 /// The tenant's id as an answer shows it: only where there are several.
 pub fn shown(api: &Api, tenant: TenantId) -> Option<Uuid> {
@@ -19,6 +22,35 @@ pub fn narrowed(caller: &Caller, wanted: Option<Uuid>) -> Option<Scope> {
     match wanted {
         None => Some(caller.scope()),
         Some(tenant) => caller.scope().within(TenantId(tenant)),
+    }
+}
+
+/// Which page of what tenants have is asked for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct OfTenant {
+    /// Of this tenant only.
+    tenant_id: Option<Uuid>,
+    /// `next` of the page before.
+    after: Option<String>,
+    /// Items of a page.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<u32>,
+}
+
+impl OfTenant {
+    /// What of the caller's scope is asked for. None: the tenant does not lie in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`fields::listing`].
+    pub fn of(self, caller: &Caller) -> Result<Option<(Scope, Listing)>> {
+        let Some(scope) = narrowed(caller, self.tenant_id) else {
+            return Ok(None);
+        };
+        let listing = fields::listing(self.after, self.limit)?;
+        Ok(Some((scope, listing)))
     }
 }
 

@@ -4,6 +4,9 @@ use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 /// Nanoseconds since 1970-01-01T00:00:00 UTC, as captured. The only clock the core knows.
 ///
 /// Arithmetic saturates: a capture file may hold any time at all.
@@ -21,6 +24,13 @@ impl Timestamp {
     /// From the two fields of a pcap record. `nanos` may exceed a second: hostile files do that.
     pub const fn from_secs_nanos(secs: i64, nanos: i64) -> Self {
         Timestamp(secs.saturating_mul(1_000_000_000).saturating_add(nanos))
+    }
+
+    /// A time as RFC 3339 writes it, such as `2026-11-22T12:00:00Z`; `None` for other text, and for what no `i64` holds.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        let nanos = i64::try_from(at.unix_timestamp_nanos()).ok()?;
+        Some(Timestamp(nanos))
     }
 
     pub const fn as_nanos(self) -> i64 {

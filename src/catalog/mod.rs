@@ -76,7 +76,7 @@ pub use record::{
 pub use tenancy::{
     AllocationDraft, AllocationRow, DirectoryRows, ExtensionDraft, ExtensionRow, LoginPolicy,
     MirroredTenant, PlanRow, RegisteredTenant, Taken, TenantDraft, TenantStatus, Usage,
-    extension_id, slug_of,
+    extension_id, is_slug, slug_of,
 };
 
 pub use sign_in::{

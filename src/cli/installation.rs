@@ -48,7 +48,8 @@ impl Installation {
         })
     }
 
-    fn limits(&self, tenant: TenantId) -> Arc<PlanLimits> {
+    /// What the tenant's plan gives it.
+    pub fn limits(&self, tenant: TenantId) -> Arc<PlanLimits> {
         self.tenancy.limits(tenant)
     }
 

@@ -1,8 +1,6 @@
 //! Which calls are asked for: parameters as a question to the catalog.
 
 use serde::Deserialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
@@ -208,11 +206,8 @@ fn named<T>(
 fn time(field: &'static str, text: &Option<String>) -> Result<Option<Timestamp>> {
     let Some(text) = text else { return Ok(None) };
     // A plus that was not escaped came as a blank.
-    let at = OffsetDateTime::parse(&text.replace(' ', "+"), &Rfc3339);
-    let nanos = at.map(|at| at.unix_timestamp_nanos());
-    let fits = nanos.ok().and_then(|nanos| i64::try_from(nanos).ok());
-    match fits {
-        Some(nanos) => Ok(Some(Timestamp::from_nanos(nanos))),
+    match Timestamp::from_rfc3339(&text.replace(' ', "+")) {
+        Some(at) => Ok(Some(at)),
         None => Err(Problem::invalid(
             field,
             "a time of RFC 3339, such as 2026-11-22T04:53:00Z",

@@ -5,8 +5,6 @@ use axum::http::StatusCode;
 use axum::response::Json;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -222,10 +220,7 @@ fn beginning(text: Option<&str>, now: Timestamp) -> Result<Timestamp> {
 }
 
 fn time(field: &str, text: &str) -> Result<Timestamp> {
-    let parsed = OffsetDateTime::parse(text, &Rfc3339).ok();
-    let nanos = parsed.and_then(|at| i64::try_from(at.unix_timestamp_nanos()).ok());
-    nanos
-        .map(Timestamp::from_nanos)
+    Timestamp::from_rfc3339(text)
         .ok_or_else(|| Problem::invalid(field, "a time as 2026-11-22T09:00:00Z"))
 }
 
@@ -264,8 +259,7 @@ fn ids(Path((extension, allocation)): &Ids) -> Result<(Uuid, Uuid)> {
 /// Moves the end of an allocation.
 #[utoipa::path(patch, path = "/extensions/{id}/allocations/{allocation_id}", tag = "extensions",
     operation_id = "end_allocation",
-    params(("id" = Uuid, Path), ("allocation_id" = Uuid, Path),
-        ("If-Match" = String, Header, description = "The ETag that was read")),
+    params(("id" = Uuid, Path), ("allocation_id" = Uuid, Path), IfMatch),
     request_body = EndBody, responses((status = 200, body = AllocationView)))]
 async fn end(
     State(api): State<Api>,
@@ -294,8 +288,7 @@ async fn end(
 /// Ends an allocation now, or takes back one that has not begun.
 #[utoipa::path(delete, path = "/extensions/{id}/allocations/{allocation_id}", tag = "extensions",
     operation_id = "release_allocation",
-    params(("id" = Uuid, Path), ("allocation_id" = Uuid, Path),
-        ("If-Match" = String, Header, description = "The ETag that was read")),
+    params(("id" = Uuid, Path), ("allocation_id" = Uuid, Path), IfMatch),
     responses((status = 204)))]
 async fn release(
     State(api): State<Api>,

@@ -9,7 +9,6 @@ use axum::response::{IntoResponse, Json, Response};
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use time::format_description::well_known::Rfc3339;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -204,10 +203,7 @@ impl AuditParameters {
 }
 
 fn time(field: &str, text: &str) -> Result<Timestamp> {
-    let parsed = time::OffsetDateTime::parse(text, &Rfc3339).ok();
-    let nanos = parsed.and_then(|time| i64::try_from(time.unix_timestamp_nanos()).ok());
-    nanos
-        .map(Timestamp::from_nanos)
+    Timestamp::from_rfc3339(text)
         .ok_or_else(|| Problem::invalid(field, "a time such as 2026-11-22T12:00:00Z"))
 }
 

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Json;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
@@ -17,7 +17,7 @@ use crate::api::fields::{self, Page};
 use crate::api::problem::{Problem, Result};
 use crate::api::request::{Body, Id, IfMatch, Parameters, Versioned};
 use crate::api::state::Api;
-use crate::api::tenancy;
+use crate::api::tenancy::{self, OfTenant};
 use crate::catalog::{Category, CategoryDraft};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -90,32 +90,18 @@ impl CategoryBody {
     }
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-struct ListParameters {
-    /// Of this tenant only.
-    tenant_id: Option<Uuid>,
-    /// `next` of the page before.
-    after: Option<String>,
-    /// Items of a page.
-    #[param(minimum = 1, maximum = 500)]
-    limit: Option<u32>,
-}
-
 /// The categories that the caller can see, by name.
 #[utoipa::path(get, path = "/call-categories", tag = "calls", operation_id = "list_call_categories",
-    params(ListParameters), responses((status = 200, body = Page<CategoryView>)))]
+    params(OfTenant), responses((status = 200, body = Page<CategoryView>)))]
 async fn list(
     State(api): State<Api>,
     caller: Caller,
-    Parameters(parameters): Parameters<ListParameters>,
+    Parameters(asked): Parameters<OfTenant>,
 ) -> Result<Json<Page<CategoryView>>> {
     caller.needs(Resource::CallCategories, Operation::View)?;
-    let Some(scope) = tenancy::narrowed(&caller, parameters.tenant_id) else {
+    let Some((scope, listing)) = asked.of(&caller)? else {
         return Ok(Json(Page::empty()));
     };
-    let listing = fields::listing(parameters.after, parameters.limit)?;
     let found = api.catalog()?.call_categories(&scope, &listing).await?;
     Ok(Json(Page::of(found, |category| {
         CategoryView::new(&api, &category)
@@ -162,7 +148,7 @@ async fn show(
 
 /// Writes a category anew.
 #[utoipa::path(put, path = "/call-categories/{id}", tag = "calls", operation_id = "edit_call_category",
-    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "The ETag that was read")),
+    params(("id" = Uuid, Path), IfMatch),
     request_body = CategoryBody, responses((status = 200, body = CategoryView)))]
 async fn edit(
     State(api): State<Api>,
@@ -191,7 +177,7 @@ async fn edit(
 
 /// Removes a category. Its calls are in it no more.
 #[utoipa::path(delete, path = "/call-categories/{id}", tag = "calls", operation_id = "remove_call_category",
-    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "The ETag that was read")),
+    params(("id" = Uuid, Path), IfMatch),
     responses((status = 204)))]
 async fn remove(
     State(api): State<Api>,

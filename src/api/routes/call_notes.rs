@@ -102,7 +102,7 @@ async fn create(
 
 /// Writes a note anew. Only its author does; who may pin may pin any.
 #[utoipa::path(put, path = "/call-notes/{id}", tag = "calls", operation_id = "edit_call_note",
-    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "The ETag that was read")),
+    params(("id" = Uuid, Path), IfMatch),
     request_body = NoteBody, responses((status = 200, body = NoteView)))]
 async fn edit(
     State(api): State<Api>,
@@ -136,7 +136,7 @@ async fn edit(
 
 /// Removes a note: the own, or any with `call_notes: delete`.
 #[utoipa::path(delete, path = "/call-notes/{id}", tag = "calls", operation_id = "remove_call_note",
-    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "The ETag that was read")),
+    params(("id" = Uuid, Path), IfMatch),
     responses((status = 204)))]
 async fn remove(
     State(api): State<Api>,

@@ -362,7 +362,7 @@ struct ExtensionEdit {
 
 /// Writes an extension's aliases and policy anew. One that is written in a file can only be changed there.
 #[utoipa::path(put, path = "/extensions/{id}", tag = "extensions", operation_id = "edit_extension",
-    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "The ETag that was read")),
+    params(("id" = Uuid, Path), IfMatch),
     request_body = ExtensionEdit, responses((status = 200, body = ExtensionView)))]
 async fn edit(
     State(api): State<Api>,
@@ -374,7 +374,7 @@ async fn edit(
     caller.needs(Resource::Extensions, Operation::Edit)?;
     let (known, _) = found(&api, &caller, id).await?;
     needs_all(&caller, Resource::Extensions, Operation::Edit)?;
-    changeable(&known)?;
+    Problem::unless_written(known.origin.as_deref())?;
     let draft = ExtensionDraft {
         aliases: body.aliases,
         policy: body.policy,
@@ -403,7 +403,7 @@ async fn edit(
 
 /// Removes an extension. What was allocated of it ends, and stays as history.
 #[utoipa::path(delete, path = "/extensions/{id}", tag = "extensions", operation_id = "remove_extension",
-    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "The ETag that was read")),
+    params(("id" = Uuid, Path), IfMatch),
     responses((status = 204)))]
 async fn remove(
     State(api): State<Api>,
@@ -414,7 +414,7 @@ async fn remove(
     caller.needs(Resource::Extensions, Operation::Delete)?;
     let (known, _) = found(&api, &caller, id).await?;
     needs_all(&caller, Resource::Extensions, Operation::Delete)?;
-    changeable(&known)?;
+    Problem::unless_written(known.origin.as_deref())?;
     let mut change = api.catalog()?.change().await?;
     let row = change.extension_row(&caller.scope(), id).await?;
     let row = row.ok_or_else(Problem::not_found)?;
@@ -425,13 +425,6 @@ async fn remove(
     change.commit(event).await?;
     api.directory_changed().await;
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn changeable(extension: &KnownExtension) -> Result<()> {
-    match &extension.origin {
-        Some(origin) => Err(Problem::read_only(format!("it is written in {origin}"))),
-        None => Ok(()),
-    }
 }
 
 /// What the audit keeps of an extension.

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Json;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
@@ -16,7 +16,7 @@ use crate::api::fields::{self, Page};
 use crate::api::problem::{Problem, Result};
 use crate::api::request::{Body, Id, IfMatch, Parameters, Versioned};
 use crate::api::state::Api;
-use crate::api::tenancy;
+use crate::api::tenancy::{self, OfTenant};
 use crate::base::GroupId;
 use crate::catalog::{Group, GroupDraft};
 
@@ -80,32 +80,18 @@ impl GroupBody {
     }
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-struct ListParameters {
-    /// Of this tenant only.
-    tenant_id: Option<Uuid>,
-    /// `next` of the page before.
-    after: Option<String>,
-    /// Items of a page.
-    #[param(minimum = 1, maximum = 500)]
-    limit: Option<u32>,
-}
-
 /// The groups that the caller can see, by name.
-#[utoipa::path(get, path = "/groups", tag = "groups", operation_id = "list_groups", params(ListParameters),
+#[utoipa::path(get, path = "/groups", tag = "groups", operation_id = "list_groups", params(OfTenant),
     responses((status = 200, body = Page<GroupView>)))]
 async fn list(
     State(api): State<Api>,
     caller: Caller,
-    Parameters(parameters): Parameters<ListParameters>,
+    Parameters(asked): Parameters<OfTenant>,
 ) -> Result<Json<Page<GroupView>>> {
     caller.needs(Resource::Groups, Operation::View)?;
-    let Some(scope) = tenancy::narrowed(&caller, parameters.tenant_id) else {
+    let Some((scope, listing)) = asked.of(&caller)? else {
         return Ok(Json(Page::empty()));
     };
-    let listing = fields::listing(parameters.after, parameters.limit)?;
     let groups = api.catalog()?.groups(&scope, &listing).await?;
     Ok(Json(Page::of(groups, |group| GroupView::new(&api, &group))))
 }
@@ -150,7 +136,7 @@ async fn show(State(api): State<Api>, caller: Caller, Id(id): Id) -> Result<Vers
 
 /// Writes a group anew.
 #[utoipa::path(put, path = "/groups/{id}", tag = "groups", operation_id = "edit_group",
-    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "The ETag that was read")),
+    params(("id" = Uuid, Path), IfMatch),
     request_body = GroupBody, responses((status = 200, body = GroupView)))]
 async fn edit(
     State(api): State<Api>,
@@ -177,7 +163,7 @@ async fn edit(
 
 /// Removes a group. Its users are in none then.
 #[utoipa::path(delete, path = "/groups/{id}", tag = "groups", operation_id = "remove_group",
-    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "The ETag that was read")),
+    params(("id" = Uuid, Path), IfMatch),
     responses((status = 204)))]
 async fn remove(
     State(api): State<Api>,

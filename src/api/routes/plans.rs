@@ -269,7 +269,7 @@ async fn found(api: &Api, caller: &Caller, id: Uuid) -> Result<KnownPlan> {
 
 /// Writes a plan's limits anew, for all its tenants. One that is written in a file can only be changed there.
 #[utoipa::path(put, path = "/plans/{id}", tag = "plans", operation_id = "edit_plan",
-    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "The ETag that was read")),
+    params(("id" = Uuid, Path), IfMatch),
     request_body = PlanBody, responses((status = 200, body = PlanView)))]
 async fn edit(
     State(api): State<Api>,
@@ -281,7 +281,7 @@ async fn edit(
     caller.needs(Resource::Plans, Operation::Edit)?;
     let known = found(&api, &caller, id).await?;
     needs_all(&caller, Resource::Plans, Operation::Edit)?;
-    changeable(&known)?;
+    Problem::unless_written(known.origin.as_deref())?;
     let limits = body.limits.read()?;
     if body.name != known.name {
         return Err(Problem::invalid(
@@ -304,7 +304,7 @@ async fn edit(
 
 /// Removes a plan that no tenant has.
 #[utoipa::path(delete, path = "/plans/{id}", tag = "plans", operation_id = "remove_plan",
-    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "The ETag that was read")),
+    params(("id" = Uuid, Path), IfMatch),
     responses((status = 204)))]
 async fn remove(
     State(api): State<Api>,
@@ -315,7 +315,7 @@ async fn remove(
     caller.needs(Resource::Plans, Operation::Delete)?;
     let known = found(&api, &caller, id).await?;
     needs_all(&caller, Resource::Plans, Operation::Delete)?;
-    changeable(&known)?;
+    Problem::unless_written(known.origin.as_deref())?;
     let mut change = api.catalog()?.change().await?;
     let plan = change.plan(id).await?.ok_or_else(Problem::not_found)?;
     version.check(plan.version)?;
@@ -330,13 +330,6 @@ async fn remove(
     change.commit(event).await?;
     api.directory_changed().await;
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn changeable(plan: &KnownPlan) -> Result<()> {
-    match &plan.origin {
-        Some(origin) => Err(Problem::read_only(format!("it is written in {origin}"))),
-        None => Ok(()),
-    }
 }
 
 /// What the audit keeps of a plan.

@@ -153,7 +153,7 @@ async fn show(State(api): State<Api>, caller: Caller, Id(id): Id) -> Result<Vers
 
 /// Writes a role anew. Whoever has it has the new rights at the next request.
 #[utoipa::path(put, path = "/roles/{id}", tag = "roles", operation_id = "edit_role",
-    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "The ETag that was read")),
+    params(("id" = Uuid, Path), IfMatch),
     request_body = RoleBody, responses((status = 200, body = RoleView)))]
 async fn edit(
     State(api): State<Api>,
@@ -184,7 +184,7 @@ async fn edit(
 
 /// Removes a role that nobody has.
 #[utoipa::path(delete, path = "/roles/{id}", tag = "roles", operation_id = "remove_role",
-    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "The ETag that was read")),
+    params(("id" = Uuid, Path), IfMatch),
     responses((status = 204)))]
 async fn remove(
     State(api): State<Api>,

@@ -260,7 +260,7 @@ async fn show(
 
 /// Writes a service account anew. Its tokens have the new rights from the next request.
 #[utoipa::path(put, path = "/service-accounts/{id}", tag = "service accounts", operation_id = "edit_service_account",
-    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "The ETag that was read")),
+    params(("id" = Uuid, Path), IfMatch),
     request_body = AccountBody, responses((status = 200, body = AccountView)))]
 async fn edit(
     State(api): State<Api>,
@@ -294,7 +294,7 @@ async fn edit(
 
 /// Removes a service account. Its tokens open nothing from now on.
 #[utoipa::path(delete, path = "/service-accounts/{id}", tag = "service accounts", operation_id = "remove_service_account",
-    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "The ETag that was read")),
+    params(("id" = Uuid, Path), IfMatch),
     responses((status = 204)))]
 async fn remove(
     State(api): State<Api>,

@@ -149,7 +149,7 @@ async fn show(
 
 /// Writes the rules of a tenant anew. They hold from the next request; passwords are asked about when they are changed.
 #[utoipa::path(put, path = "/sign-in-rules", tag = "signing in", operation_id = "edit_sign_in_rules",
-    params(TenantParameter, ("If-Match" = String, Header, description = "The ETag that was read")),
+    params(TenantParameter, IfMatch),
     request_body = RulesBody, responses((status = 200, body = RulesBody)))]
 async fn edit(
     State(api): State<Api>,

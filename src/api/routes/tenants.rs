@@ -18,7 +18,7 @@ use crate::api::request::{Body, Id, IfMatch, Parameters, Versioned};
 use crate::api::state::Api;
 use crate::api::words::TenantStanding;
 use crate::base::{SYSTEM_TENANT, TenantId};
-use crate::catalog::{RegisteredTenant, TenantDraft, TenantStatus, slug_of, wall_clock};
+use crate::catalog::{RegisteredTenant, TenantDraft, TenantStatus, is_slug, slug_of, wall_clock};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -111,8 +111,7 @@ impl TenantBody {
             Some(slug) => slug.clone(),
             None => slug_of(&name).unwrap_or_else(|| format!("tenant-{}", Uuid::now_v7().simple())),
         };
-        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if !(1..=63).contains(&slug.len()) || !slug.bytes().all(fits) || slug.starts_with('-') {
+        if !is_slug(&slug) {
             let detail = "1 to 63 small letters, digits and hyphens";
             return Err(Problem::invalid("slug", detail));
         }
@@ -226,7 +225,7 @@ async fn show(State(api): State<Api>, caller: Caller, Id(id): Id) -> Result<Vers
 
 /// Writes a tenant anew. One that is written in a file can only be changed there.
 #[utoipa::path(put, path = "/tenants/{id}", tag = "tenants", operation_id = "edit_tenant",
-    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "The ETag that was read")),
+    params(("id" = Uuid, Path), IfMatch),
     request_body = TenantBody, responses((status = 200, body = TenantView)))]
 async fn edit(
     State(api): State<Api>,
@@ -243,7 +242,7 @@ async fn edit(
     let before = before.ok_or_else(Problem::not_found)?;
     needs_all(&caller, Resource::Tenants, Operation::Edit)?;
     version.check(before.version)?;
-    changeable(&before)?;
+    Problem::unless_written(before.origin.as_deref())?;
     if id == SYSTEM_TENANT && draft.status != TenantStatus::Active {
         return Err(Problem::invalid(
             "status",
@@ -277,7 +276,7 @@ async fn edit(
 
 /// Removes a tenant: its calls are nobody's from then on, and nobody signs in. Its recordings and its name are kept.
 #[utoipa::path(delete, path = "/tenants/{id}", tag = "tenants", operation_id = "remove_tenant",
-    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "The ETag that was read")),
+    params(("id" = Uuid, Path), IfMatch),
     responses((status = 204)))]
 async fn remove(
     State(api): State<Api>,
@@ -296,7 +295,7 @@ async fn remove(
     if tenant.id == SYSTEM_TENANT {
         return Err(Problem::read_only("the System tenant is always there"));
     }
-    changeable(&tenant)?;
+    Problem::unless_written(tenant.origin.as_deref())?;
     change.remove_tenant(&tenant).await?;
     let event = caller.event("tenants.delete").of_tenant(SYSTEM_TENANT);
     let event = event.on("tenant", id).change(Some(state(&tenant)), None);
@@ -365,13 +364,6 @@ pub(super) fn needs_all(caller: &Caller, resource: Resource, operation: Operatio
     match caller.scope().reach() {
         Reach::System => Ok(()),
         _ => Err(Problem::lacks(resource, operation)),
-    }
-}
-
-fn changeable(tenant: &RegisteredTenant) -> Result<()> {
-    match &tenant.origin {
-        Some(origin) => Err(Problem::read_only(format!("it is written in {origin}"))),
-        None => Ok(()),
     }
 }
 

@@ -351,7 +351,7 @@ async fn show(State(api): State<Api>, caller: Caller, Id(id): Id) -> Result<Vers
 
 /// Changes a user: moves it to another group, gives it another role, deactivates it. What is absent stays as it is.
 #[utoipa::path(put, path = "/users/{id}", tag = "users", operation_id = "edit_user",
-    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "The ETag that was read")),
+    params(("id" = Uuid, Path), IfMatch),
     request_body = UserEdit, responses((status = 200, body = UserView)))]
 async fn edit(
     State(api): State<Api>,
@@ -386,7 +386,7 @@ async fn edit(
 
 /// Removes a user. Name and e-mail address are erased; calls keep the login, which nobody is given again.
 #[utoipa::path(delete, path = "/users/{id}", tag = "users", operation_id = "remove_user",
-    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "The ETag that was read")),
+    params(("id" = Uuid, Path), IfMatch),
     responses((status = 204)))]
 async fn remove(
     State(api): State<Api>,

@@ -19,7 +19,7 @@ use crate::api::front::HoldsSecret;
 use crate::api::problem::{Problem, Result};
 use crate::api::request::{Body, Id, IfMatch, Parameters, Versioned};
 use crate::api::state::Api;
-use crate::api::tenancy;
+use crate::api::tenancy::{self, OfTenant};
 use crate::api::words::EventName;
 use crate::base::Timestamp;
 use crate::catalog::{Delivery, Webhook, WebhookDraft};
@@ -138,32 +138,18 @@ impl WebhookBody {
     }
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-struct ListParameters {
-    /// Of this tenant only.
-    tenant_id: Option<Uuid>,
-    /// `next` of the page before.
-    after: Option<String>,
-    /// Items of a page.
-    #[param(minimum = 1, maximum = 500)]
-    limit: Option<u32>,
-}
-
 /// The webhooks that the caller can see, oldest first.
-#[utoipa::path(get, path = "/webhooks", tag = "webhooks", operation_id = "list_webhooks", params(ListParameters),
+#[utoipa::path(get, path = "/webhooks", tag = "webhooks", operation_id = "list_webhooks", params(OfTenant),
     responses((status = 200, body = Page<WebhookView>)))]
 async fn list(
     State(api): State<Api>,
     caller: Caller,
-    Parameters(parameters): Parameters<ListParameters>,
+    Parameters(asked): Parameters<OfTenant>,
 ) -> Result<Json<Page<WebhookView>>> {
     caller.needs(Resource::Webhooks, Operation::View)?;
-    let Some(scope) = tenancy::narrowed(&caller, parameters.tenant_id) else {
+    let Some((scope, listing)) = asked.of(&caller)? else {
         return Ok(Json(Page::empty()));
     };
-    let listing = fields::listing(parameters.after, parameters.limit)?;
     let webhooks = api.catalog()?.webhooks(&scope, &listing).await?;
     Ok(Json(Page::of(webhooks, |webhook| {
         WebhookView::new(&api, &webhook, None)
@@ -220,7 +206,7 @@ async fn show(
 
 /// Writes a webhook anew. One that was switched off for its failures begins anew, if it is active.
 #[utoipa::path(put, path = "/webhooks/{id}", tag = "webhooks", operation_id = "edit_webhook",
-    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "The ETag that was read")),
+    params(("id" = Uuid, Path), IfMatch),
     request_body = WebhookBody, responses((status = 200, body = WebhookView)))]
 async fn edit(
     State(api): State<Api>,
@@ -249,7 +235,7 @@ async fn edit(
 
 /// Removes a webhook, with what waits for it.
 #[utoipa::path(delete, path = "/webhooks/{id}", tag = "webhooks", operation_id = "remove_webhook",
-    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "The ETag that was read")),
+    params(("id" = Uuid, Path), IfMatch),
     responses((status = 204)))]
 async fn remove(
     State(api): State<Api>,
@@ -271,7 +257,7 @@ async fn remove(
 
 /// Another secret. What is sent from now on is signed with it; the answer holds it, this once.
 #[utoipa::path(post, path = "/webhooks/{id}/secret", tag = "webhooks", operation_id = "renew_webhook_secret",
-    params(("id" = Uuid, Path), ("If-Match" = String, Header, description = "The ETag that was read")),
+    params(("id" = Uuid, Path), IfMatch),
     responses((status = 200, body = WebhookView)))]
 async fn renew(
     State(api): State<Api>,

@@ -128,6 +128,12 @@ impl RegisteredTenant {
     }
 }
 
+/// Whether a text can be a tenant's short name: 1 to 63 small letters, digits and hyphens, the first no hyphen.
+pub fn is_slug(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&text.len()) && text.bytes().all(fits) && !text.starts_with('-')
+}
+
 /// A short name made of a name: small letters, digits and hyphens. None where nothing is left of it.
 pub fn slug_of(name: &str) -> Option<String> {
     let mut slug = String::new();

@@ -3,8 +3,6 @@
 use std::path::Path;
 
 use serde::Serialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::super::output::{self, harmless};
 use crate::base::{Endpoint, Timestamp};
@@ -154,7 +152,9 @@ impl Ladder {
     fn add_media(&mut self, sidecar: &Sidecar) {
         for stream in &sidecar.streams {
             for (at, state) in [(&stream.first_at, "begins"), (&stream.last_at, "ends")] {
-                let Some(at) = parse(at) else { continue };
+                let Some(at) = Timestamp::from_rfc3339(at) else {
+                    continue;
+                };
                 let what = What::Media {
                     side: stream.side,
                     state,
@@ -297,12 +297,6 @@ fn read(path: &Path) -> anyhow::Result<Vec<Seen>> {
         });
     }
     Ok(seen)
-}
-
-fn parse(at: &str) -> Option<Timestamp> {
-    let time = OffsetDateTime::parse(at, &Rfc3339).ok()?;
-    let nanos = i64::try_from(time.unix_timestamp_nanos()).ok()?;
-    Some(Timestamp::from_nanos(nanos))
 }
 
 /// The characters that a ladder is made of.
@@ -542,7 +536,7 @@ mod tests {
 
     #[test]
     fn times_of_sidecars_are_read() {
-        let at = parse("2026-11-22T08:00:00.250000Z").unwrap();
+        let at = Timestamp::from_rfc3339("2026-11-22T08:00:00.250000Z").unwrap();
         assert_eq!(at.to_string(), "2026-11-22T08:00:00.250000Z");
     }
 }

@@ -6,7 +6,6 @@ pub mod plan;
 pub mod tenant;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::{Context, bail};
 
@@ -101,8 +100,4 @@ fn with_office(
 /// Everything: whoever sits here can read the files anyway.
 fn scope() -> Scope {
     Scope::root()
-}
-
-fn limits_of(office: &Office, tenant: TenantId) -> Arc<crate::access::PlanLimits> {
-    office.tenancy.limits(tenant)
 }

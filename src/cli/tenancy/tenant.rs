@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
-use super::{Office, Place, limits_of, system_event, with_office};
+use super::{Office, Place, system_event, with_office};
 use crate::base::SYSTEM_TENANT;
-use crate::catalog::{RegisteredTenant, TenantDraft, TenantStatus, slug_of, wall_clock};
+use crate::catalog::{RegisteredTenant, TenantDraft, TenantStatus, is_slug, slug_of, wall_clock};
 use crate::cli::Exit;
 use crate::cli::output::{self, Table, print_json};
 
@@ -111,11 +111,8 @@ impl Fields {
         if let Some(path) = &self.rules {
             draft.rules = read_rules(path)?;
         }
-        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         ensure!(
-            (1..=63).contains(&draft.slug.len())
-                && draft.slug.bytes().all(fits)
-                && !draft.slug.starts_with('-'),
+            is_slug(&draft.slug),
             "slug: 1 to 63 small letters, digits and hyphens"
         );
         Ok(())
@@ -159,7 +156,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 fn state(office: &Office, tenant: &RegisteredTenant) -> Value {
     json!({
         "id": tenant.id, "name": tenant.name, "slug": tenant.slug, "timezone": tenant.timezone,
-        "language": tenant.language, "plan": tenant.plan, "limits": *limits_of(office, tenant.id),
+        "language": tenant.language, "plan": tenant.plan, "limits": *office.limits(tenant.id),
         "status": tenant.status.name(), "origin": tenant.origin, "rules": tenant.rules,
     })
 }
