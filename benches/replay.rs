@@ -25,24 +25,32 @@ const PACKETS_A_SECOND: u64 = 100;
 /// Calls of the comparison of few and many at a time, and how many few are.
 const MANY: u32 = 5000;
 const FEW: u32 = 100;
+/// Where recordings go, by capture and run.
+const RECORDINGS: &str = "recordings";
 /// Disk that the comparison takes for [`MANY`] calls: two captures and the recordings.
 const MANY_BYTES: u64 = 25 << 30;
-/// A file system does not give the place of a file away that was removed a moment ago: it searches on, at its user's expense.
-const AFTER_REMOVAL: Duration = Duration::from_secs(6);
 
 fn main() {
     let options = Options::parse();
     std::fs::create_dir_all(&options.folder).expect("the bench folder can be made");
+    // What an earlier bench left, if any.
+    let recordings = options.folder.join(RECORDINGS);
+    let _ = std::fs::remove_dir_all(&recordings);
     print_head();
-    if options.growth {
-        return compare_growth(&options);
+    match options.growth {
+        true => compare_growth(&options),
+        false => measure_each(&options),
     }
+    let _ = std::fs::remove_dir_all(&recordings);
+}
+
+fn measure_each(options: &Options) {
     for &calls in &options.calls {
         let kind = if options.mix { "mix-of-" } else { "" };
         let name = format!("{kind}{calls}-calls-{}-s", TALK.as_secs());
         let scenario = Scenario::benchmark(calls, TALK);
         let capture = capture(&options.folder, &name, &scenario, options.mix);
-        median(&options, &capture, calls).print(calls, calls);
+        median(options, &capture, calls).print(calls, calls);
     }
 }
 
@@ -89,7 +97,7 @@ fn free_bytes(folder: &Path) -> u64 {
 /// The run of those in the middle.
 fn median(options: &Options, capture: &Path, calls: u32) -> Run {
     let mut runs: Vec<Run> = (0..options.runs.max(1))
-        .map(|_| replay(&options.folder, capture, calls))
+        .map(|run| replay(&options.folder, capture, calls, run))
         .collect();
     runs.sort_by_key(|run| run.user + run.sys);
     runs.swap_remove(runs.len() / 2)
@@ -199,13 +207,12 @@ fn claim_memory(folder: &Path, calls: u32) {
 }
 
 /// Replays the capture and checks that every call is whole.
-fn replay(folder: &Path, capture: &Path, calls: u32) -> Run {
-    let storage = folder.join("recordings");
-    // What an earlier run left, if any.
-    let _ = std::fs::remove_dir_all(&storage);
-    rustix::fs::sync();
-    std::thread::sleep(AFTER_REMOVAL);
+fn replay(folder: &Path, capture: &Path, calls: u32, run: u32) -> Run {
+    let name = capture.file_stem().expect("the capture has a name");
+    let storage = folder.join(RECORDINGS).join(name).join(run.to_string());
+    std::fs::create_dir_all(&storage).expect("the bench folder takes folders");
     claim_memory(folder, calls);
+    rustix::fs::sync();
     let before = children_ticks();
     let begin = Instant::now();
     let mut child = Command::new(env!("CARGO_BIN_EXE_callreel"))
@@ -240,12 +247,28 @@ fn replay(folder: &Path, capture: &Path, calls: u32) -> Run {
             .expect("the report is text"),
         calls,
     );
-    let _ = std::fs::remove_dir_all(&storage);
+    empty(&storage);
     Run {
         user: after.0 - before.0,
         sys: after.1 - before.1,
         wall,
         peak_kib,
+    }
+}
+
+/// Gives back the disk that the files of a run take, and keeps the files: ext4 gives the place of a file that was removed to
+/// no other for some minutes (`recently_deleted`), and searches on at the expense of who makes one.
+fn empty(folder: &Path) {
+    for entry in std::fs::read_dir(folder)
+        .expect("the folder is there")
+        .flatten()
+    {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            empty(&entry.path());
+        } else {
+            let file = std::fs::File::create(entry.path());
+            file.expect("the file can be emptied");
+        }
     }
 }
 
