@@ -122,13 +122,17 @@ fn bit_length(magnitude: i32) -> i32 {
 ///
 /// The name of the format says how codes are packed, and some phones do it the other way: half of what was built before
 /// RFC 3551 settled it, and some since. So the beginning of a stream is decoded both ways. Codes in the wrong order give a signal
-/// that is rougher than any speech: the smoother one is right. Memory: twice 200 bytes.
+/// that is rougher than any speech: the smoother one is right. It may show only when something was given the other way:
+/// [`G726::doubt`] says so, and [`G726::again`] decodes that once more. Memory: up to four times 200 bytes.
 #[derive(Clone, Debug)]
 pub struct G726 {
     packing: Packing,
     state: State,
     /// The other way, until it is known which is right.
     rival: Option<Box<State>>,
+    /// Both ways, as they were before the first payload that was loud enough.
+    begin: Option<Box<[State; 2]>>,
+    has_turned: bool,
     /// For the rival, where it is positive: the sum of what each payload that is loud enough says, the logarithm of how much
     /// smoother the rival is.
     evidence: f64,
@@ -157,6 +161,8 @@ impl G726 {
         G726 {
             packing,
             rival: Some(Box::new(state.clone())),
+            begin: None,
+            has_turned: false,
             state,
             evidence: 0.0,
             rival_leads: false,
@@ -168,10 +174,15 @@ impl G726 {
     /// Appends the samples of `payload`; bits left over at its end are padding.
     pub fn decode(&mut self, payload: &[u8], out: &mut Vec<i16>) {
         let begin = out.len();
-        self.state.decode(payload, self.packing, out);
+        self.has_turned = false;
         let Some(rival) = &mut self.rival else {
-            return;
+            self.begin = None;
+            return self.state.decode(payload, self.packing, out);
         };
+        if self.heard == 0 {
+            self.begin = Some(Box::new([self.state.clone(), (**rival).clone()]));
+        }
+        self.state.decode(payload, self.packing, out);
         self.scratch.clear();
         rival.decode(payload, self.packing.other(), &mut self.scratch);
         let samples = self.scratch.len() as u32;
@@ -188,7 +199,9 @@ impl G726 {
             4 => LEADS_SWAPPED,
             _ => LEADS,
         };
-        self.rival_leads = self.evidence > if self.rival_leads { 0.0 } else { enough };
+        let led = self.rival_leads;
+        self.rival_leads = self.evidence > if led { 0.0 } else { enough };
+        self.has_turned = self.rival_leads != led;
         if self.rival_leads {
             out.truncate(begin);
             out.append(&mut self.scratch);
@@ -196,6 +209,37 @@ impl G726 {
         if self.heard >= SETTLED || self.evidence.abs() >= CERTAIN {
             self.settle();
         }
+    }
+
+    /// How sure it is that the payloads so far were packed as they were decoded.
+    pub fn doubt(&self) -> Doubt {
+        match (self.has_turned, self.heard) {
+            (true, _) => Doubt::Turned,
+            _ if self.rival.is_none() => Doubt::None,
+            (_, 0) => Doubt::Unheard,
+            _ => Doubt::Open,
+        }
+    }
+
+    /// What decodes the payloads since [`Doubt::Open`] began, the first one too, in the way that leads now.
+    pub fn again(&self) -> Option<G726> {
+        let [named, rival] = *self.begin.clone()?;
+        let is_other = self.rival_leads && self.rival.is_some();
+        Some(G726 {
+            packing: if is_other {
+                self.packing.other()
+            } else {
+                self.packing
+            },
+            state: if self.rival_leads { rival } else { named },
+            rival: None,
+            begin: None,
+            has_turned: false,
+            evidence: 0.0,
+            rival_leads: false,
+            heard: 0,
+            scratch: Vec::new(),
+        })
     }
 
     fn settle(&mut self) {
@@ -208,6 +252,19 @@ impl G726 {
         }
         self.scratch = Vec::new();
     }
+}
+
+/// How sure a decoder is of what it gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// It is.
+    None,
+    /// Nothing came yet that would tell.
+    Unheard,
+    /// It may turn out to be wrong, from the payload on that ended [`Doubt::Unheard`].
+    Open,
+    /// It turned out just now: [`Doubt::Open`] payloads were wrong, the last one is right.
+    Turned,
 }
 
 impl Packing {
@@ -440,8 +497,83 @@ fn wrap(sum: i32) -> i32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod testing {
     use super::*;
+
+    /// Samples as payloads of 20 ms at 32 kbit/s: each code is the one that its decoder comes nearest to the sample with.
+    pub fn encoded_at_32(samples: &[i16], packing: Packing) -> Vec<Vec<u8>> {
+        let mut state = State::new(32);
+        let mut code = |sample: i16| {
+            let far = |code: &u32| i32::from(state.clone().sample(*code)).abs_diff(sample.into());
+            let best = (0..16).min_by_key(far).expect("there are codes");
+            state.sample(best);
+            best as u8
+        };
+        let codes: Vec<u8> = samples.iter().map(|&sample| code(sample)).collect();
+        let octet = |pair: &[u8]| match packing {
+            Packing::LeastFirst => pair[0] | pair[1] << 4,
+            Packing::MostFirst => pair[0] << 4 | pair[1],
+        };
+        let payload = |codes: &[u8]| codes.chunks_exact(2).map(octet).collect();
+        codes.chunks_exact(160).map(payload).collect()
+    }
+
+    /// Somebody who speaks, at 8 kHz.
+    pub fn speech() -> Vec<i16> {
+        let path = "/fixtures/baresip-codecs/caller.wav";
+        let bytes =
+            std::fs::read(format!("{}{path}", env!("CARGO_MANIFEST_DIR"))).expect("it is there");
+        let data = bytes
+            .windows(4)
+            .position(|four| four == b"data")
+            .expect("it is a WAV")
+            + 8;
+        // Mu-law at 16 kHz.
+        let linear = |byte: u8| i32::from(crate::codec::ULAW_TO_LINEAR[usize::from(byte)]);
+        let (pairs, _) = bytes[data..].as_chunks::<2>();
+        let mean = |[a, b]: &[u8; 2]| ((linear(*a) + linear(*b)) / 2) as i16;
+        pairs.iter().map(mean).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{encoded_at_32, speech};
+    use super::*;
+
+    #[test]
+    fn what_was_decoded_in_the_wrong_way_is_decoded_again() {
+        let soft = vec![0i16; 480];
+        let said = [soft, speech()].concat();
+        let payloads = encoded_at_32(&said, Packing::MostFirst);
+        let (mut misnamed, mut named) = (
+            G726::new(32, Packing::LeastFirst),
+            G726::new(32, Packing::MostFirst),
+        );
+        let (mut ours, mut theirs, mut kept, mut turned) = (vec![], vec![], vec![], 0);
+        for (n, payload) in payloads.iter().enumerate() {
+            misnamed.decode(payload, &mut ours);
+            named.decode(payload, &mut theirs);
+            assert_ne!(named.doubt(), Doubt::Turned);
+            match misnamed.doubt() {
+                Doubt::Unheard => assert!(n < 3, "payload {n}"),
+                Doubt::Open => kept.push(n),
+                Doubt::Turned => {
+                    kept.push(n);
+                    turned += 1;
+                    let mut again = misnamed.again().unwrap();
+                    ours.truncate(kept[0] * 160);
+                    for &n in &kept {
+                        again.decode(&payloads[n], &mut ours);
+                    }
+                }
+                Doubt::None => assert!(turned == 1 && misnamed.again().is_none() || n < 150),
+            }
+        }
+        assert_eq!((turned, kept[0]), (1, 3));
+        assert_eq!(ours[480..], theirs[480..]);
+        assert_ne!(ours.len(), 0);
+    }
 
     /// Rate, bytes of no meaning, so few that nothing is as loud as to be cut off, and FNV-1a of the samples that spandsp 0.0.6
     /// gives for them, with both packings.

@@ -27,7 +27,9 @@ pub use format::{Codec, CodecName, PayloadFormat};
 pub use g711::{
     ALAW_SILENCE, ALAW_TO_LINEAR, ULAW_SILENCE, ULAW_TO_LINEAR, linear_to_alaw, linear_to_ulaw,
 };
-pub use g726::{G726, Packing};
+#[cfg(test)]
+pub use g726::testing as g726_testing;
+pub use g726::{Doubt, G726, Packing};
 pub use impairment::{Band, Impairment};
 pub use opus::Opus;
 pub use redundancy::{RedundantBlock, redundant_blocks};
@@ -106,6 +108,22 @@ impl Decoder {
             Decoder::Amr(decoder) => return decoder.decode(payload, out),
         }
         Ok(())
+    }
+
+    /// How sure it is of what it gave so far.
+    pub fn doubt(&self) -> Doubt {
+        match self {
+            Decoder::G726(decoder) => decoder.doubt(),
+            _ => Doubt::None,
+        }
+    }
+
+    /// What decodes again, and right, what was given while it was in doubt ([`Doubt::Open`]).
+    pub fn again(&self) -> Option<Decoder> {
+        match self {
+            Decoder::G726(decoder) => Some(Decoder::G726(Box::new(decoder.again()?))),
+            _ => None,
+        }
     }
 
     /// Samples before `payload` that [`Decoder::restore`] can give.

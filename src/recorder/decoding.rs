@@ -11,8 +11,8 @@ use std::sync::atomic::AtomicBool;
 
 use super::RawCounters;
 use super::raw::RawKey;
+use super::resampling::Resampling;
 use super::segments::SEAM;
-use super::track::Resampling;
 use crate::base::{PerSide, Side};
 use crate::decoders::{self, Decoders, Frame, Framing};
 use crate::storage::{

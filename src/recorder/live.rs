@@ -87,6 +87,12 @@ impl LiveMix {
                 self.canvas.draw_g711(side, piece.position, payload, law);
             }
             Drawing::Linear(position, samples) => self.canvas.draw(side, position, samples),
+            Drawing::Revised(stretches) => {
+                // What was heard was heard: the canvas begins behind it.
+                for (position, samples) in stretches {
+                    self.canvas.draw(side, position, &samples);
+                }
+            }
         }
     }
 

@@ -24,8 +24,12 @@ mod record;
 mod recording;
 mod recovery;
 mod redecode;
+mod resampling;
+#[cfg(test)]
+mod revised_tests;
 mod segments;
 mod signalling;
+mod stream_decoder;
 #[cfg(test)]
 pub(crate) mod tests;
 mod track;

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::canvas::Rest;
 use super::easel::Easel;
-use super::level::{Level, frame_len};
+use super::level::{Level, frame_len, measure_again};
 use super::quality::{Levels, call_quality};
 use super::raw::Raw;
 use super::record::{self, Facts};
@@ -50,6 +50,8 @@ pub struct Recording {
     /// Where something of the call is kept raw.
     pub(super) raw: Option<Box<Raw>>,
     levels: Levels,
+    /// Sides that were drawn on after their level was measured.
+    pub(super) is_revised: PerSide<bool>,
     /// Blocks came since [`Recording::rest`] was last asked for.
     is_busy: bool,
     /// Since when none came.
@@ -110,6 +112,7 @@ impl Recording {
             failing: false,
             raw: None,
             levels: Levels::default(),
+            is_revised: PerSide::default(),
             is_busy: true,
             quiet_since: None,
         }
@@ -304,6 +307,15 @@ impl Recording {
                     }
                     canvas.draw(side, position, samples);
                 }
+                Drawing::Revised(stretches) => {
+                    for (position, samples) in stretches {
+                        canvas.draw(side, position, &samples);
+                        if position < canvas.start() {
+                            self.is_revised[side] = true;
+                            early.push((side, position, samples));
+                        }
+                    }
+                }
             }
             if let Some((from, to)) = seam {
                 canvas.smear(side, from, to);
@@ -401,6 +413,10 @@ impl Recording {
                 let level = self.levels[side].as_ref();
                 level.map(|level| level.record(seconds))
             });
+            for side in Side::BOTH.into_iter().filter(|&side| self.is_revised[side]) {
+                let measured = measure_again(&part, &mut sidecar, side);
+                trouble.note(measured);
+            }
             done.finished.push(Finished {
                 tenant: output.tenant,
                 part,

@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::canvas::Law;
 use super::segments::{SEAM, Span, Spans};
-use crate::codec::{Codec, Decoder, Extent, PayloadFormat, Resampler, Undecodable};
+use super::stream_decoder::StreamDecoder;
+use crate::codec::{Codec, Extent, PayloadFormat, Undecodable};
 use crate::engine::event::Piece;
 use crate::storage::Cause;
 
@@ -81,32 +82,6 @@ struct Last {
     samples: i64,
 }
 
-/// A decoder with its stream and format.
-#[derive(Debug)]
-struct StreamDecoder {
-    stream: u16,
-    format: u8,
-    /// Where its latest packet began.
-    last_at: i64,
-    decoder: Decoder,
-    resampler: Option<Resampling>,
-}
-
-/// A resampler with its place on the timeline. Its output is one unbroken stretch: where packets move by a sample to follow
-/// a drifting clock, a sample is repeated or left out.
-#[derive(Debug)]
-pub struct Resampling {
-    resampler: Resampler,
-    input_rate_hz: u32,
-    /// Where the next output sample belongs.
-    output_at: i64,
-    /// Where the stretch began, by the place of its latest packet.
-    origin: i64,
-    /// Input samples of the stretch.
-    inputs: i64,
-    last: i16,
-}
-
 /// How a piece is to be drawn.
 pub enum Drawing<'t> {
     Nothing,
@@ -114,6 +89,8 @@ pub enum Drawing<'t> {
     Companded(Law),
     /// Samples from a position on.
     Linear(i64, &'t [i16]),
+    /// Stretches with their positions, the last of which is the piece; those before it were drawn, and wrong.
+    Revised(Vec<(i64, Vec<i16>)>),
 }
 
 impl Track {
@@ -157,7 +134,9 @@ impl Track {
         if gap > 0 {
             let lost = self.lost_before(piece, samples, gap);
             if self.last.is_some() && gap <= SEAM && lost == 0 {
-                seam = Some((self.covered, piece.position));
+                // What is resampled has none: its samples are one stretch.
+                let is_as_it_came = format.codec.sample_rate_hz() == rate_hz;
+                seam = is_as_it_came.then_some((self.covered, piece.position));
             } else {
                 if lost > 0 && may_restore {
                     self.restoring = self.restorable(piece, format, payload, rate_hz, gap);
@@ -351,6 +330,9 @@ impl Track {
                 return self.lose_decoder();
             }
         }
+        if let Some(revised) = self.decoders[at].reconsider(piece, payload, rate_hz) {
+            return Drawing::Revised(revised);
+        }
         let position = piece.position - codec.to_rate(restoring, rate_hz);
         match &mut self.decoders[at].resampler {
             None => Drawing::Linear(position, &self.samples),
@@ -428,22 +410,11 @@ impl Track {
             }
             self.decoders.remove(at);
         }
-        let decoder = Decoder::new(codec)?;
-        let resampler = if codec.sample_rate_hz() == rate_hz {
-            None
-        } else {
-            Some(Resampling::new(codec.sample_rate_hz(), rate_hz)?)
-        };
+        let decoder = StreamDecoder::new(piece, codec, rate_hz)?;
         if self.decoders.len() == MAX_DECODERS {
             self.decoders.remove(0);
         }
-        self.decoders.push(StreamDecoder {
-            stream: piece.stream,
-            format: piece.format,
-            last_at: piece.position,
-            decoder,
-            resampler,
-        });
+        self.decoders.push(decoder);
         Some(self.decoders.len() - 1)
     }
 }
@@ -475,66 +446,6 @@ fn heard(codec: Codec, payload: &[u8], rate_hz: u32) -> (i64, bool) {
         noise_from,
     } = codec.extent(payload);
     (codec.to_rate(noise_from, rate_hz), noise_from < samples)
-}
-
-impl StreamDecoder {
-    fn is_of(&self, piece: &Piece) -> bool {
-        self.stream == piece.stream && self.format == piece.format
-    }
-}
-
-impl Resampling {
-    pub fn new(input_rate_hz: u32, rate_hz: u32) -> Option<Resampling> {
-        let resampler = Resampler::new(input_rate_hz, rate_hz)?;
-        Some(Resampling {
-            resampler,
-            input_rate_hz,
-            output_at: 0,
-            origin: i64::MIN,
-            inputs: 0,
-            last: 0,
-        })
-    }
-
-    /// Turns `samples` of a packet at `position` into samples of the recording; where those begin. After a gap the filter
-    /// begins anew.
-    pub fn push(&mut self, position: i64, samples: &mut Vec<i16>, rate_hz: u32) -> i64 {
-        let input = std::mem::take(samples);
-        let before = self.inputs * i64::from(rate_hz) / i64::from(self.input_rate_hz);
-        let moved = position.saturating_sub(self.origin.saturating_add(before));
-        if moved.abs() > SEAM {
-            self.restart(position);
-        } else {
-            self.origin += moved;
-        }
-        self.inputs += input.len() as i64;
-        self.resampler.push(&input, samples);
-        match usize::try_from(moved) {
-            Ok(repeated) if repeated <= SEAM as usize => {
-                samples.splice(0..0, std::iter::repeat_n(self.last, repeated));
-            }
-            Err(_) if moved >= -SEAM => {
-                drop(samples.drain(..samples.len().min(moved.unsigned_abs() as usize)))
-            }
-            _ => {}
-        }
-        self.last = samples.last().copied().unwrap_or(self.last);
-        let begin = self.output_at;
-        self.output_at += samples.len() as i64;
-        begin
-    }
-
-    /// The samples that waited for what follows, and where they belong.
-    pub fn finish(&mut self) -> (i64, Vec<i16>) {
-        let mut samples = Vec::new();
-        self.resampler.finish(&mut samples);
-        (self.output_at, samples)
-    }
-
-    fn restart(&mut self, position: i64) {
-        self.resampler = self.resampler.fresh();
-        (self.origin, self.output_at, self.inputs, self.last) = (position, position, 0, 0);
-    }
 }
 
 #[cfg(test)]

@@ -52,6 +52,12 @@ impl Recording {
                             self.write_samples(side, from.max(position), part, format, easel)?;
                         }
                     }
+                    Drawing::Revised(stretches) => {
+                        self.is_revised[side] = true;
+                        for (position, samples) in stretches {
+                            self.write_samples(side, position, &samples, format, easel)?;
+                        }
+                    }
                 }
             }
         }

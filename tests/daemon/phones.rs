@@ -100,13 +100,7 @@ fn judge(
         let is_far = late_ms > BIT_BY_BIT_MS;
         in_time += usize::from(!stumbled);
         for (n, like) in alike.iter().enumerate() {
-            // As baresip names G.726 and as it packs it are two things: see tests/codecs.rs.
-            let least = if n == 0 && codec == "G726-32" {
-                0.6
-            } else {
-                LIKE
-            };
-            if *like < least && (!stumbled || is_far && n + 1 == alike.len()) {
+            if *like < LIKE && (!stumbled || is_far && n + 1 == alike.len()) {
                 faults.push(format!("{side}, second {n}: {like:.4}"));
             }
         }
