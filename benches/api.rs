@@ -9,16 +9,20 @@
 //! It ends with an error when reads are fewer than 2,000 a second, when a sign-in costs much more than its hash, and when a
 //! packet was lost.
 
+mod veth;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Output, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use callreel::access::{Password, PasswordCost, PasswordHasher, Verdict};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
+
+use veth::{Pair, frames_of};
 
 const CONNECTIONS: usize = 8;
 /// Who sign in at the same time.
@@ -91,7 +95,7 @@ fn main() -> ExitCode {
         "\nrecording meanwhile: {:.0} % of the core",
         recording * 100.0
     );
-    is_good &= daemon.print_losses(sent);
+    is_good &= veth::print_losses(ADDRESS, sent);
     match is_good {
         true => ExitCode::SUCCESS,
         false => {
@@ -168,18 +172,6 @@ fn hash_alone() -> f64 {
     (now() - begun) / SIGN_INS as f64
 }
 
-/// Waits for who sends; the frames that were sent.
-fn frames_of(sender: Child) -> u64 {
-    let done = sender.wait_with_output().expect("simulate ends");
-    let said = String::from_utf8_lossy(&done.stderr).into_owned();
-    assert!(done.status.success(), "simulate failed: {said}");
-    // "200 calls in 123456 frames, 1234 bytes"
-    let mut words = said.split_whitespace();
-    words.position(|word| word == "in");
-    let frames = words.next().and_then(|word| word.parse().ok());
-    frames.expect("simulate says how many frames were sent")
-}
-
 struct Options {
     calls: u32,
     seconds: u64,
@@ -202,53 +194,6 @@ impl Options {
             }
         }
         options
-    }
-}
-
-/// Two interfaces, what goes into one comes out of the other. They go with it.
-struct Pair {
-    in_front: String,
-    behind: String,
-}
-
-impl Pair {
-    fn new() -> Result<Pair, String> {
-        let number = std::process::id() % 10_000;
-        let pair = Pair {
-            in_front: format!("crba{number}"),
-            behind: format!("crbb{number}"),
-        };
-        ip(&[
-            "link",
-            "add",
-            &pair.in_front,
-            "type",
-            "veth",
-            "peer",
-            "name",
-            &pair.behind,
-        ])?;
-        for name in [&pair.in_front, &pair.behind] {
-            ip(&["link", "set", name, "up"])?;
-        }
-        Ok(pair)
-    }
-}
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        let _ = ip(&["link", "del", &self.in_front]);
-    }
-}
-
-fn ip(words: &[&str]) -> Result<(), String> {
-    let Output { status, stderr, .. } = Command::new("ip")
-        .args(words)
-        .output()
-        .map_err(|error| format!("ip cannot be run: {error}"))?;
-    match status.success() {
-        true => Ok(()),
-        false => Err(String::from_utf8_lossy(&stderr).trim().to_owned()),
     }
 }
 
@@ -413,21 +358,6 @@ impl Daemon {
             }
         }
         Cpu { api, all }
-    }
-
-    /// Whether all that was sent was captured, and nothing was dropped anywhere.
-    fn print_losses(&self, sent: u64) -> bool {
-        let (_, metrics) = ask("GET", "/metrics", "", "").expect("metrics");
-        let sum = |name: &str| -> u64 {
-            let lines = metrics.lines().filter(|line| line.starts_with(name));
-            lines
-                .filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok())
-                .sum()
-        };
-        let captured = sum("callreel_packets_total");
-        let dropped = sum("callreel_dropped_packets_total");
-        println!("packets: {sent} sent, {captured} captured, {dropped} dropped");
-        captured >= sent && dropped == 0
     }
 }
 

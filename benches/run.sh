@@ -11,6 +11,9 @@ echo
 echo "== the same with a mix of codecs: half G.711, a quarter Opus, a quarter G.729 =="
 cargo bench --locked --quiet --bench replay -- --mix --calls 100,1000 "$@"
 echo
+echo "== live: 100,000 packets a second from a virtual interface =="
+cargo bench --locked --quiet --bench live
+echo
 echo "== memory: calls on hold for an hour =="
 cargo bench --locked --quiet --bench held
 echo
