@@ -432,7 +432,7 @@ impl Core {
             match order {
                 Order::Tell(call, info) => sink.event(Event::Call { call, info }),
                 Order::Plan(plan) => {
-                    self.media.handle_plan(plan, sink);
+                    self.media.handle_plan(plan, self.now, sink);
                     if self.media.has_pressed() {
                         self.hear_keys(sink);
                     }

@@ -45,7 +45,7 @@ impl Media {
         }
         self.orphans.push_back((id, key));
         self.arm_sweep();
-        self.find_call(id, sink);
+        self.find_call(id, time, sink);
         Some(id)
     }
 
@@ -54,18 +54,19 @@ impl Media {
         &mut self,
         vantage: Vantage,
         endpoint: Endpoint,
+        now: Timestamp,
         sink: &mut impl Sink,
     ) {
         let Some(ids) = self.touching.get(&(vantage, endpoint)).cloned() else {
             return;
         };
         for id in ids {
-            self.find_call(id, sink);
+            self.find_call(id, now, sink);
         }
     }
 
     /// Gives a stream to the call that it fits best, if that fits better than the one it has.
-    fn find_call(&mut self, id: u32, sink: &mut impl Sink) {
+    fn find_call(&mut self, id: u32, now: Timestamp, sink: &mut impl Sink) {
         let Some(stream) = self.streams.get(id) else {
             return;
         };
@@ -82,7 +83,32 @@ impl Media {
             Owner::Call { .. } | Owner::Copy { .. } | Owner::Ended => self.part(id),
             Owner::Nobody => {}
         }
-        self.bind(id, best, sink);
+        self.forget_earlier(id, best.slot, now);
+        self.bind(id, best, now, sink);
+    }
+
+    /// Takes from a stream what cannot be of the call in `slot`, whose signalling came `now`: the ports were another call's, whose
+    /// signalling was not seen, and its audio is nobody's.
+    fn forget_earlier(&mut self, id: u32, slot: u32, now: Timestamp) {
+        let (Some(stream), Some(call)) = (self.streams.get_mut(id), self.calls.get(slot)) else {
+            return;
+        };
+        let earlier = stream.kept_before(call.plan.since, now - self.limits.keep);
+        let is_all_earlier = stream.kept.is_empty()
+            && stream.sequence.received() > 0
+            && stream.last_at < (now - self.limits.keep).max(call.plan.since);
+        if earlier == 0 && !is_all_earlier {
+            return;
+        }
+        let (mut kept, bytes) = stream.take_kept();
+        self.kept_bytes -= bytes;
+        kept.drain(..earlier);
+        self.counters.unclaimed += earlier as u64;
+        if stream.owner == Owner::Nobody && stream.sequence.received() >= FEWEST_OF_A_STREAM {
+            self.counters.streams_unclaimed += 1;
+            self.vantages.note_unclaimed(&(&*stream).into());
+        }
+        self.kept_bytes += stream.begin_anew(kept, now);
     }
 
     /// Whether a later dialog names both ends of a stream: the ports of the call in `slot`, whose BYE was lost, are used again.
@@ -135,7 +161,7 @@ impl Media {
         if let Some(stream) = self.streams.get_mut(id) {
             *stream = Stream::new(stream.key, time);
         }
-        self.find_call(id, sink);
+        self.find_call(id, time, sink);
     }
 
     fn best_candidate(&self, stream: &Stream) -> Option<Candidate> {
@@ -183,7 +209,7 @@ impl Media {
             })
     }
 
-    fn bind(&mut self, id: u32, to: Candidate, sink: &mut impl Sink) {
+    fn bind(&mut self, id: u32, to: Candidate, now: Timestamp, sink: &mut impl Sink) {
         let original = self.original_of(id, to.slot);
         let (Some(stream), Some(call)) = (self.streams.get_mut(id), self.calls.get_mut(to.slot))
         else {
@@ -240,7 +266,7 @@ impl Media {
                     learned: true,
                 },
             );
-            self.offer_streams_at(vantage, endpoint, sink);
+            self.offer_streams_at(vantage, endpoint, now, sink);
         }
     }
 

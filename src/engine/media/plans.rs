@@ -37,8 +37,8 @@ impl MediaEnd {
 }
 
 impl Media {
-    /// Takes a plan: a new call, or a change of one. Streams that were waiting for it are placed.
-    pub fn handle_plan(&mut self, plan: Arc<MediaPlan>, sink: &mut impl Sink) {
+    /// Takes a plan: a new call, or a change of one, told of `now`. Streams that were waiting for it are placed.
+    pub fn handle_plan(&mut self, plan: Arc<MediaPlan>, now: Timestamp, sink: &mut impl Sink) {
         let slot = match self.by_key.get(&plan.call) {
             Some(&slot) => {
                 self.withdraw(slot);
@@ -70,7 +70,7 @@ impl Media {
         };
         let places = self.publish(slot);
         for (vantage, endpoint, _) in places {
-            self.offer_streams_at(vantage, endpoint, sink);
+            self.offer_streams_at(vantage, endpoint, now, sink);
         }
     }
 

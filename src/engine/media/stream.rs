@@ -1,6 +1,7 @@
 //! One RTP stream: what is counted of it, and whose it is.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::MediaCounters;
 use super::protected::Protected;
@@ -10,7 +11,7 @@ use crate::codec::{Codec, PayloadFormat};
 use crate::engine::event::{Hidden, StreamReport};
 use crate::engine::plan::Keyless;
 use crate::engine::quality::{Reported, StreamQuality};
-use crate::rtp::{Arrival, DigitCollector, Jitter, SequenceTracker, StreamClock, Suite};
+use crate::rtp::{Arrival, DigitCollector, Jitter, RtpPacket, SequenceTracker, StreamClock, Suite};
 
 /// What tells a stream from every other (ARCHITECTURE.md, "Words"). Directions may share an SSRC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +74,8 @@ pub struct Secrecy {
     pub auth_failed: u64,
 }
 
+/// What pauses for longer may be another call's when it goes on.
+const PAUSE: Duration = Duration::from_millis(200);
 /// Codecs told apart within one stream.
 const MAX_CODECS: usize = 16;
 
@@ -182,6 +185,50 @@ impl Stream {
             secrecy: self.secrecy.take(),
             ..fresh
         };
+    }
+
+    /// How many of the packets kept cannot be of a call whose INVITE came at `invite_at`, [`Timestamp::MIN`] where that was not seen:
+    /// those older than `oldest`, and those of before the INVITE, unless the stream ran on from them until then.
+    pub fn kept_before(&self, invite_at: Timestamp, oldest: Timestamp) -> usize {
+        let before = |time: Timestamp| self.kept.partition_point(|packet| packet.time < time);
+        let too_old = before(oldest);
+        if invite_at == Timestamp::MIN {
+            return too_old;
+        }
+        let mut first = before(invite_at - PAUSE);
+        while let (Some(later), Some(earlier)) = (
+            self.kept.get(first),
+            first.checked_sub(1).and_then(|at| self.kept.get(at)),
+        ) && later.time <= earlier.time + PAUSE
+        {
+            first -= 1;
+        }
+        first.max(too_old)
+    }
+
+    /// Becomes a stream that began with the first of `kept`, or, where nothing is, begins `now`: what it was before is another's. Bytes
+    /// that it keeps.
+    pub fn begin_anew(&mut self, kept: VecDeque<Kept>, now: Timestamp) -> usize {
+        let first_at = kept.front().map_or(now, |packet| packet.time);
+        *self = Stream {
+            owner: self.owner,
+            score: self.score,
+            last_at: kept.back().map_or(now, |packet| packet.time),
+            ..Stream::new(self.key, first_at)
+        };
+        for mut packet in kept {
+            let Some(rtp) = RtpPacket::parse(&packet.bytes) else {
+                continue;
+            };
+            // They were counted when they came.
+            let mut counted = MediaCounters::default();
+            let len = rtp.payload.len() as u16;
+            if let Some(arrived) = self.arrive(rtp.sequence, len, &mut counted) {
+                (packet.number, packet.overtaken) = arrived;
+                self.keep(packet);
+            }
+        }
+        self.kept_bytes
     }
 
     pub fn secrecy(&mut self) -> &mut Secrecy {

@@ -10,6 +10,7 @@ mod layers;
 mod listening;
 mod quality;
 mod redundant;
+mod reused_ports;
 mod script;
 mod srtp;
 mod streams;
