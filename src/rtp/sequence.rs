@@ -4,6 +4,8 @@ use super::bursts::{BurstMetrics, LossLog};
 
 /// Packets behind the newest that can still be told from duplicates: ten seconds at 20 ms.
 const WINDOW: u64 = 512;
+/// How far apart two hops of one stream are at most.
+const HOP_APART: u16 = 16;
 /// A step forward larger than this is a new start of the numbering, not loss (RFC 3550 appendix A.1, MAX_DROPOUT).
 const MAX_DROPOUT: u16 = 3000;
 
@@ -162,6 +164,14 @@ impl SequenceTracker {
     /// Whether `sequence` goes on from the newest packet, some packets lost at most.
     pub fn continues_with(&self, sequence: u16) -> bool {
         self.started && (1..=MAX_DROPOUT).contains(&sequence.wrapping_sub(self.newest as u16))
+    }
+
+    /// Whether two sequences are as far: the same packets, seen at two hops.
+    pub fn is_beside(&self, other: &SequenceTracker) -> bool {
+        self.started && other.started && {
+            let ahead = (self.newest as u16).wrapping_sub(other.newest as u16) as i16;
+            ahead.unsigned_abs() <= HOP_APART
+        }
     }
 
     /// Packets counted, duplicates left out.

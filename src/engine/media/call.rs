@@ -99,6 +99,8 @@ impl Heard {
 pub struct Track {
     /// Number of the stream.
     pub holder: Option<u32>,
+    /// The side had said where it sends from, and the holder came from another host.
+    pub is_unnamed: bool,
 }
 
 /// What becomes of a packet whose stream does not hold its side's track.
@@ -157,13 +159,22 @@ pub fn contest(
             quiet > TRACK_QUIET_NANOS && (own.source.ip() == held.source.ip() || answered)
         }
     };
-    // The same audio at the next hop keeps its SSRC.
-    let foreign = !by_claimant.0 && claimant.key.ssrc != holder.key.ssrc;
+    // The same audio at the next hop keeps its SSRC and its numbers.
+    let is_next_hop =
+        claimant.key.ssrc == holder.key.ssrc && claimant.sequence.is_beside(&holder.sequence);
+    let foreign = !by_claimant.0 && !is_next_hop;
     if wins {
         Contest::Wins
     } else {
         Contest::Loses { foreign }
     }
+}
+
+/// Whether a stream comes from another host than its side has said it would send from, and the other side does not answer there.
+pub fn is_unnamed(stream: &Stream, plan: &MediaPlan, side: Side, answered: bool) -> bool {
+    let named = &plan.sides[side].endpoints;
+    let host = stream.key.flow.source.ip();
+    !answered && !named.is_empty() && named.iter().all(|place| place.ip() != host)
 }
 
 /// Whether a stream is heard at `time`.

@@ -1,5 +1,6 @@
 //! Several streams that claim one side's track: another SSRC, another address, the same packets seen elsewhere.
 
+use super::call::{Track, is_unnamed};
 use super::*;
 
 impl Media {
@@ -16,12 +17,7 @@ impl Media {
     ) -> bool {
         match self.weigh_claim(id, slot, side, arrived.time) {
             Contest::Wins => {
-                if let (Some(call), Some(stream)) =
-                    (self.calls.get_mut(slot), self.streams.get_mut(id))
-                {
-                    call.tracks[side].holder = Some(id);
-                    stream.rival = false;
-                }
+                self.give_track(id, slot, side);
                 self.place_contested(id, slot, side, sink);
                 true
             }
@@ -39,6 +35,43 @@ impl Media {
                 }
                 false
             }
+        }
+    }
+
+    /// Makes a stream its side's voice. Who spoke before it from another host than the side had said, though this one comes from there,
+    /// was somebody else: what of that was not handed on is taken back.
+    fn give_track(&mut self, id: u32, slot: u32, side: Side) {
+        let (Some(call), Some(stream)) = (self.calls.get(slot), self.streams.get(id)) else {
+            return;
+        };
+        let answered = |stream: &Stream| {
+            let flow = stream.key.flow.reversed();
+            self.owns_flow(call, &flow, side.other())
+        };
+        let is_unnamed = is_unnamed(stream, &call.plan, side, answered(stream));
+        let before = call.tracks[side];
+        let forger = before
+            .holder
+            .filter(|_| before.is_unnamed && !is_unnamed)
+            .and_then(|holder| self.streams.get(holder))
+            .filter(|forger| !answered(forger))
+            .map(|forger| {
+                let placed = forger.sequence.received().saturating_sub(forger.not_placed);
+                (forger.ordinal, placed)
+            });
+        let Some(call) = self.calls.get_mut(slot) else {
+            return;
+        };
+        call.tracks[side] = Track {
+            holder: Some(id),
+            is_unnamed,
+        };
+        if let Some(stream) = self.streams.get_mut(id) {
+            stream.rival = false;
+        }
+        if let (Some((ordinal, placed)), Some(timeline)) = (forger, &mut call.timeline) {
+            call.suspicious_packets += placed;
+            timeline.take_back(&self.payloads, ordinal);
         }
     }
 

@@ -57,7 +57,7 @@ impl MediaCall {
         }
         if !timeline.is_fixed {
             lead = timeline.fix_start(payloads);
-            for id in self.streams.iter().filter(|_| lead > 0) {
+            for id in self.streams.iter().filter(|_| lead != 0) {
                 let clock = streams
                     .get_mut(*id)
                     .and_then(|stream| stream.clock.as_mut());

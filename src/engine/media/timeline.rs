@@ -35,6 +35,8 @@ pub struct Timeline {
     next: u64,
     /// Its start was told, and stays what it is.
     pub is_fixed: bool,
+    /// What began it was taken back.
+    is_beginning_taken: bool,
     /// One past the last sample that was put.
     end: i64,
     formats: Arc<Vec<PayloadFormat>>,
@@ -60,6 +62,7 @@ impl Timeline {
             open: SmallVec::new(),
             next: 0,
             is_fixed: false,
+            is_beginning_taken: false,
             end: 0,
             formats: Arc::default(),
             usual_pieces: PerSide::default(),
@@ -194,6 +197,22 @@ impl Timeline {
 
     /// Shortens each piece of the open blocks to the bytes that `kept` allows it; those without any go, and their headers.
     pub fn trim(&mut self, payloads: &Payloads, mut kept: impl FnMut(i64, &[u8], Codec) -> u16) {
+        self.shorten(payloads, |piece, payload, codec| {
+            kept(piece.position, payload, codec)
+        });
+    }
+
+    /// Takes what a stream put on the open blocks off them. Where nothing was handed on, what is left then makes time zero.
+    #[cold]
+    pub fn take_back(&mut self, payloads: &Payloads, stream: u16) {
+        self.shorten(payloads, |piece, _, _| match piece.stream == stream {
+            true => 0,
+            false => piece.len,
+        });
+        self.is_beginning_taken = true;
+    }
+
+    fn shorten(&mut self, payloads: &Payloads, mut kept: impl FnMut(&Piece, &[u8], Codec) -> u16) {
         let formats = self.formats.clone();
         for block in &mut self.open {
             for side in Side::BOTH {
@@ -208,7 +227,7 @@ impl Timeline {
                     };
                     let payload = payloads.bytes(stored);
                     piece.len = format.map_or(0, |format| {
-                        kept(piece.position, payload, format.codec).min(piece.len)
+                        kept(piece, payload, format.codec).min(piece.len)
                     });
                     if format.is_some_and(|format| format.codec.is_kept_raw()) {
                         raw_kept.push(piece.len > 0);
@@ -256,8 +275,12 @@ impl Timeline {
         let first = pieces
             .flat_map(|(_, pieces)| pieces)
             .map(|piece| piece.position);
-        let lead = -first.min().unwrap_or(0).min(0);
-        if lead > 0 {
+        let first = first.min().unwrap_or(0);
+        let lead = match self.is_beginning_taken {
+            true => -first,
+            false => -first.min(0),
+        };
+        if lead != 0 {
             self.start = self.time_of(-lead);
             self.rearrange(payloads, |_| lead);
         }

@@ -5,6 +5,7 @@ mod calls;
 mod control;
 mod conversations;
 mod flows;
+mod forged;
 mod identities;
 mod layers;
 mod listening;
