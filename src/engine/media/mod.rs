@@ -47,7 +47,7 @@ use super::interactions::Sample;
 use super::plan::{CallKey, MediaPlan};
 use super::timer::Timers;
 use super::vantages::Vantages;
-use crate::base::{Endpoint, Flow, Side, Timestamp, Vantage, WireMap};
+use crate::base::{Endpoint, Flow, PerSide, Side, Timestamp, Vantage, WireMap};
 use crate::codec::Codec;
 use crate::rtp::RtpPacket;
 
@@ -217,12 +217,26 @@ impl Media {
         Some(timeline.start)
     }
 
-    /// When media of `call` was last seen.
-    pub fn last_media(&self, call: CallKey) -> Option<Timestamp> {
-        let call = self.calls.get(*self.by_key.get(&call)?)?;
+    /// When media of each side of `call` was last seen.
+    pub fn last_media(&self, call: CallKey) -> PerSide<Option<Timestamp>> {
+        let mut last = PerSide::default();
+        let slot = self.by_key.get(&call);
+        let Some(call) = slot.and_then(|&slot| self.calls.get(slot)) else {
+            return last;
+        };
         let streams = call.streams.iter().filter_map(|&id| self.streams.get(id));
-        let departed = call.departed.iter().map(|report| report.last_at);
-        streams.map(|stream| stream.last_at).chain(departed).max()
+        let of_streams = streams.filter_map(|stream| match stream.owner {
+            Owner::Call { side, .. } => Some((side, stream.last_at)),
+            _ => None,
+        });
+        let departed = call
+            .departed
+            .iter()
+            .map(|report| (report.side, report.last_at));
+        for (side, at) in of_streams.chain(departed) {
+            last[side] = last[side].max(Some(at));
+        }
+        last
     }
 
     #[inline]

@@ -2,22 +2,24 @@
 
 use super::*;
 
+/// Who said goodbye and had no answer, and still speaks after this time, said nothing: somebody else did.
+const FORGED: Duration = Duration::from_secs(2);
+/// Between two packets of somebody who speaks.
+const SPEAKS: Duration = Duration::from_millis(250);
+
 impl Signalling {
-    /// Runs the timers due at `now`. `last_media` tells when media of a call was last seen.
+    /// Runs the timers due at `now`. `last_media` tells when media of each side of a call was last seen.
     pub fn handle_timeout(
         &mut self,
         now: Timestamp,
-        last_media: impl Fn(CallKey) -> Option<Timestamp>,
+        last_media: impl Fn(CallKey) -> PerSide<Option<Timestamp>>,
         orders: &mut Orders,
     ) {
+        let media_of = last_media;
+        let last_media = |key| media_of(key).iter().filter_map(|(_, at)| *at).max();
         while let Some((at, timer)) = self.timers.pop_due(now) {
             match timer {
-                LegTimer::Linger(key) => {
-                    if let Some(State::Ending { by, at }) = self.legs.get(&key).map(|leg| leg.state)
-                    {
-                        self.end(key, at, EndReason::Bye { by }, orders);
-                    }
-                }
+                LegTimer::Linger(key) => self.check_bye(key, at, media_of(key), orders),
                 LegTimer::Setup(key) => self.check_setup(key, at, &last_media, orders),
                 LegTimer::Retry(key) => {
                     if let Some(State::Refused { status }) =
@@ -37,6 +39,32 @@ impl Signalling {
                     self.forget(key);
                 }
             }
+        }
+    }
+
+    /// A while after a BYE: the call is over, unless nobody answered it and who is said to have sent it speaks on.
+    fn check_bye(
+        &mut self,
+        key: CallKey,
+        now: Timestamp,
+        media: PerSide<Option<Timestamp>>,
+        orders: &mut Orders,
+    ) {
+        let Some(leg) = self.legs.get_mut(&key) else {
+            return;
+        };
+        let State::Ending { by, at } = leg.state else {
+            return;
+        };
+        let is_agreed = leg.bye.is_some_and(|bye| bye.is_agreed);
+        let speaks = media[by].is_some_and(|last| last + SPEAKS > now);
+        if is_agreed || !speaks {
+            self.end(key, at, EndReason::Bye { by }, orders);
+        } else if now >= at + FORGED {
+            leg.suspicious_requests += 1;
+            self.go_on(key);
+        } else {
+            self.timers.set(LegTimer::Linger(key), now + LINGER);
         }
     }
 

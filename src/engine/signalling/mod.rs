@@ -30,7 +30,7 @@ use smallvec::SmallVec;
 
 pub use self::control::KeySource;
 use self::description::Description;
-use self::leg::{Leg, State};
+use self::leg::{Bye, Leg, State};
 pub use self::parties::{Sensor, with_facts};
 use self::refusal::Refused;
 use super::event::{

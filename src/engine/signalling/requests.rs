@@ -310,12 +310,54 @@ impl Signalling {
         ) {
             return;
         }
+        leg.bye = Some(Bye {
+            number: envelope.number,
+            from_ringing: leg.state == State::Ringing,
+            is_agreed: false,
+        });
         leg.state = State::Ending {
             by,
             at: envelope.time,
         };
         self.timers
             .set(LegTimer::Linger(key), envelope.time + LINGER);
+    }
+
+    /// Takes the answer to the BYE that ends a leg. One that is refused ends nothing, and is mostly sent again with credentials; to a
+    /// peer that knows of no such dialog, or says nothing, the call is over all the same (RFC 3261 section 15.1.1).
+    pub(super) fn handle_answer_to_bye(
+        &mut self,
+        key: CallKey,
+        asked: Side,
+        envelope: &Envelope<'_, '_>,
+        status: u16,
+    ) {
+        let Some(leg) = self.legs.get_mut(&key) else {
+            return;
+        };
+        let is_own = matches!(leg.state, State::Ending { by, .. } if by == asked);
+        let Some(bye) = leg.bye.as_mut().filter(|bye| bye.number == envelope.number) else {
+            return;
+        };
+        match status {
+            _ if !is_own => {}
+            300..=699 if !matches!(status, 408 | 481) => self.go_on(key),
+            200..=699 => bye.is_agreed = true,
+            _ => {}
+        }
+    }
+
+    /// Goes on with a leg whose BYE was none.
+    pub(super) fn go_on(&mut self, key: CallKey) {
+        let Some(leg) = self.legs.get_mut(&key) else {
+            return;
+        };
+        let from_ringing = leg.bye.take().is_some_and(|bye| bye.from_ringing);
+        leg.state = match from_ringing {
+            true => State::Ringing,
+            false => State::Answered,
+        };
+        self.timers.cancel(LegTimer::Linger(key));
     }
 
     fn handle_cancel(&mut self, key: CallKey) {

@@ -43,6 +43,7 @@ impl Signalling {
                     leg.descriptions.refuse(side, envelope.number);
                 }
             }
+            (_, Method::Bye) => self.handle_answer_to_bye(key, side, envelope, status),
             _ => {}
         }
         if status < 300 {

@@ -52,7 +52,8 @@ impl Line {
     /// Lets deadlines pass, with media of every call last seen at `media`.
     fn wait_until(&mut self, time: Timestamp, media: Option<Timestamp>) {
         let mut orders = Orders::new();
-        self.signalling.handle_timeout(time, |_| media, &mut orders);
+        self.signalling
+            .handle_timeout(time, |_| PerSide::of(|_| media), &mut orders);
         self.note(orders);
     }
 

@@ -1,6 +1,7 @@
 //! The engine in a scripted world: what signalling and media do to each other.
 
 mod beginnings;
+mod byes;
 mod calls;
 mod control;
 mod conversations;
