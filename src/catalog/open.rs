@@ -38,6 +38,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (10, "front", include_str!("sqlite/0010_front.sql")),
     (11, "identity", include_str!("sqlite/0011_identity.sql")),
     (12, "sealed", include_str!("sqlite/0012_sealed.sql")),
+    (13, "note words", include_str!("sqlite/0013_note_words.sql")),
 ];
 
 /// What was recorded. Cheap to clone; all clones share the connections.
@@ -330,7 +331,19 @@ fn opening_error(place: &Arc<str>, error: sqlx::Error) -> Error {
 
 async fn migrate(writer: &SqlitePool, place: &Arc<str>) -> Result<()> {
     refuse_foreign(writer, place).await?;
-    let migrations = MIGRATIONS.iter().map(|&(version, name, sql)| {
+    let known = MIGRATIONS
+        .iter()
+        .map(|(version, ..)| *version)
+        .max()
+        .unwrap_or(0);
+    migrator(MIGRATIONS)
+        .run(writer)
+        .await
+        .map_err(|error| Error::from_migration(place, known, error))
+}
+
+fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
+    let migrations = migrations.iter().map(|&(version, name, sql)| {
         Migration::new(
             version,
             name.into(),
@@ -339,15 +352,7 @@ async fn migrate(writer: &SqlitePool, place: &Arc<str>) -> Result<()> {
             false,
         )
     });
-    let known = MIGRATIONS
-        .iter()
-        .map(|(version, ..)| *version)
-        .max()
-        .unwrap_or(0);
     Migrator::with_migrations(migrations.collect())
-        .run(writer)
-        .await
-        .map_err(|error| Error::from_migration(place, known, error))
 }
 
 /// Tables of another program's database are not mixed with ours.
@@ -488,6 +493,64 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(tables, 1);
+    }
+
+    #[tokio::test]
+    async fn words_of_notes_of_an_earlier_version_are_found_by_their_tenant() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.db");
+        let place = Place::File(path.clone());
+        let old = connect_writer(&place, BUSY_TIMEOUT, SqliteSynchronous::Normal);
+        let old = old.await.unwrap();
+        let earlier: Vec<_> = (MIGRATIONS.iter().copied())
+            .filter(|(version, ..)| *version < 13)
+            .collect();
+        migrator(&earlier).run(&old).await.unwrap();
+        let calls = [call(1, 1), call(1, 2), call(2, 3), call(2, 4)];
+        let texts = ["Refund of été", "edited", "refund refund", "..."];
+        for (call, text) in calls.iter().zip(texts) {
+            sqlx::query(
+                "INSERT INTO call_notes (id, tenant_id, call_id, started_at, author_name, text, pinned, created_at, version) \
+                 VALUES (randomblob(16), ?, ?, ?, '', ?, 0, 0, 1)",
+            )
+            .bind(call.tenant.0)
+            .bind(call.id)
+            .bind(call.started_at.as_nanos())
+            .bind(text)
+            .execute(&old)
+            .await
+            .unwrap();
+        }
+        sqlx::query("UPDATE call_notes SET text = 'a summer' WHERE text = 'edited'")
+            .execute(&old)
+            .await
+            .unwrap();
+        old.close().await;
+        let catalog = Catalog::open(&url(&path)).await.unwrap();
+        catalog.record(&calls).await.unwrap();
+        let found = async |owner: u128, words: &str| -> Vec<_> {
+            let query = CallQuery {
+                notes: Some(words.to_owned()),
+                ..CallQuery::default()
+            };
+            let scope = Scope::tenant(tenant(owner));
+            let page = catalog.calls(&scope, &query).await.unwrap();
+            page.calls.iter().map(|call| call.id).collect()
+        };
+        assert_eq!(found(1, "REFUND ete").await, [calls[0].id]);
+        assert_eq!(found(2, "refund").await, [calls[2].id]);
+        assert_eq!(found(1, "summer").await, [calls[1].id]);
+        assert!(found(1, "edited").await.is_empty());
+        assert_eq!(catalog.check().await.unwrap(), Vec::<String>::new());
+        for (change, has) in [
+            ("UPDATE call_notes SET text = 'cat'", 2),
+            ("DELETE FROM call_notes", 0),
+        ] {
+            let done = sqlx::query(change).execute(&catalog.writer).await;
+            assert_eq!(done.unwrap().rows_affected(), 4);
+            assert_eq!(found(2, "cat").await.len(), has);
+            assert!(found(2, "refund").await.is_empty());
+        }
     }
 
     #[tokio::test]

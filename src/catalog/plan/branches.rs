@@ -2,6 +2,7 @@
 
 use sqlx::{QueryBuilder, Sqlite};
 
+use super::words::TENANT;
 use super::{Driver, NARROW, Party, Plan};
 use crate::catalog::reach::{Tenants, Whose};
 
@@ -152,7 +153,7 @@ impl Plan {
                 Some("n"),
             ),
             _ => (
-                "call_note_words w CROSS JOIN call_notes n ON n.note_row = w.rowid",
+                "note_words w CROSS JOIN call_notes n ON n.note_row = w.rowid",
                 BY_CALL_ID,
                 None,
             ),
@@ -180,44 +181,38 @@ impl Plan {
                 sql.push(" AND n.pinned = 1");
             }
             Driver::Notes => self.push_words(sql),
-            Driver::NotesByTime => self.push_note_rows(sql),
+            Driver::NotesByTime => self.push_has_words(sql, "n"),
             _ => {}
         }
     }
 
-    /// The condition on `w`, the words of a note. The tenant is one of them.
+    /// The condition on `w`, the words of a note of tenant `t`: what others wrote is not read.
     fn push_words(&self, sql: &mut QueryBuilder<Sqlite>) {
         match self.words.as_deref() {
             None | Some("") => {
                 sql.push(" AND FALSE");
             }
             Some(words) => {
-                sql.push(" AND w.call_note_words MATCH 'tenant : \"' || hex(t.id) || '\" AND text : (' || ")
+                sql.push(" AND w.note_words MATCH replace(")
                     .push_bind(words.to_owned())
-                    .push(" || ')'");
+                    .push(format_args!(", '{TENANT}', hex(t.id))"));
             }
         }
     }
 
-    /// The condition that `n` is one of the notes that have the words: those are found once for the question, not for each
-    /// tenant or note.
-    fn push_note_rows(&self, sql: &mut QueryBuilder<Sqlite>) {
-        sql.push(" AND n.note_row IN (SELECT w.rowid FROM call_note_words w WHERE TRUE");
-        self.push_words_of_reach(sql);
-        sql.push(")");
+    /// `FROM` and `WHERE` of the words `w` that are looked for, of the tenants that are reached.
+    fn push_words_of_reach(&self, sql: &mut QueryBuilder<Sqlite>) {
+        sql.push(" FROM tenants t CROSS JOIN note_words w WHERE TRUE");
+        self.push_words(sql);
+        self.reach.limit(sql, "t.id");
     }
 
-    /// As [`Plan::push_words`], where no tenant `t` is at hand: of the one that is reached, or of all.
-    pub(super) fn push_words_of_reach(&self, sql: &mut QueryBuilder<Sqlite>) {
-        let Some(words) = self.words.as_deref().filter(|words| !words.is_empty()) else {
-            sql.push(" AND FALSE");
-            return;
-        };
-        let of_tenant = self.one_tenant().map_or_else(String::new, |tenant| {
-            format!("tenant : \"{:X}\" AND ", tenant.simple())
-        });
-        sql.push(" AND w.call_note_words MATCH ")
-            .push_bind(format!("{of_tenant}text : ({words})"));
+    /// The condition that the note `notes` has the words: such notes are found once for the question, not for each tenant
+    /// or note.
+    pub(super) fn push_has_words(&self, sql: &mut QueryBuilder<Sqlite>, notes: &'static str) {
+        sql.push(format_args!(" AND {notes}.note_row IN (SELECT w.rowid"));
+        self.push_words_of_reach(sql);
+        sql.push(")");
     }
 
     fn push_source_branch(&self, sql: &mut QueryBuilder<Sqlite>, driver: Driver) {
@@ -261,8 +256,8 @@ impl Plan {
             }
             Driver::Groups => self.push_users_probe(&mut sql),
             // The words alone: no note is looked up to count it.
-            Driver::Notes if self.one_tenant().is_some() => {
-                sql.push(" UNION ALL SELECT * FROM (SELECT 1 FROM call_note_words w WHERE TRUE");
+            Driver::Notes => {
+                sql.push(" UNION ALL SELECT * FROM (SELECT 1");
                 self.push_words_of_reach(&mut sql);
                 sql.push(" LIMIT +").push_bind(NARROW + 1).push(")");
             }

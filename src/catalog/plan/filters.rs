@@ -151,10 +151,9 @@ impl Plan {
             _ => {}
         }
         if self.words.is_some() && !matches!(driver, Driver::Notes | Driver::NotesByTime) {
-            sql.push(of_call("call_notes"))
-                .push(" AND a.note_row IN (SELECT w.rowid FROM call_note_words w WHERE TRUE");
-            self.push_words_of_reach(sql);
-            sql.push("))");
+            sql.push(of_call("call_notes"));
+            self.push_has_words(sql, "a");
+            sql.push(")");
         }
     }
 

@@ -68,7 +68,7 @@ pub(super) struct Plan {
     query: CallQuery,
     reach: Reach,
     after: Option<Cursor>,
-    /// The words that notes are searched for, as FTS5 wants them; none when notes are not asked about.
+    /// The words that notes are searched for, as FTS5 wants them but for the tenant; none when notes are not asked about.
     words: Option<String>,
     driver: Driver,
     /// Users of the groups, as far as they were counted.
@@ -123,14 +123,6 @@ impl Plan {
         }
     }
 
-    /// Over all tenants the words are looked up once, not for each of them.
-    fn notes_driver(&self) -> Driver {
-        match self.reach.tenants {
-            Tenants::All => Driver::NotesByTime,
-            Tenants::One(_) | Tenants::Nothing => Driver::Notes,
-        }
-    }
-
     /// What could drive, the most telling first.
     fn drivers(&self) -> Vec<Driver> {
         let query = &self.query;
@@ -151,7 +143,7 @@ impl Plan {
         let of_groups = query.group.is_some() || matches!(self.reach.whose, Whose::Groups(_));
         let possible = [
             (query.interaction.is_some(), Driver::Interaction),
-            (self.words.is_some(), self.notes_driver()),
+            (self.words.is_some(), Driver::Notes),
             (is_state(CallState::Held), Driver::Held),
             (is_state(CallState::Pinned), Driver::Pinned),
             (is_state(CallState::Deleted), Driver::Deleted),
@@ -208,10 +200,8 @@ impl Plan {
             }
             _ => false,
         };
-        let may_be_wide = |driver: &Driver| {
-            is_prefix(driver)
-                || matches!(driver, Driver::Notes | Driver::NotesByTime | Driver::Groups)
-        };
+        let may_be_wide =
+            |driver: &Driver| is_prefix(driver) || matches!(driver, Driver::Notes | Driver::Groups);
         match drivers.as_slice() {
             // In the order of time an index finds the page, however many there are.
             [only] if self.query.sort.column().is_none() && !may_be_wide(only) => Vec::new(),
