@@ -79,6 +79,14 @@ fn plain_calls_are_exact_and_in_their_tenants_partitions() {
     }
 }
 
+/// The capture stays what it is when `simulate` learns something new.
+#[test]
+fn calls_that_were_simulated_once_are_found_as_they_were_sent() {
+    let world = World::stored("simulated", all_with(|features| features.tcp = 30));
+    assert_eq!(world.truth.calls.len(), 6);
+    world.assert_sound();
+}
+
 #[test]
 fn without_tenants_every_call_is_the_system_tenants() {
     let folder = tempfile::tempdir().unwrap();

@@ -63,6 +63,26 @@ impl World {
         }
     }
 
+    /// Replays a stored capture of `simulate` with the tenants of `scenario`.
+    pub fn stored(name: &str, scenario: Scenario) -> World {
+        let folder = tempfile::tempdir().unwrap();
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("fixtures")
+            .join(name);
+        let truth = std::fs::read(fixture.join(format!("{name}.truth.json"))).unwrap();
+        let config = write_config(&scenario, folder.path(), "pcm16");
+        let storage = folder.path().join("storage");
+        let capture = fixture.join(format!("{name}.pcap"));
+        let report = replay(Some(&config), &[&capture], &storage);
+        World {
+            scenario,
+            truth: serde_json::from_slice(&truth).unwrap(),
+            report,
+            recordings: recordings(&storage),
+            _folder: folder,
+        }
+    }
+
     /// The one recording of a call.
     pub fn recording(&self, call: &TruthCall) -> Option<&Recording> {
         let mut own = self
