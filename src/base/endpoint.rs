@@ -93,8 +93,7 @@ pub struct Vantage {
     /// VLAN ids from the outside in, 0 where there is none (and for a priority tag, which is no VLAN: 802.1Q).
     /// Deeper tags than these are stripped and do not tell hosts apart.
     pub vlans: [u16; 3],
-    /// The tunnels around the packet (VNI, GRE key, …). IP in IP and PPPoE are none: what is inside them has addresses
-    /// of the same network.
+    /// The tunnels around the packet (VNI, GRE key, the ends of IP in IP, …).
     pub tunnels: Tunnels,
 }
 

@@ -1,6 +1,7 @@
 //! The tunnels around a packet.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 /// What packets of others are wrapped in.
@@ -28,25 +29,32 @@ pub enum TunnelKind {
     EtherIp,
     /// Provider backbone bridges, IEEE 802.1ah.
     Pbb,
+    /// RFC 2516: by the number of the session.
+    Pppoe,
+    /// RFC 2003, RFC 2473, RFC 4213: IP of either version in IP of either version.
+    IpInIp,
 }
 
 /// Bits of an id that the word for an outer tunnel has room for.
 const OUTER_ID_BITS: u32 = 24;
 
-/// Names, and the bits of the ids that both directions of a tunnel share; 0 where there is no such id.
-const KINDS: [(TunnelKind, &str, u32); 12] = [
+/// Names, and the bits of the ids that both directions of a tunnel share; 0 where there is no such id. The place in this
+/// list stands for the kind in [`Tunnels`].
+const KINDS: [(TunnelKind, &str, u32); 14] = [
     (TunnelKind::Gre, "gre", 32),
     (TunnelKind::Nvgre, "nvgre", 24),
     (TunnelKind::Erspan, "erspan", 10),
     (TunnelKind::Vxlan, "vxlan", 24),
     (TunnelKind::Geneve, "geneve", 24),
+    (TunnelKind::Hep, "hep", 32),
+    (TunnelKind::EtherIp, "etherip", 32),
+    (TunnelKind::Pbb, "pbb", 24),
+    (TunnelKind::Pppoe, "pppoe", 16),
+    (TunnelKind::IpInIp, "ipip", 32),
     (TunnelKind::Mpls, "mpls", 0),
     (TunnelKind::GtpU, "gtp", 0),
     (TunnelKind::L2tp, "l2tp", 0),
     (TunnelKind::Tzsp, "tzsp", 0),
-    (TunnelKind::Hep, "hep", 32),
-    (TunnelKind::EtherIp, "etherip", 0),
-    (TunnelKind::Pbb, "pbb", 24),
 ];
 
 impl TunnelKind {
@@ -57,6 +65,11 @@ impl TunnelKind {
     /// Whether it brings copies of packets to whoever listens, and is no part of their own way.
     pub fn is_mirror(self) -> bool {
         matches!(self, TunnelKind::Erspan | TunnelKind::Tzsp)
+    }
+
+    /// Whether its id stands for the two addresses between which it lies: it has no other.
+    fn is_told_by_ends(self) -> bool {
+        matches!(self, TunnelKind::EtherIp | TunnelKind::IpInIp)
     }
 
     /// Largest id, where it has one.
@@ -78,12 +91,12 @@ impl TunnelKind {
 /// One tunnel: its kind, and the id that tells it from others of its kind.
 ///
 /// Only ids that are the same for both directions tell anything of who is inside: a VNI, a GRE key, an ERSPAN session,
-/// the agent of HEP. GTP's TEIDs, the session ids of L2TP, the call ids of PPTP and MPLS labels are allotted by whoever
+/// a PPPoE session, the agent of HEP. IP in IP and EtherIP have none, but two ends: see [`Tunnel::between`]. GTP's TEIDs, the session ids of L2TP, the call ids of PPTP and MPLS labels are allotted by whoever
 /// receives, each its own: by them one call would be seen at two places. Such tunnels have no id here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tunnel {
     pub kind: TunnelKind,
-    /// `None` also for GRE without a key and ERSPAN without a session.
+    /// `None` also for GRE without a key and ERSPAN without a session; in a rule, for all of the kind.
     pub id: Option<u32>,
 }
 
@@ -133,6 +146,12 @@ impl FromStr for Tunnel {
             return Ok(Tunnel { kind, id: None });
         };
         let max = kind.max_id().ok_or(TunnelError::NoId(kind.name()))?;
+        if kind.is_told_by_ends()
+            && let Some((a, b)) = id.split_once('-')
+            && let (Ok(a), Ok(b)) = (a.parse(), b.parse())
+        {
+            return Ok(Tunnel::between(kind, a, b));
+        }
         let number = id.parse().ok().filter(|number| *number <= max);
         let number = number.ok_or_else(|| TunnelError::Id {
             id: id.to_owned(),
@@ -153,9 +172,9 @@ impl FromStr for Tunnel {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Tunnels(u64);
 
-/// One half of the word: 4 bits for what it is, then the id.
-const GRE_WITHOUT_KEY: u64 = 13;
-const ERSPAN_WITHOUT_SESSION: u64 = 14;
+/// One half of the word: 4 bits for what it is (a place in the list of kinds, counted from 1), then the id. Where there is
+/// no id, the place stands for it.
+const WITHOUT_ID: u64 = 14;
 const CHECKSUM: u64 = 15;
 
 /// The inner half: 4 bits and 32; the outer half above it: 4 and 24.
@@ -253,6 +272,23 @@ impl Tunnels {
 }
 
 impl Tunnel {
+    /// The one between two addresses, the same for both directions: its id is made of the addresses.
+    pub fn between(kind: TunnelKind, a: IpAddr, b: IpAddr) -> Tunnel {
+        let whole = |ip: IpAddr| match ip {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped().to_bits(),
+            IpAddr::V6(ip) => ip.to_bits(),
+        };
+        let (a, b) = (whole(a), whole(b));
+        let words = [a.min(b), a.max(b)].map(|ip| [(ip >> 64) as u64, ip as u64]);
+        let mixed = words.as_flattened().iter().fold(0, |so_far: u64, word| {
+            mix(so_far.wrapping_add(0x9e37_79b9_7f4a_7c15) ^ word)
+        });
+        Tunnel {
+            kind,
+            id: Some((mixed >> 32) as u32),
+        }
+    }
+
     /// Whether some packet can be in both: see [`Tunnels::are_in`].
     pub fn meets(self, other: Tunnel) -> bool {
         if self.kind.is_mirror() != other.kind.is_mirror() {
@@ -263,42 +299,35 @@ impl Tunnel {
 }
 
 fn half(tunnel: Tunnel) -> u64 {
-    let (kind, id) = match tunnel {
-        Tunnel {
-            kind: TunnelKind::Gre,
-            id: None,
-        } => (GRE_WITHOUT_KEY, 0),
-        Tunnel {
-            kind: TunnelKind::Erspan,
-            id: None,
-        } => (ERSPAN_WITHOUT_SESSION, 0),
-        Tunnel { kind, id } => {
-            let place = KINDS.iter().position(|(known, ..)| *known == kind);
-            (place.map_or(0, |place| place as u64 + 1), id.unwrap_or(0))
-        }
-    };
-    kind << 32 | u64::from(id)
+    let place = KINDS.iter().position(|(kind, ..)| *kind == tunnel.kind);
+    let place = place.expect("every kind is in the table") as u64;
+    match tunnel.id {
+        Some(id) => (place + 1) << 32 | u64::from(id),
+        None => WITHOUT_ID << 32 | place,
+    }
 }
 
 fn read(kind: u64, id: u32) -> Option<Around> {
-    let (kind, id) = match kind {
+    let (place, id) = match kind {
         0 => return None,
-        GRE_WITHOUT_KEY => (TunnelKind::Gre, None),
-        ERSPAN_WITHOUT_SESSION => (TunnelKind::Erspan, None),
         CHECKSUM => return Some(Around::Several(id)),
-        known => {
-            let (kind, _, bits) = *KINDS.get(known as usize - 1)?;
-            (kind, (bits > 0).then_some(id))
-        }
+        WITHOUT_ID => (id as usize, None),
+        known => (known as usize - 1, Some(id)),
     };
+    let (kind, ..) = *KINDS.get(place)?;
     Some(Around::Known(Tunnel { kind, id }))
 }
 
-/// 24 bits of a word (the finish of MurmurHash3).
-fn checksum(mut word: u64) -> u64 {
+/// 24 bits of a word.
+fn checksum(word: u64) -> u64 {
+    mix(word) & 0xff_ffff
+}
+
+/// The finish of MurmurHash3.
+fn mix(mut word: u64) -> u64 {
     word = (word ^ word >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
     word = (word ^ word >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    (word ^ word >> 33) & 0xff_ffff
+    word ^ word >> 33
 }
 
 /// `erspan:7/vxlan:5001`, from the outside in; nothing where there is none.
@@ -346,6 +375,9 @@ mod tests {
             vec!["erspan:1023", "gre:4294967295"],
             vec!["gre:16777215", "gtp"],
             vec!["mpls", "pbb:9"],
+            vec!["pppoe:65535", "ipip:4294967295"],
+            vec!["etherip:7", "tzsp"],
+            vec!["vxlan"],
         ] {
             assert_eq!(chain(&texts).to_string(), texts.join("/"));
         }
@@ -397,15 +429,32 @@ mod tests {
         );
     }
 
+    #[test]
+    fn two_ends_are_one_id_in_either_order_and_no_other_ends_have_it() {
+        let ends = |a: &str, b: &str| tunnel(&format!("ipip:{a}-{b}"));
+        let one = ends("192.0.2.1", "192.0.2.200");
+        assert_eq!(one, ends("192.0.2.200", "192.0.2.1"));
+        assert_eq!(one, ends("::ffff:192.0.2.1", "192.0.2.200"));
+        assert_eq!(one, tunnel(&one.to_string()));
+        let mut seen = std::collections::BTreeSet::from([one.id]);
+        for last in 2..=199 {
+            assert!(seen.insert(ends(&format!("192.0.2.{last}"), "192.0.2.200").id));
+            assert!(seen.insert(ends("192.0.2.1", &format!("192.0.2.{last}")).id));
+            assert!(seen.insert(ends(&format!("2001:db8::{last}"), "2001:db8::1:1").id));
+            assert!(seen.insert(ends(&format!("2001:db8:{last}::"), "2001:db8::1:1").id));
+        }
+        // Both ends count, and which is which does not.
+        assert_ne!(ends("::1", "::2"), ends("::3", "::"));
+        assert_ne!(ends("::1", "::1"), ends("::2", "::2"));
+        assert_ne!(one.kind, tunnel("etherip:192.0.2.1-192.0.2.200").kind);
+        assert!("gre:192.0.2.1-192.0.2.2".parse::<Tunnel>().is_err());
+        assert!("ipip:192.0.2.1-x".parse::<Tunnel>().is_err());
+    }
+
     fn any_tunnel() -> impl Strategy<Value = Tunnel> {
         (0..KINDS.len(), prop::option::of(0u32..4)).prop_map(|(place, id)| {
             let (kind, _, bits) = KINDS[place];
-            let without = matches!(kind, TunnelKind::Gre | TunnelKind::Erspan);
-            let id = match bits {
-                0 => None,
-                _ if without => id,
-                _ => Some(id.unwrap_or(0)),
-            };
+            let id = id.filter(|_| bits > 0);
             Tunnel { kind, id }
         })
     }

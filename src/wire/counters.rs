@@ -91,6 +91,10 @@ counters! {
     tunnels_etherip,
     /// Tunnels opened: 802.1ah.
     tunnels_pbb,
+    /// Tunnels opened: PPPoE sessions.
+    tunnels_pppoe,
+    /// Tunnels opened: IP in IP, of either version.
+    tunnels_ipip,
     /// Tunnels that had less in them than their headers announce.
     tunnels_truncated,
     /// Datagrams to a port of tunnels that do not begin like one, and were handed out as they are.

@@ -180,6 +180,8 @@ impl Wire {
             TunnelKind::Hep => &mut counters.tunnels_hep,
             TunnelKind::EtherIp => &mut counters.tunnels_etherip,
             TunnelKind::Pbb => &mut counters.tunnels_pbb,
+            TunnelKind::Pppoe => &mut counters.tunnels_pppoe,
+            TunnelKind::IpInIp => &mut counters.tunnels_ipip,
         };
         *counter += 1;
     }

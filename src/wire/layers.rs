@@ -71,7 +71,7 @@ impl Wire {
     ) {
         match ether_type {
             EtherType::IPV4 | EtherType::IPV6 => self.ip(place, bytes, out),
-            PPPOE_SESSION => self.ppp(place, link::open_pppoe(bytes), out),
+            PPPOE_SESSION => self.enter_if(place, tunnel::pppoe(bytes), out),
             MPLS | MPLS_MULTICAST => self.enter_if(place, tunnel::mpls(bytes), out),
             PBB => self.enter_if(place, tunnel::pbb(bytes), out),
             _ => self.counters.not_ip += 1,
@@ -126,16 +126,10 @@ impl Wire {
         let opened = match packet.protocol {
             IpNumber::UDP => return self.udp(place, packet, out),
             IpNumber::TCP => return self.tcp(place, packet, out),
-            IpNumber::IPV4 | IpNumber::IPV6 => {
-                place.cut = place.is_incomplete(packet);
-                if self.descend(&mut place) {
-                    self.ip(place, payload, out);
-                }
-                return;
-            }
+            IpNumber::IPV4 | IpNumber::IPV6 => Some(tunnel::ip_in_ip(packet)),
             IpNumber::GRE => tunnel::gre(payload),
             IpNumber::MPLS_IN_IP => tunnel::mpls(payload),
-            ETHER_IP => tunnel::ether_ip(payload),
+            ETHER_IP => tunnel::ether_ip(packet),
             L2TP => tunnel::l2tp_v3(payload),
             _ => {
                 self.counters.not_udp_tcp += 1;

@@ -145,13 +145,6 @@ pub(super) fn tagged(
     })
 }
 
-/// What a PPPoE session frame carries (RFC 2516 section 4), its header and the PPP protocol field taken off.
-/// `None`: it ends inside them.
-pub(super) fn open_pppoe(bytes: &[u8]) -> Option<(u16, &[u8])> {
-    let (_, ppp) = bytes.split_first_chunk::<6>()?;
-    open_ppp(ppp)
-}
-
 /// What a PPP frame carries, with address and control before the protocol or, where both sides agreed, without
 /// (RFC 1662 section 3.2). `None`: it ends before that.
 pub(super) fn open_ppp(bytes: &[u8]) -> Option<(u16, &[u8])> {
@@ -247,14 +240,8 @@ mod tests {
 
     #[test]
     fn ppp_protocol_may_be_one_byte() {
-        assert_eq!(
-            open_pppoe(&[0x11, 0, 0, 1, 0, 3, 0x21, 0x45]),
-            Some((0x21, [0x45].as_slice()))
-        );
-        assert_eq!(
-            open_pppoe(&[0x11, 0, 0, 1, 0, 3, 0, 0x57, 0x60]),
-            Some((0x57, [0x60].as_slice()))
-        );
-        assert_eq!(open_pppoe(&[0x11, 0, 0, 1, 0, 3, 0]), None);
+        assert_eq!(open_ppp(&[0x21, 0x45]), Some((0x21, [0x45].as_slice())));
+        assert_eq!(open_ppp(&[0, 0x57, 0x60]), Some((0x57, [0x60].as_slice())));
+        assert_eq!(open_ppp(&[0]), None);
     }
 }

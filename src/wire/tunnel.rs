@@ -4,6 +4,7 @@
 
 use etherparse::EtherType;
 
+use super::ip::IpPacket;
 use super::tunnel_ports::PortKind;
 use crate::base::{Tunnel, TunnelKind};
 
@@ -41,7 +42,7 @@ pub(super) enum Inner<'a> {
 }
 
 impl<'a> Opened<'a> {
-    fn new(kind: TunnelKind, id: Option<u32>, inner: Inner<'a>) -> Opened<'a> {
+    pub(super) fn new(kind: TunnelKind, id: Option<u32>, inner: Inner<'a>) -> Opened<'a> {
         Opened {
             tunnel: Tunnel { kind, id },
             inner,
@@ -373,9 +374,31 @@ pub(super) fn pbb(bytes: &[u8]) -> Option<Opened<'_>> {
 }
 
 /// EtherIP (RFC 3378): version 3, the rest zero.
-pub(super) fn ether_ip(bytes: &[u8]) -> Option<Opened<'_>> {
-    let frame = bytes.strip_prefix(&[0x30, 0])?;
-    Some(Opened::new(TunnelKind::EtherIp, None, Inner::Frame(frame)))
+pub(super) fn ether_ip<'a>(packet: &IpPacket<'a>) -> Option<Opened<'a>> {
+    let frame = packet.payload.strip_prefix(&[0x30, 0])?;
+    Some(between(TunnelKind::EtherIp, packet, Inner::Frame(frame)))
+}
+
+/// IP in IP (RFC 2003, RFC 2473, RFC 4213).
+pub(super) fn ip_in_ip<'a>(packet: &IpPacket<'a>) -> Opened<'a> {
+    between(TunnelKind::IpInIp, packet, Inner::Ip(packet.payload))
+}
+
+/// A tunnel that is known by the addresses of its ends.
+fn between<'a>(kind: TunnelKind, packet: &IpPacket<'_>, inner: Inner<'a>) -> Opened<'a> {
+    let tunnel = Tunnel::between(kind, packet.source.ip(), packet.destination.ip());
+    Opened::new(kind, tunnel.id, inner)
+}
+
+/// A PPPoE session (RFC 2516 section 4). The length says nothing that IP does not.
+pub(super) fn pppoe(bytes: &[u8]) -> Option<Opened<'_>> {
+    let (&[_, _, high, low, _, _], ppp) = bytes.split_first_chunk::<6>()?;
+    let session = u16::from_be_bytes([high, low]).into();
+    Some(Opened::new(
+        TunnelKind::Pppoe,
+        Some(session),
+        Inner::Ppp(ppp),
+    ))
 }
 
 fn skip(bytes: &[u8], count: usize) -> Option<&[u8]> {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::base::Tunnel;
 
 /// Everything in a capture file, heard. `None` where the captures are not there.
 fn listen(name: &str) -> Option<Listener> {
@@ -105,7 +106,14 @@ fn tcp_with_one_direction_inside_ip_in_ip() {
     };
     let flows: Vec<&Flow> = listener.heard.streams.keys().collect();
     assert_eq!(flows.len(), 2);
-    assert_eq!(*flows[0], flows[1].reversed());
+    let (there, back) = (flows[0], flows[1].reversed());
+    assert_eq!(
+        (there.source, there.destination),
+        (back.source, back.destination)
+    );
+    let around = flows.iter().map(|flow| flow.vantage.tunnels.to_string());
+    let ends: Tunnel = "ipip:10.15.194.19-10.15.196.229".parse().unwrap();
+    assert!(around.eq([String::new(), ends.to_string()]));
     let there = listener.heard.stream_starting("INVITE ").unwrap();
     let back = listener.heard.stream_starting("SIP/2.0 ").unwrap();
     assert_eq!((there.len(), back.len()), (1103 + 409, 621 + 616));

@@ -165,7 +165,13 @@ const WRAPPERS: &[Wrapper] = &[
     frames("tzsp", |f| {
         udp(37008, &behind(&[1, 0, 0, 1, 0, 0x12, 2, 0xff, 1, 1], f))
     }),
-    frames("etherip", |f| ip(97, &behind(&[0x30, 0], f))),
+    frames("etherip:203.0.113.2-203.0.113.1", |f| {
+        ip(97, &behind(&[0x30, 0], f))
+    }),
+    packets("ipip:203.0.113.1-203.0.113.2", |p| ip(4, p)),
+    packets("pppoe:70", |p| {
+        ethernet(&[], 0x8864, &behind(&[0x11, 0, 0, 70, 0, 0, 0, 0x21], p))
+    }),
     frames("pbb:70000", |f| {
         ethernet(&[(0x88a8, 0)], 0x88e7, &behind(&[0, 0x01, 0x11, 0x70], f))
     }),
@@ -362,7 +368,10 @@ fn tcp_streams_inside_tunnels_are_put_together() {
             listener.hear_frame(at_millis(0), &frame);
         }
         let flow = *listener.heard.streams.keys().next().unwrap();
-        assert_eq!(flow.vantage.tunnels.to_string(), wrapper.tunnel);
+        assert_eq!(
+            flow.vantage.tunnels,
+            heard_in(&[wrapper.tunnel]).vantage.tunnels
+        );
         assert_eq!(listener.heard.runs(&flow).0.concat(), message);
     }
 }

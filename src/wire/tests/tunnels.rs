@@ -1,8 +1,11 @@
 //! Fragments and packets inside packets.
 
+use std::net::IpAddr;
+
 use etherparse::{IpFragOffset, IpNumber, Ipv4Header, Ipv6FragmentHeader, Ipv6Header};
 
 use super::*;
+use crate::base::{Tunnel, TunnelKind};
 
 /// `payload` of `protocol` as IPv4 fragments of `size` bytes each.
 fn fragments_v4(protocol: IpNumber, id: u16, payload: &[u8], size: usize) -> Vec<Vec<u8>> {
@@ -32,6 +35,12 @@ fn fragments_v6(protocol: IpNumber, id: u32, payload: &[u8], size: usize) -> Vec
         [header.to_bytes().as_slice(), &fragment.to_bytes(), chunk].concat()
     };
     payload.chunks(size).enumerate().map(piece).collect()
+}
+
+fn within(tunnel: Tunnel, ports: (u16, u16)) -> Flow {
+    let mut flow = flow_v4(ports);
+    flow.vantage.tunnels = Tunnels::NONE.and_within(tunnel);
+    flow
 }
 
 fn hear_all(listener: &mut Listener, ether_type: u16, packets: &[Vec<u8>]) {
@@ -145,35 +154,51 @@ fn fragments_time_out_by_packet_time_even_if_no_fragment_follows() {
     );
 }
 
-fn ip_in_ip(outer: u8, inner: &[u8]) -> Vec<u8> {
-    let protocol = if inner[0] >> 4 == 4 {
-        IpNumber::IPV4
-    } else {
-        IpNumber::IPV6
+/// An end of an outer header: an address of IPv4 made one of IPv6 too.
+fn end(family: u8, last: u8) -> IpAddr {
+    match family {
+        4 => IpAddr::from([192, 0, 2, last]),
+        _ => IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(last)]),
+    }
+}
+
+fn ip_in_ip_between(source: IpAddr, destination: IpAddr, inner: &[u8]) -> Vec<u8> {
+    let protocol = match inner[0] >> 4 {
+        4 => IpNumber::IPV4,
+        _ => IpNumber::IPV6,
     };
-    let header = if outer == 4 {
-        Ipv4Header::new(
-            inner.len() as u16,
-            64,
-            protocol,
-            [192, 0, 2, 1],
-            [192, 0, 2, 2],
-        )
-        .unwrap()
-        .to_bytes()
-        .to_vec()
-    } else {
-        let payload_length = inner.len() as u16;
-        Ipv6Header {
-            payload_length,
+    let length = inner.len() as u16;
+    let header = match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let ends = (source.octets(), destination.octets());
+            let header = Ipv4Header::new(length, 64, protocol, ends.0, ends.1);
+            header.unwrap().to_bytes().to_vec()
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => Ipv6Header {
+            payload_length: length,
             next_header: protocol,
             hop_limit: 64,
+            source: source.octets(),
+            destination: destination.octets(),
             ..Default::default()
         }
         .to_bytes()
-        .to_vec()
+        .to_vec(),
+        _ => unreachable!("ends of one family"),
     };
     [header.as_slice(), inner].concat()
+}
+
+fn ip_in_ip(outer: u8, inner: &[u8]) -> Vec<u8> {
+    ip_in_ip_between(end(outer, 1), end(outer, 2), inner)
+}
+
+/// Vantage of each datagram that these frames give.
+fn tunnels_of(ether_type: u16, packets: &[Vec<u8>]) -> Vec<Tunnels> {
+    let mut listener = Listener::new();
+    hear_all(&mut listener, ether_type, packets);
+    let heard = listener.heard.datagrams.iter();
+    heard.map(|(flow, ..)| flow.vantage.tunnels).collect()
 }
 
 #[test]
@@ -186,13 +211,54 @@ fn ip_in_ip_is_opened_in_all_pairs_of_families() {
             let mut listener = Listener::new();
             hear_all(&mut listener, ether_type, &[ip_in_ip(outer, &inner)]);
             let (flow, payload, _) = &listener.heard.datagrams[0];
+            let ends = Tunnel::between(TunnelKind::IpInIp, end(outer, 1), end(outer, 2));
             assert_eq!(
                 (flow.source.is_ipv4(), flow.vantage.tunnels),
-                (inner[0] == 0x45, Tunnels::NONE)
+                (inner[0] == 0x45, Tunnels::NONE.and_within(ends))
             );
             assert_eq!(payload, b"inner");
+            assert_eq!(listener.counters().tunnels_ipip, 1);
         }
     }
+}
+
+#[test]
+fn the_ends_of_ip_in_ip_are_a_vantage_for_both_directions() {
+    let inner = udp_v4((4000, 4002), b"inner");
+    for (family, ether_type) in [(4, 0x0800), (6, 0x86dd)] {
+        let between = |a, b| ip_in_ip_between(end(family, a), end(family, b), &inner);
+        let packets = [between(1, 9), between(9, 1), between(2, 9), between(1, 2)];
+        let [there, back, other, third] = tunnels_of(ether_type, &packets)[..] else {
+            panic!("four datagrams");
+        };
+        assert_eq!(there, back);
+        assert!(there != other && other != third && there != third);
+    }
+}
+
+#[test]
+fn the_number_of_a_pppoe_session_is_a_vantage() {
+    let inner = udp_v4((5060, 5060), b"inner");
+    let session = |high, low| [&[0x11, 0, high, low, 0, 0, 0, 0x21], &inner[..]].concat();
+    let told = tunnels_of(0x8864, &[session(0, 9), session(1, 9), session(0, 9)]);
+    let told: Vec<String> = told.iter().map(Tunnels::to_string).collect();
+    assert_eq!(told, ["pppoe:9", "pppoe:265", "pppoe:9"]);
+}
+
+#[test]
+fn the_ends_of_ether_ip_are_a_vantage_for_both_directions() {
+    let frame = ethernet(&[], 0x0800, &udp_v4((4000, 4002), b"inner"));
+    let packet = |from: u8, to: u8| {
+        let payload = [&[0x30, 0][..], &frame].concat();
+        let (from, to) = ([192, 0, 2, from], [192, 0, 2, to]);
+        let header = Ipv4Header::new(payload.len() as u16, 64, IpNumber(97), from, to).unwrap();
+        [&header.to_bytes()[..], &payload].concat()
+    };
+    let told = tunnels_of(0x0800, &[packet(1, 9), packet(9, 1), packet(2, 9)]);
+    assert_eq!(told.len(), 3);
+    assert!(told[0] == told[1] && told[1] != told[2]);
+    let ends = Tunnel::between(TunnelKind::EtherIp, end(4, 1), end(4, 9));
+    assert_eq!(told[0], Tunnels::NONE.and_within(ends));
 }
 
 #[test]
@@ -220,10 +286,30 @@ fn fragments_inside_ip_in_ip_arrive_whole() {
         let outer = fragments_v6(IpNumber::IPV4, u32::from(piece[7]), &piece, 512);
         hear_all(&mut listener, 0x86dd, &outer);
     }
+    let ends = Tunnel::between(TunnelKind::IpInIp, [0xfd; 16].into(), [0xfe; 16].into());
     assert_eq!(
         listener.heard.datagrams,
-        [(flow_v4((5060, 5060)), vec![9; 4000], false)]
+        [(within(ends, (5060, 5060)), vec![9; 4000], false)]
     );
+}
+
+#[test]
+fn fragments_in_two_tunnels_do_not_mix() {
+    let pieces = fragments_v4(
+        IpNumber::UDP,
+        7,
+        &udp_v4((5060, 5060), &[1; 2000])[20..],
+        1480,
+    );
+    let mut listener = Listener::new();
+    for (last, piece) in (1..).zip(&pieces) {
+        let packet = ip_in_ip_between(end(4, last), end(4, 9), piece);
+        hear_all(&mut listener, 0x0800, &[packet]);
+        let session = [&[0x11, 0, 0, last, 0, 0, 0, 0x21], &piece[..]].concat();
+        hear_all(&mut listener, 0x8864, &[session]);
+    }
+    assert!(listener.heard.datagrams.is_empty());
+    assert_eq!(listener.counters().fragments_held, 4);
 }
 
 #[test]
@@ -240,13 +326,22 @@ fn pppoe_sessions_are_opened_and_discovery_is_not_ip() {
     ]
     .concat();
     let lcp = vec![0x11, 0, 0, 9, 0, 4, 0xc0, 0x21, 9, 0, 0, 4];
-    hear_all(&mut listener, 0x8864, &[v4, v6, lcp, vec![0x11]]);
+    hear_all(
+        &mut listener,
+        0x8864,
+        &[v4, v6, lcp, vec![0x11], vec![0x11, 0, 0, 9, 0, 0]],
+    );
     hear_all(&mut listener, 0x8863, &[vec![0x11, 9, 0, 0]]);
     let c = listener.counters();
-    assert_eq!((c.datagrams, c.not_ip, c.malformed_link), (2, 2, 1));
+    assert_eq!((c.datagrams, c.not_ip), (2, 2));
+    assert_eq!(
+        (c.tunnels_pppoe, c.malformed_tunnel, c.malformed_link),
+        (4, 1, 1)
+    );
+    let session = "pppoe:9".parse().unwrap();
     assert_eq!(
         listener.heard.datagrams[0],
-        (flow_v4((5060, 5060)), b"inner".to_vec(), false)
+        (within(session, (5060, 5060)), b"inner".to_vec(), false)
     );
 }
 
