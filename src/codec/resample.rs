@@ -1,15 +1,21 @@
 //! From one sample rate to another, a packet at a time.
 //!
 //! Recordings are written at places, not in sequence: the output of each packet must be a definite stretch of the timeline.
-//! A polyphase filter (Hann-windowed sinc, 16 lobes each way) gives that: its delay is known, and taken out.
+//! A polyphase filter (Hann-windowed sinc, 16 lobes each way) gives that: its delay is known, and taken out. Where two rates
+//! have so little in common that their phases are too many, what lies between two of fewer phases is taken; the place of
+//! each output is exact all the same, and nothing drifts.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// Zero crossings of the sinc to each side.
 const LOBES: usize = 16;
 
-/// Converts one channel by a rational ratio. Memory: 4 bytes for each tap of each phase, at most 120 KiB for the rates that
-/// [`Resampler::new`] accepts.
+/// Coefficients of a filter, at most.
+const MAX_COEFFICIENTS: usize = 64 << 10;
+
+/// Converts one channel by a rational ratio. Memory: 4 bytes for each tap of each phase, at most 256 KiB; at most 120 KiB
+/// for the rates in use (8 to 96 kHz, RFC 3551 section 4.5.11).
 #[derive(Clone, Debug)]
 pub struct Resampler {
     /// Output step and input step: `up` outputs for `down` inputs.
@@ -17,7 +23,9 @@ pub struct Resampler {
     down: usize,
     /// Taps of one phase.
     taps: usize,
-    /// `up` phases of `taps` coefficients.
+    /// Into so many phases an input sample is divided: `up`, where each output falls on one of them.
+    phases: usize,
+    /// One phase more of `taps` coefficients each: the last is the first, an input sample later.
     filter: Arc<[f32]>,
     /// Input that may still be needed; its first sample is number `first - taps / 2`.
     history: Vec<f32>,
@@ -27,15 +35,16 @@ pub struct Resampler {
     given: usize,
 }
 
-/// Rates in use for linear PCM (RFC 3551 section 4.5.11 and sound cards).
-pub const INPUT_RATES_HZ: [u32; 11] = [
-    8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000,
-];
+/// Rates that are taken: what is outside is no sound of a phone.
+pub const INPUT_RATES_HZ: RangeInclusive<u32> = 4000..=192_000;
 
 impl Resampler {
-    /// `None` when `input_hz` is not one of [`INPUT_RATES_HZ`].
+    /// `None` when a rate is not one of [`INPUT_RATES_HZ`].
     pub fn new(input_hz: u32, output_hz: u32) -> Option<Resampler> {
-        if !INPUT_RATES_HZ.contains(&input_hz) || output_hz == 0 {
+        if ![input_hz, output_hz]
+            .iter()
+            .all(|hz| INPUT_RATES_HZ.contains(hz))
+        {
             return None;
         }
         let common = gcd(input_hz, output_hz);
@@ -44,9 +53,10 @@ impl Resampler {
         let cutoff = 0.46 * (up as f64 / down as f64).min(1.0);
         let half = (LOBES as f64 / (2.0 * cutoff)).ceil() as usize;
         let taps = 2 * half;
-        let mut filter = Vec::with_capacity(up * taps);
-        for phase in 0..up {
-            let offset = phase as f64 / up as f64;
+        let phases = up.min(MAX_COEFFICIENTS / taps - 1);
+        let mut filter = Vec::with_capacity((phases + 1) * taps);
+        for phase in 0..=phases {
+            let offset = phase as f64 / phases as f64;
             let weights: Vec<f64> = (0..taps)
                 .map(|tap| {
                     windowed_sinc(tap as f64 - (half - 1) as f64 - offset, cutoff, half as f64)
@@ -60,6 +70,7 @@ impl Resampler {
             up,
             down,
             taps,
+            phases,
             filter: filter.into(),
             history,
             dropped: 0,
@@ -89,18 +100,28 @@ impl Resampler {
             let Some(window) = self.history.get(begin..begin + self.taps) else {
                 break;
             };
-            let phase = at % self.up * self.taps;
-            let sum: f32 = window
-                .iter()
-                .zip(&self.filter[phase..phase + self.taps])
-                .map(|(a, b)| a * b)
-                .sum();
+            let sum = self.sample(window, at % self.up);
             output.push(sum.round().clamp(-32_768.0, 32_767.0) as i16);
             self.given += 1;
         }
         let used = (self.given * self.down / self.up - self.dropped).min(self.history.len());
         self.history.drain(..used);
         self.dropped += used;
+    }
+
+    /// What lies `part` of `up` parts behind the middle of a window.
+    #[inline]
+    fn sample(&self, window: &[f32], part: usize) -> f32 {
+        let sum = |phase: usize| -> f32 {
+            let coefficients = &self.filter[phase * self.taps..][..self.taps];
+            window.iter().zip(coefficients).map(|(a, b)| a * b).sum()
+        };
+        if self.phases == self.up {
+            return sum(part);
+        }
+        let (phase, rest) = (part * self.phases / self.up, part * self.phases % self.up);
+        let (before, after) = (sum(phase), sum(phase + 1));
+        before + (after - before) * (rest as f32 / self.up as f32)
     }
 
     /// Appends the samples that were waiting, as if silence followed.
@@ -133,31 +154,98 @@ mod tests {
             .collect()
     }
 
+    fn converted(input: &[i16], input_hz: u32, output_hz: u32) -> Vec<i16> {
+        let mut resampler = Resampler::new(input_hz, output_hz).unwrap();
+        assert!(resampler.filter.len() <= MAX_COEFFICIENTS);
+        let mut output = Vec::new();
+        for packet in input.chunks(input_hz as usize / 50) {
+            resampler.push(packet, &mut output);
+        }
+        resampler.finish(&mut output);
+        output
+    }
+
+    /// Half a second of a tone of 1 kHz comes out as one of the other rate.
+    fn assert_tone(input_hz: u32, output_hz: u32) {
+        let output = converted(
+            &tone(input_hz, 1000.0, input_hz as usize / 2),
+            input_hz,
+            output_hz,
+        );
+        let expected = tone(output_hz, 1000.0, output_hz as usize / 2);
+        assert!(
+            output.len().abs_diff(expected.len()) <= 2 + (output_hz / input_hz) as usize,
+            "{input_hz} to {output_hz}: {}",
+            output.len()
+        );
+        let inner = 400..expected.len() - 400;
+        let error = inner
+            .map(|n| (i32::from(output[n]) - i32::from(expected[n])).abs())
+            .max()
+            .unwrap();
+        assert!(error < 60, "{input_hz} to {output_hz}: off by {error}");
+    }
+
     #[test]
     fn a_tone_stays_where_and_what_it_is() {
-        for input_hz in INPUT_RATES_HZ {
+        for input_hz in [
+            4000, 8000, 10_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 37_800, 44_056,
+            44_100, 48_000, 64_000, 88_200, 96_000, 176_400, 191_999, 192_000,
+        ] {
             for output_hz in [8000, 16_000] {
-                let mut resampler = Resampler::new(input_hz, output_hz).unwrap();
-                let mut output = Vec::new();
-                for packet in
-                    tone(input_hz, 1000.0, input_hz as usize / 2).chunks(input_hz as usize / 50)
-                {
-                    resampler.push(packet, &mut output);
-                }
-                resampler.finish(&mut output);
-                let expected = tone(output_hz, 1000.0, output_hz as usize / 2);
-                assert!(
-                    output.len().abs_diff(expected.len()) <= 2,
-                    "{input_hz} to {output_hz}: {}",
-                    output.len()
-                );
-                let inner = 400..expected.len() - 400;
-                let error = inner
-                    .map(|n| (i32::from(output[n]) - i32::from(expected[n])).abs())
-                    .max()
-                    .unwrap();
-                assert!(error < 60, "{input_hz} to {output_hz}: off by {error}");
+                assert_tone(input_hz, output_hz);
             }
+        }
+    }
+
+    #[test]
+    fn between_two_phases_is_what_more_phases_give() {
+        // 44,100 Hz to 16 kHz has 160 phases, all in the table; 44,101 Hz has 16,000.
+        let close = |hz| Resampler::new(hz, 16_000).unwrap();
+        assert_eq!(close(44_100).phases, 160);
+        assert!(close(44_101).phases < 16_000);
+        let output = converted(&tone(44_101, 3000.0, 44_101), 44_101, 16_000);
+        let expected = tone(16_000, 3000.0, 16_000);
+        let error = (400..15_600).map(|n| (i32::from(output[n]) - i32::from(expected[n])).abs());
+        assert!(error.max().unwrap() < 60);
+    }
+
+    #[test]
+    fn rates_of_no_phone_are_refused() {
+        for hz in [0, 1, 3999, 192_001, u32::MAX] {
+            assert!(Resampler::new(hz, 8000).is_none());
+            assert!(Resampler::new(8000, hz).is_none());
+        }
+    }
+
+    /// An hour later a click is where it belongs, though the rates have nothing in common.
+    #[test]
+    fn nothing_drifts_in_an_hour() {
+        for input_hz in [44_056, 10_007] {
+            let mut resampler = Resampler::new(input_hz, 8000).unwrap();
+            let mut output = Vec::new();
+            let mut second = vec![0; input_hz as usize];
+            resampler.push(&second, &mut output);
+            // Where it is after so many seconds more of silence: of what came before, only the counts are left.
+            resampler.given += 3600 * 8000;
+            resampler.dropped += 3600 * input_hz as usize;
+            let begin = resampler.given;
+            second[input_hz as usize / 2] = 30_000;
+            output.clear();
+            resampler.push(&second, &mut output);
+            let loudest = (0..output.len()).max_by_key(|&n| output[n]).unwrap();
+            let due = 3601 * 8000 + 4000;
+            assert!((begin + loudest).abs_diff(due) <= 1, "{}", begin + loudest);
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(40))]
+
+        /// Whatever two rates there are, and however the input is cut: as long as it was, and the same sound.
+        #[test]
+        fn any_rate_becomes_any_other(input_hz in 4000u32..=192_000, wide in proptest::bool::ANY) {
+            assert_tone(input_hz, if wide { 16_000 } else { 8000 });
         }
     }
 
