@@ -278,6 +278,94 @@ fn amr_of_phones_is_as_ffmpeg_decodes_it() {
     }
 }
 
+/// Bits of a frame by its type (RFC 4867 section 3.6, 3GPP TS 26.201).
+const AMR_BITS: [usize; 9] = [95, 103, 118, 134, 148, 159, 204, 244, 39];
+const AMR_WB_BITS: [usize; 10] = [132, 177, 253, 285, 317, 365, 397, 461, 477, 40];
+
+/// Octet-aligned payloads of one frame each as one without padding in between (RFC 4867 section 4.3).
+fn bandwidth_efficient(frames: &[Vec<u8>], wideband: bool) -> Vec<u8> {
+    let bit = |byte: u8, n: usize| byte >> (7 - n) & 1;
+    // No mode is asked for.
+    let mut bits = vec![1; 4];
+    for (n, frame) in frames.iter().enumerate() {
+        bits.push(u8::from(n + 1 < frames.len()));
+        bits.extend((1..6).map(|n| bit(frame[1], n)));
+    }
+    for frame in frames {
+        let kind = usize::from(frame[1] >> 3 & 15);
+        let count = match wideband {
+            true => AMR_WB_BITS[kind],
+            false => AMR_BITS[kind],
+        };
+        bits.extend((0..count).map(|n| bit(frame[2 + n / 8], n % 8)));
+    }
+    let octet = |bits: &[u8]| (0..8).fold(0, |o, n| o << 1 | bits.get(n).copied().unwrap_or(0));
+    bits.chunks(8).map(octet).collect()
+}
+
+#[test]
+fn amr_without_padding_is_as_ffmpeg_decodes_it() {
+    for (file, magic, wideband) in [("amr", "#!AMR\n", false), ("amr-wb", "#!AMR-WB\n", true)] {
+        let layout = AmrLayout {
+            wideband,
+            octet_aligned: false,
+            ..AmrLayout::default()
+        };
+        for payloads in payloads(&fixtures().join(format!("{file}.pcap"))).values() {
+            let payloads = &payloads[..200];
+            let Some(theirs) = reference(&["-f", "amr"], &amr_file(magic, payloads)) else {
+                return;
+            };
+            for frames in [1, 2] {
+                let packed = payloads.chunks(frames);
+                let packed: Vec<_> = packed.map(|f| bandwidth_efficient(f, wideband)).collect();
+                let what = format!("{file}, {frames} a packet");
+                assert_alike(&what, &decoded(Codec::Amr(layout), &packed), &theirs);
+            }
+        }
+    }
+}
+
+#[test]
+fn l16_of_any_rate_is_as_ffmpeg_resamples_it() {
+    let said = &speech("caller.wav")[..3 * WIDE_HZ as usize];
+    for rate_hz in [
+        10_000, 11_025, 22_050, 37_800, 44_056, 44_100, 64_000, 96_000,
+    ] {
+        let codec = Codec::from_sdp("L16", rate_hz, 1);
+        assert!(codec.is_decodable(), "{rate_hz} Hz");
+        let convert = |from: u32, to: u32, input: &[i16]| -> Option<Vec<i16>> {
+            let (from, to) = (from.to_string(), to.to_string());
+            let args = ["-f", "s16le", "-ar", &from, "-ac", "1", "-i", "pipe:0"];
+            let output = ["-ar", &to, "-f", "s16le", "pipe:1"];
+            let bytes = ffmpeg(&[&args[..], &output].concat(), &bytes(input))?;
+            Some(
+                bytes
+                    .chunks_exact(2)
+                    .map(|b| i16::from_le_bytes([b[0], b[1]]))
+                    .collect(),
+            )
+        };
+        let Some(sent) = convert(WIDE_HZ, rate_hz, said) else {
+            return;
+        };
+        let payloads: Vec<Vec<u8>> = sent
+            .chunks(rate_hz as usize / 50)
+            .map(|packet| packet.iter().flat_map(|s| s.to_be_bytes()).collect())
+            .collect();
+        let heard = resampled(&decoded(codec, &payloads), rate_hz, WIDE_HZ);
+        let theirs = convert(rate_hz, WIDE_HZ, &sent).unwrap();
+        let like = correlation(&heard, &theirs);
+        println!(
+            "{rate_hz} Hz: {} and {} samples, {like:.5}",
+            heard.len(),
+            theirs.len()
+        );
+        assert!(heard.len().abs_diff(theirs.len()) <= 4, "{rate_hz} Hz");
+        assert!(like >= 0.99, "{rate_hz} Hz: {like:.4}");
+    }
+}
+
 #[test]
 fn opus_is_as_ffmpeg_decodes_it() {
     let streams = payloads(&fixtures().join("opus.pcap")).into_values();
