@@ -15,6 +15,8 @@ pub struct NameAddr<'a> {
     pub uri: Uri<'a>,
     /// The parameters of the header, not of the URI, with or without their leading `;`.
     pub params: &'a str,
+    /// The display name stood in quotes: a backslash in it is no character of its own (RFC 3261 section 25.1).
+    is_quoted: bool,
 }
 
 impl<'a> NameAddr<'a> {
@@ -25,7 +27,8 @@ impl<'a> NameAddr<'a> {
         if value == "*" {
             return None;
         }
-        let (display, rest) = match quoted_display(value) {
+        let quoted = quoted_display(value);
+        let (display, rest) = match quoted {
             Some(found) => found,
             None => match find_unquoted(value, b'<') {
                 Some(at) => cut(value, at),
@@ -37,6 +40,7 @@ impl<'a> NameAddr<'a> {
             display: display_without_stray_quote(display),
             uri: Uri::parse(uri)?,
             params,
+            is_quoted: quoted.is_some(),
         })
     }
 
@@ -50,17 +54,20 @@ impl<'a> NameAddr<'a> {
         self.param("tag").filter(|tag| !tag.is_empty())
     }
 
-    /// The display name as a person would read it: escapes undone, on one line.
+    /// The display name as a person would read it: quoted pairs undone, on one line, a blank for a tab.
     pub fn display_text(&self) -> Cow<'a, str> {
         let line = scan::unfold(self.display);
-        if memchr(b'\\', line.as_bytes()).is_none() {
+        let has_pairs = self.is_quoted && memchr(b'\\', line.as_bytes()).is_some();
+        if !has_pairs && memchr(b'\t', line.as_bytes()).is_none() {
             return line;
         }
         let mut text = String::with_capacity(line.len());
         let mut characters = line.chars();
         while let Some(character) = characters.next() {
-            let escaped = (character == '\\').then(|| characters.next()).flatten();
-            text.push(escaped.unwrap_or(character));
+            let is_pair = self.is_quoted && character == '\\';
+            let meant = is_pair.then(|| characters.next()).flatten();
+            let meant = meant.unwrap_or(character);
+            text.push(if meant == '\t' { ' ' } else { meant });
         }
         Cow::Owned(text)
     }
@@ -129,6 +136,20 @@ mod tests {
         assert_eq!(odd.display, r#"a <sip:x@y>;tag=0, \"b\" \\"#);
         assert_eq!(odd.display_text(), r#"a <sip:x@y>;tag=0, "b" \"#);
         assert_eq!((odd.uri.user, odd.tag()), ("c", Some("1")));
+    }
+
+    #[test]
+    fn quoted_pairs_and_tabs_are_undone_and_an_unquoted_backslash_stays() {
+        for (value, text) in [
+            (r#""Joe \"JJ\" Doe" <sip:c@h>"#, r#"Joe "JJ" Doe"#),
+            (r#""back\\slash" <sip:c@h>"#, r"back\slash"),
+            (r#""\a" <sip:c@h>"#, "a"),
+            ("\"a\tb\\\tc\" <sip:c@h>", "a b c"),
+            ("Joe\tDoe <sip:c@h>", "Joe Doe"),
+            (r"DOMAIN\joe <sip:c@h>", r"DOMAIN\joe"),
+        ] {
+            assert_eq!(name_addr(value).display_text(), text, "{value}");
+        }
     }
 
     #[test]

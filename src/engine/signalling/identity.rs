@@ -30,7 +30,7 @@ struct Named<'m> {
     source: CandidateSource,
     user: std::borrow::Cow<'m, str>,
     host: &'m str,
-    display: &'m str,
+    display: std::borrow::Cow<'m, str>,
 }
 
 impl Signalling {
@@ -184,7 +184,7 @@ impl Signalling {
         if same || !by_name && claim.is_none() {
             return false;
         }
-        let (number, display) = (parties::capped(number), parties::capped(first.display));
+        let (number, display) = (parties::capped(number), parties::capped(&first.display));
         let info = Arc::make_mut(&mut leg.info);
         if info.participants.len() == MAX_PARTICIPANTS {
             return false;
@@ -253,7 +253,7 @@ fn names<'m>(message: &Message<'m>, side: Side) -> (Option<Named<'m>>, Option<Na
         source,
         user: address.uri.user_decoded(),
         host: address.uri.host,
-        display: address.display,
+        display: address.display_text(),
     };
     let says = |named: &Named<'_>| plain_number(&named.user).is_some();
     let asserted = message

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
-use crate::base::{Flow, PerSide, SYSTEM_TENANT, Side, Vantage};
+use crate::base::{Flow, PerSide, SYSTEM_TENANT, Side, Vantage, is_harmful};
 use crate::directory::{
     Attribution, CallFacts, Candidate, CandidateSource, Directory, Legs, Policy,
 };
@@ -203,15 +203,15 @@ pub fn party(address: Option<NameAddr<'_>>) -> Party {
     Party {
         number: capped(&address.uri.user_decoded()),
         host: capped(address.uri.host),
-        display: capped(address.display),
+        display: capped(&address.display_text()),
         tag: address.tag().map(capped).unwrap_or_default(),
         ..Party::default()
     }
 }
 
-/// Text that people read: no control characters, at most 256 characters.
+/// Text that people read: no control characters, none that change the direction of text, at most 256 characters.
 pub fn capped(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(256).collect()
+    text.chars().filter(|&c| !is_harmful(c)).take(256).collect()
 }
 
 /// Writes what the directory found into the parties.
