@@ -21,7 +21,7 @@ pub enum Error {
     #[error("capture {} is empty", Shown(path))]
     Empty { path: PathBuf },
 
-    #[error("{} is neither a pcap nor a pcapng capture: {found}", Shown(path))]
+    #[error("{} is neither a pcap nor a pcapng capture: {found}", Subject(path))]
     Format { path: PathBuf, found: String },
 
     /// Frames of a link layer that nothing here can read; `dlt` as in <https://www.tcpdump.org/linktypes.html>.
@@ -57,13 +57,26 @@ pub enum Error {
     KeyLog { path: PathBuf, source: io::Error },
 }
 
-/// A path for people: `-` is standard input.
+/// A path for people: `-` is standard input. Behind "capture".
 struct Shown<'a>(&'a Path);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if is_standard_input(self.0) {
             f.write_str("from standard input")
+        } else {
+            self.0.display().fmt(f)
+        }
+    }
+}
+
+/// The same where a sentence begins with it.
+struct Subject<'a>(&'a Path);
+
+impl fmt::Display for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if is_standard_input(self.0) {
+            f.write_str("standard input")
         } else {
             self.0.display().fmt(f)
         }

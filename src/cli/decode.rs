@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use indicatif::ProgressBar;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -71,16 +72,21 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let found = layout.walk(|path, error| {
         eprintln!("callreel: cannot read {}: {error}", path.display());
     });
-    let raw = found
+    let raw: Vec<RecordingName> = found
         .into_iter()
         .filter(|(name, kind)| *kind == Kind::Raw && is_wanted(name))
-        .filter(|(name, _)| layout.path(name, Kind::Sidecar).exists());
+        .filter(|(name, _)| layout.path(name, Kind::Sidecar).exists())
+        .map(|(name, _)| name)
+        .collect();
+    let progress = output::progress("decoding");
     let (mut lines, mut rows) = (Vec::new(), Vec::new());
-    for (name, _) in raw {
-        let (line, row) = decode(&layout, &name, &decoders, settings.keep_raw);
+    for (line, row) in each(&raw, &progress, |name| {
+        decode(&layout, name, &decoders, settings.keep_raw)
+    }) {
         lines.extend(line);
         rows.extend(row);
     }
+    progress.finish_and_clear();
     enter(&store, &rows);
     match args.json {
         true => print_json(&lines)?,
@@ -97,6 +103,20 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             false => Exit::Found,
         },
     )
+}
+
+/// Works off what was found, and moves the bar after each.
+fn each<T>(
+    found: &[RecordingName],
+    progress: &ProgressBar,
+    mut work: impl FnMut(&RecordingName) -> T,
+) -> impl Iterator<Item = T> {
+    progress.set_length(found.len() as u64);
+    found.iter().map(move |name| {
+        let done = work(name);
+        progress.inc(1);
+        done
+    })
 }
 
 fn decode(
@@ -201,4 +221,22 @@ fn print(lines: &[Line]) {
         decoded,
         counted(lines.len() as u64, "recording")
     ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{RecordingId, SYSTEM_TENANT, Timestamp};
+
+    #[test]
+    fn the_bar_moves_with_every_recording() {
+        let start = Timestamp::from_secs_nanos(0, 0);
+        let name = RecordingName::new(SYSTEM_TENANT, RecordingId(Uuid::nil()), start);
+        let found = vec![name; 3];
+        let bar = ProgressBar::hidden();
+        let mut seen = Vec::new();
+        each(&found, &bar, |_| seen.push(bar.position())).for_each(drop);
+        assert_eq!(seen, [0, 1, 2]);
+        assert_eq!((bar.length(), bar.position()), (Some(3), 3));
+    }
 }

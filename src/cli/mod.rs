@@ -8,6 +8,7 @@ mod completions;
 mod decode;
 mod decoder_sandbox;
 mod installation;
+mod manual;
 mod matching;
 mod output;
 mod people;
@@ -101,16 +102,22 @@ pub enum Exit {
     Unreachable,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(match exit {
+impl Exit {
+    fn code(self) -> u8 {
+        match self {
             Exit::Success => 0,
             Exit::Found => 1,
             Exit::Usage => 2,
             Exit::Damaged => 3,
             Exit::Status(status) => status,
             Exit::Unreachable => 4,
-        })
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit.code())
     }
 }
 
@@ -139,12 +146,12 @@ impl Cli {
             Command::Extension(args) => tenancy::extension::run(&args),
             Command::Catalog(args) => catalog::run(args),
             Command::Decode(args) => decode::run(args),
-            Command::Simulate(args) => simulate::run(&args),
+            Command::Simulate(args) => simulate::run(args),
             Command::Status(args) => status::run(&args),
             Command::User(args) => user::run(args),
             Command::Token(args) => token::run(args),
             Command::Completions(args) => completions::run(&args),
-            Command::Man => completions::man(),
+            Command::Man => manual::print(),
             Command::DecoderSandbox(args) => Ok(decoder_sandbox::run(&args)),
         }
     }

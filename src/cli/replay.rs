@@ -1,5 +1,6 @@
 //! `callreel replay`: capture files in, recordings out.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -15,7 +16,7 @@ use crate::base::{Side, Timestamp};
 use crate::capture::{CaptureFiles, Error as CaptureError, KeyLogFile};
 use crate::config::{self, Settings};
 use crate::daemon::cataloguing::{self, Cataloguer};
-use crate::daemon::pipeline;
+use crate::daemon::{metrics, pipeline};
 use crate::directory::Directory;
 use crate::engine::Engine;
 use crate::engine::event::{Disposition, EndReason};
@@ -31,7 +32,7 @@ const WRITEBACK: Duration = Duration::from_millis(500);
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit status: 0 all read, 2 bad usage or configuration, 3 a capture was damaged (what was readable is recorded)."
+    after_help = "Exit status: 0 all read, 1 something could not be stored, 2 bad usage or configuration, 3 a capture was damaged (what was readable is recorded)."
 )]
 pub struct Args {
     /// Captures, pcap or pcapng, plain, gzip or zstd; `-` is standard input. Several are merged by time.
@@ -387,7 +388,37 @@ struct Summary {
     packets_decoded_later: u64,
     /// Of those, what it made no samples of.
     packets_decoder_failed: u64,
+    /// Everything that was counted and is not 0, under the names of the daemon's metrics.
+    counters: BTreeMap<String, u64>,
 }
+
+/// Those of the counters that tell of something that could not be read, and is not in the summary already.
+const UNREAD: [&str; 24] = [
+    "wire_malformed_link",
+    "wire_malformed_ip",
+    "wire_malformed_udp",
+    "wire_malformed_tcp",
+    "wire_nested_too_deep",
+    "wire_malformed_tunnel",
+    "wire_malformed_hep",
+    "wire_fragments_malformed",
+    "wire_fragments_cut",
+    "wire_fragments_too_many",
+    "wire_datagrams_truncated",
+    "wire_tunnels_truncated",
+    "wire_reassembly_timed_out",
+    "wire_reassembly_evicted",
+    "wire_tcp_streams_evicted",
+    "wire_tcp_streams_idle",
+    "wire_tcp_out_of_window",
+    "wire_tcp_gaps",
+    "layered_connections_evicted",
+    "sip_incomplete",
+    "sip_stream_bytes_skipped",
+    "sdp_malformed",
+    "rtcp_damaged",
+    "rtp_streams_refused",
+];
 
 impl Summary {
     fn new(
@@ -423,7 +454,21 @@ impl Summary {
             packets_kept_raw: count(&recorder.raw.packets_kept),
             packets_decoded_later: count(&recorder.raw.packets_decoded),
             packets_decoder_failed: count(&recorder.raw.packets_failed),
+            counters: metrics::counted_by(engine)
+                .into_iter()
+                .filter(|counter| counter.value > 0)
+                .map(|counter| (counter.name, counter.value))
+                .collect(),
         }
+    }
+
+    /// `wire nested too deep 3, wire malformed hep 1`; nothing when all could be read.
+    fn unread(&self) -> String {
+        let told = UNREAD.iter().filter_map(|name| {
+            let count = self.counters.get(&format!("callreel_{name}_total"))?;
+            Some(format!("{} {count}", name.replace('_', " ")))
+        });
+        told.collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -484,6 +529,10 @@ fn print_table(calls: &[CallLine], summary: &Summary) {
             ", {} RTP packets kept raw, {} of them decoded by ffmpeg",
             summary.packets_kept_raw, summary.packets_decoded_later
         );
+    }
+    let unread = summary.unread();
+    if !unread.is_empty() {
+        line += &format!("\nnot read, or not whole: {unread}");
     }
     output::print(&(line + "\n"));
 }

@@ -8,7 +8,7 @@ use crate::daemon::run::{self, Ended};
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "SIGHUP reads the configuration again, SIGTERM and SIGINT finish the calls in progress and end.\n\nExit status: 0 stopped as told, 1 ended by a fault, 2 bad usage or configuration."
+    after_help = "SIGHUP reads the configuration again, SIGTERM and SIGINT finish the calls in progress and end.\n\nExit status: 0 stopped as told, 1 ended by a fault, 2 bad usage or configuration, or it cannot start."
 )]
 pub struct Args {
     /// The daemon's configuration [default: /etc/callreel/callreel.toml].

@@ -13,7 +13,7 @@ pub mod keylog;
 mod live;
 mod log;
 mod losses;
-mod metrics;
+pub mod metrics;
 mod monitor;
 pub mod pipeline;
 pub mod probing;

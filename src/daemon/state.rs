@@ -20,12 +20,12 @@ use crate::api::{Health, Service};
 use crate::capture::{HepStats, SharedKernelStats};
 use crate::delivery::CourierCounters;
 use crate::directory::Directory;
-use crate::engine::EngineCounters;
 use crate::engine::event::Disposition;
 use crate::engine::media::MediaCounters;
 use crate::engine::signalling::SignallingCounters;
 use crate::engine::streams::StreamCounters;
 use crate::engine::vantages::Vantages;
+use crate::engine::{Engine, EngineCounters};
 use crate::mail::LetterCounters;
 use crate::recorder::RecorderCounters;
 use crate::wire::WireCounters;
@@ -72,6 +72,22 @@ pub struct EngineSnapshot {
     pub kept_packets: u64,
     pub streams: StreamCounters,
     pub vantages: Vantages,
+}
+
+impl EngineSnapshot {
+    pub fn of(engine: &Engine) -> EngineSnapshot {
+        EngineSnapshot {
+            wire: engine.wire_counters().clone(),
+            engine: *engine.counters(),
+            signalling: *engine.signalling_counters(),
+            media: *engine.media_counters(),
+            open_calls: engine.open_calls() as u64,
+            open_streams: engine.open_streams() as u64,
+            kept_packets: engine.unclaimed_packets(),
+            streams: *engine.stream_counters(),
+            vantages: engine.vantages().clone(),
+        }
+    }
 }
 
 /// How one interface is.

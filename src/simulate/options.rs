@@ -26,9 +26,10 @@ pub struct SimulateOptions {
     #[arg(long, value_name = "DIR")]
     pub write_config: Option<PathBuf>,
 
-    /// The same seed and options give the same bytes
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
-    pub seed: u64,
+    /// The same seed and options give the same bytes [default: 1; with --interface another at each run, since calls that
+    /// were sent already are taken for retransmissions]
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
     /// How many calls
     #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 10)]
     pub calls: u32,
@@ -227,6 +228,7 @@ fn suite(name: &str) -> Result<Suite, String> {
 impl SimulateOptions {
     /// The calls that were asked for.
     pub fn scenario(&self) -> Scenario {
+        let seed = self.seed.unwrap_or(1);
         let network = Network {
             loss_percent: self.loss,
             reorder_percent: self.reorder,
@@ -245,13 +247,13 @@ impl SimulateOptions {
         let rough = self
             .features
             .rough
-            .then(|| Scenario::rough(self.seed, self.calls));
+            .then(|| Scenario::rough(seed, self.calls));
         let base = rough
             .as_ref()
             .map(|rough| rough.features.clone())
             .unwrap_or_default();
         Scenario {
-            seed: self.seed,
+            seed,
             calls: self.calls,
             spacing: self.spacing,
             concurrent: self.concurrent,
@@ -275,6 +277,17 @@ impl SimulateOptions {
             srtp: self.srtp,
             ..Scenario::default()
         }
+    }
+
+    /// Settles on a seed when none was given: on a wire that of this moment, so that no call repeats the Call-ID, tags and
+    /// branches of an earlier run; in a file 1.
+    pub fn settle_seed(&mut self, since_1970: Duration) {
+        let drawn = match self.interface {
+            // Microseconds are exact in any reader's JSON.
+            Some(_) => u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX),
+            None => 1,
+        };
+        self.seed.get_or_insert(drawn);
     }
 
     /// The file or the interface that was named.
@@ -390,6 +403,43 @@ mod tests {
             }
         );
         assert_eq!(scenario.network, Scenario::rough(1, 10).network);
+    }
+
+    #[test]
+    fn each_run_on_a_wire_has_a_seed_of_its_own_and_files_are_always_the_same() {
+        let settled = |line: &str, micros: u64| {
+            let mut options = parse(line).unwrap();
+            options.settle_seed(Duration::from_micros(micros));
+            options.scenario().seed
+        };
+        assert_eq!(settled("simulate calls.pcap", 7), 1);
+        let wire = "simulate --interface veth0";
+        assert_ne!(settled(wire, 7), settled(wire, 8));
+        assert_eq!(settled("simulate --interface veth0 --seed 1", 7), 1);
+        assert_eq!(settled("simulate --seed 5 calls.pcap", 7), 5);
+    }
+
+    #[test]
+    fn another_seed_shares_no_call_id_tag_or_branch() {
+        let marks = |seed: &str| {
+            let options = parse(&format!("simulate --calls 2 --talk 1 --seed {seed} x")).unwrap();
+            let mut frames = Vec::new();
+            crate::simulate::generate(&options.scenario(), &mut frames).unwrap();
+            let sip: Vec<String> = frames
+                .iter()
+                .map(|(_, frame)| String::from_utf8_lossy(frame).into_owned())
+                .filter(|text| text.contains("Call-ID: "))
+                .collect();
+            let mut marks = std::collections::BTreeSet::new();
+            for (start, end) in [("Call-ID: ", "\r"), (";tag=", "\r"), ("branch=", "\r")] {
+                let found = sip.iter().flat_map(|text| text.split(start).skip(1));
+                marks.extend(found.map(|rest| rest.split(end).next().unwrap().to_owned()));
+            }
+            assert!(marks.len() > 6, "{marks:?}");
+            marks
+        };
+        let (one, other) = (marks("1767700000000000"), marks("1767700000000001"));
+        assert!(one.is_disjoint(&other), "{one:?}\n{other:?}");
     }
 
     #[test]

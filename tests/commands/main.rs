@@ -8,5 +8,6 @@ mod fresh;
 mod matching;
 mod people;
 mod provider;
+mod reports;
 mod user;
 mod world;

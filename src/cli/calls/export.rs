@@ -29,7 +29,7 @@ pub struct Args {
     filters: Filters,
     #[arg(long, value_enum, default_value_t = Format::Csv)]
     format: Format,
-    /// Write to this file instead of standard output
+    /// Write to this file instead of standard output; `-` is standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     /// So many calls at most [default: all]
@@ -51,7 +51,8 @@ enum Format {
 pub async fn run(args: &Args, store: &Store, catalog: &Catalog) -> anyhow::Result<Exit> {
     let query = args.filters.query(catalog).await?;
     let pages = Pages::new(catalog, query, args.limit);
-    let Some(path) = &args.output else {
+    let file = args.output.as_ref().filter(|path| path.as_os_str() != "-");
+    let Some(path) = file else {
         let out = BufWriter::new(io::stdout().lock());
         return match write(pages, args.format, &store.root, out).await {
             // Whoever read has seen enough.

@@ -107,18 +107,7 @@ impl Session {
     }
 
     fn tell(&self) {
-        let engine = &self.engine;
-        *locked(&self.state.engine) = EngineSnapshot {
-            wire: engine.wire_counters().clone(),
-            engine: *engine.counters(),
-            signalling: *engine.signalling_counters(),
-            media: *engine.media_counters(),
-            open_calls: engine.open_calls() as u64,
-            open_streams: engine.open_streams() as u64,
-            kept_packets: engine.unclaimed_packets(),
-            streams: *engine.stream_counters(),
-            vantages: engine.vantages().clone(),
-        };
+        *locked(&self.state.engine) = EngineSnapshot::of(&self.engine);
     }
 
     /// Ends all calls, and waits until they are on the disk.

@@ -1,47 +1,72 @@
 //! What the engine counted.
 
 use super::*;
+use crate::engine::Engine;
 use crate::engine::streams::StreamCounters;
 
 type Of = fn(&EngineSnapshot) -> u64;
 
+/// A counter as it is told: its whole name, what it is, and how far it is.
+pub struct Counter {
+    pub name: String,
+    help: String,
+    pub value: u64,
+}
+
 pub(super) fn engine(page: &mut Page, snapshot: &EngineSnapshot) {
-    for (name, value) in snapshot.wire.named() {
-        let words = name.replace('_', " ");
-        match name {
-            "packets" => page.counter("callreel_packets_total", "Packets captured.", value),
-            "bytes" => page.counter("callreel_bytes_total", "Bytes captured.", value),
-            _ => page.counter(
-                &format!("callreel_wire_{name}_total"),
-                &format!("Packets and what was made of them: {words}."),
-                value,
-            ),
-        }
-    }
-    for (name, help, value) in COUNTERS {
-        page.counter(&format!("callreel_{name}_total"), help, value(snapshot));
+    for Counter { name, help, value } in counters(snapshot) {
+        page.counter(&name, &help, value);
     }
     for (name, help, value) in GAUGES {
         page.gauge(name, help, value(snapshot));
     }
-    layers(page, &snapshot.streams);
+}
+
+/// Everything that an engine has counted, from the wire up, as its metrics tell it.
+pub fn counted_by(engine: &Engine) -> Vec<Counter> {
+    counters(&EngineSnapshot::of(engine))
+}
+
+fn counters(snapshot: &EngineSnapshot) -> Vec<Counter> {
+    let wire = snapshot.wire.named().into_iter().map(|(name, value)| {
+        let words = name.replace('_', " ");
+        let (name, help) = match name {
+            "packets" => ("callreel_packets_total".into(), "Packets captured.".into()),
+            "bytes" => ("callreel_bytes_total".into(), "Bytes captured.".into()),
+            _ => (
+                format!("callreel_wire_{name}_total"),
+                format!("Packets and what was made of them: {words}."),
+            ),
+        };
+        Counter { name, help, value }
+    });
+    let above = COUNTERS.iter().map(|(name, help, value)| Counter {
+        name: format!("callreel_{name}_total"),
+        help: (*help).to_owned(),
+        value: value(snapshot),
+    });
+    wire.chain(above).chain(layers(&snapshot.streams)).collect()
 }
 
 /// Connections that are more than plain SIP.
-fn layers(page: &mut Page, streams: &StreamCounters) {
-    page.counter(
-        "callreel_layered_connections_evicted_total",
-        "Connections of TLS or WebSocket forgotten to stay under the cap on memory.",
-        streams.evicted,
-    );
+fn layers(streams: &StreamCounters) -> impl Iterator<Item = Counter> {
+    let evicted = Counter {
+        name: "callreel_layered_connections_evicted_total".into(),
+        help: "Connections of TLS or WebSocket forgotten to stay under the cap on memory.".into(),
+        value: streams.evicted,
+    };
     let (websocket, tls) = (streams.websocket.named(), streams.tls.named());
     let websocket = websocket.map(|(name, value)| ("websocket", name, value));
     let tls = tls.map(|(name, value)| ("tls", name, value));
-    for (layer, name, value) in websocket.into_iter().chain(tls) {
+    let layered = websocket.into_iter().chain(tls);
+    std::iter::once(evicted).chain(layered.map(|(layer, name, value)| {
         let words = name.replace('_', " ");
-        let help = format!("SIP over {layer}, what became of it: {words}.");
-        page.counter(&format!("callreel_{layer}_{name}_total"), &help, value);
-    }
+        Counter {
+            name: format!("callreel_{layer}_{name}_total"),
+            help: format!("SIP over {layer}, what became of it: {words}."),
+            value,
+        }
+    }))
 }
 
 const COUNTERS: &[(&str, &str, Of)] = &[

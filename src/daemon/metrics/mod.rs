@@ -5,6 +5,7 @@ mod engine;
 mod present;
 
 pub use api::{api, audit, letters};
+pub use engine::{Counter, counted_by};
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
