@@ -18,7 +18,7 @@ help:
 	@echo 'make run      replay the fixture captures with the example tenants into ./recordings'
 	@echo 'make test     every test, those in the documentation too'
 	@echo 'make bench    speed and memory, on generated calls'
-	@echo 'make lint     formatting, clippy, documentation, licences'
+	@echo 'make lint     formatting, clippy, fuzz targets, documentation, licences'
 	@echo 'make build    the release binary, $(CALLREEL)'
 	@echo 'make install  binary, manual page, completions, systemd unit, configuration (PREFIX, DESTDIR)'
 	@echo 'make clean    everything that was built'
@@ -45,6 +45,8 @@ lint:
 	@.ci/setup lint
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	@# The fuzz targets, without the C++ that they are linked with when they run.
+	CARGO_TARGET_DIR='$(TARGET)' CUSTOM_LIBFUZZER_PATH=/none/libnone.a cargo check --locked --manifest-path fuzz/Cargo.toml
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 	@if cargo deny --version >/dev/null 2>&1; then \
 	  cargo deny --locked check; \
