@@ -1,13 +1,16 @@
 //! What each decoder costs: seconds of audio that one CPU second decodes.
 //!
 //! `make bench`, or `cargo bench --bench codecs`. The payloads are those of `fixtures/baresip-codecs`, real phones' speech, and for
-//! what no phone there speaks, speech encoded here. One thread; CPU time as the kernel counts it.
+//! what no phone there speaks, speech encoded here, or, for G.726 and those of `ffmpeg`, noise. One thread; CPU time as the kernel counts it.
+//!
+//! iLBC, Speex and G.723.1 go through `ffmpeg` in its sandbox, as after a call: a process for each round, whose CPU time counts too.
 
+mod foreign;
 mod phones;
 
 use callreel::codec::{AmrLayout, Codec, Decoder, Packing};
 
-use phones::{g729, pcma, phone};
+use phones::{g726, g729, pcma, pcmu, phone};
 
 /// CPU time that each row takes.
 const SECONDS: f64 = 2.0;
@@ -19,15 +22,19 @@ fn main() {
     );
     for (name, codec, payloads) in rows() {
         let row = Row::measure(codec, &payloads);
-        let kbit_s = payloads.iter().map(Vec::len).sum::<usize>() as f64 * 8.0
-            / seconds_of(codec, &payloads)
-            / 1000.0;
-        println!(
-            "{name:<14} {kbit_s:>9.1} {:>12.2} {:>14.0}",
-            20_000.0 / row.speed,
-            row.speed
-        );
+        let bytes = payloads.iter().map(Vec::len).sum();
+        print(name, bytes, seconds_of(codec, &payloads), row.speed);
     }
+    foreign::rows();
+}
+
+/// A row: how long the payloads are in bytes and seconds, and how many seconds of audio a CPU second decodes.
+fn print(name: &str, bytes: usize, seconds: f64, speed: f64) {
+    let kbit_s = bytes as f64 * 8.0 / seconds / 1000.0;
+    println!(
+        "{name:<14} {kbit_s:>9.1} {:>12.2} {speed:>14.0}",
+        20_000.0 / speed
+    );
 }
 
 fn rows() -> Vec<(&'static str, Codec, Vec<Vec<u8>>)> {
@@ -38,7 +45,7 @@ fn rows() -> Vec<(&'static str, Codec, Vec<Vec<u8>>)> {
             ..AmrLayout::default()
         })
     };
-    let g726 = |kbit_s| Codec::G726 {
+    let g726_of = |kbit_s| Codec::G726 {
         kbit_s,
         packing: Packing::LeastFirst,
     };
@@ -48,10 +55,13 @@ fn rows() -> Vec<(&'static str, Codec, Vec<Vec<u8>>)> {
     };
     vec![
         ("PCMA", Codec::Pcma, pcma()),
+        ("PCMU", Codec::Pcmu, pcmu()),
         ("L16 16 kHz", l16, phone("l16-16k")),
         ("G722", Codec::G722, phone("g722")),
-        ("G726-24", g726(24), phone("g726-24")),
-        ("G726-32", g726(32), phone("g726-32")),
+        ("G726-16", g726_of(16), g726(2)),
+        ("G726-24", g726_of(24), phone("g726-24")),
+        ("G726-32", g726_of(32), phone("g726-32")),
+        ("G726-40", g726_of(40), g726(5)),
         ("G729", Codec::G729, g729()),
         ("GSM", Codec::Gsm, phone("gsm")),
         ("AMR", amr(false), phone("amr")),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use callreel::capture::CaptureFiles;
-use callreel::codec::{Codec, Decoder, Resampler, linear_to_alaw};
+use callreel::codec::{Codec, Decoder, Resampler, linear_to_alaw, linear_to_ulaw};
 use callreel::rtp::RtpPacket;
 use callreel::sip;
 use callreel::wire::{TcpInterest, Unit, Wire, WireLimits};
@@ -64,6 +64,20 @@ fn speech() -> Vec<i16> {
 pub fn pcma() -> Vec<Vec<u8>> {
     let bytes: Vec<u8> = speech().into_iter().map(linear_to_alaw).collect();
     bytes.chunks_exact(160).map(<[u8]>::to_vec).collect()
+}
+
+pub fn pcmu() -> Vec<Vec<u8>> {
+    let bytes: Vec<u8> = speech().into_iter().map(linear_to_ulaw).collect();
+    bytes.chunks_exact(160).map(<[u8]>::to_vec).collect()
+}
+
+/// Code words of G.726 that stand for noise, not for speech: each is worked off by the same steps. 20 ms a packet.
+pub fn g726(bits_per_sample: usize) -> Vec<Vec<u8>> {
+    let bytes = pcmu().concat();
+    bytes
+        .chunks_exact(20 * bits_per_sample)
+        .map(<[u8]>::to_vec)
+        .collect()
 }
 
 pub fn g729() -> Vec<Vec<u8>> {
