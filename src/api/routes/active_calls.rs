@@ -43,7 +43,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 /// A call in progress.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(in crate::api) struct ActiveCallView {
-    /// The same from the first INVITE to the end. The recording has an id of its own.
+    /// The same from the first INVITE to the end. It is not that of `/calls`: that is `recording.id`.
     pub id: Uuid,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant_id: Option<Uuid>,

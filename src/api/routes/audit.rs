@@ -57,7 +57,9 @@ pub struct AuditRecord {
     pub after: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// `allowed`, `denied` or `failed`. `allowed` is written before the effect.
+    /// `allowed`, `denied` or `failed`. `allowed` is written before the effect. `denied` is entered for a share link that was
+    /// opened with a wrong password, or without the one it has; what a right is missing for is answered with 403 and not
+    /// entered. `failed`: a sign-in or a step-up that was refused, and what was allowed and could not be done.
     pub outcome: String,
     /// Of this record and, through it, of all before it: BLAKE3, in hexadecimal.
     pub hash: String,
