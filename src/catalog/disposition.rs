@@ -27,9 +27,7 @@ pub enum Disposition {
     NoAudio,
     /// SRTP without its keys.
     Encrypted,
-    /// The storage had no room.
-    DiskFull,
-    /// The storage failed in another way.
+    /// The storage failed, or had no room.
     DiskError,
     /// More calls at once than the limits allow.
     Overload,
@@ -56,7 +54,7 @@ pub enum Disposition {
 }
 
 /// All that this version knows, in the order help texts show them.
-static KNOWN: [Disposition; 22] = [
+static KNOWN: [Disposition; 21] = [
     Disposition::Recorded,
     Disposition::NoMedia,
     Disposition::NotAnswered,
@@ -67,7 +65,6 @@ static KNOWN: [Disposition; 22] = [
     Disposition::UnsupportedCodec,
     Disposition::NoAudio,
     Disposition::Encrypted,
-    Disposition::DiskFull,
     Disposition::DiskError,
     Disposition::Overload,
     Disposition::KeptRaw,
@@ -100,7 +97,6 @@ impl Disposition {
             Disposition::UnsupportedCodec => "unsupported_codec",
             Disposition::NoAudio => "no_audio",
             Disposition::Encrypted => "encrypted",
-            Disposition::DiskFull => "disk_full",
             Disposition::DiskError => "disk_error",
             Disposition::Overload => "overload",
             Disposition::KeptRaw => "kept_raw",
@@ -135,8 +131,7 @@ impl Disposition {
             }
             Disposition::NoAudio => "There was media, but no audio in it.",
             Disposition::Encrypted => "The media was encrypted, and its keys are not known.",
-            Disposition::DiskFull => "The storage had no room.",
-            Disposition::DiskError => "The storage failed.",
+            Disposition::DiskError => "The storage failed, or had no room.",
             Disposition::Overload => "There were more calls at once than the limits allow.",
             Disposition::KeptRaw => {
                 "There is a recording; some of its audio is kept undecoded beside it."

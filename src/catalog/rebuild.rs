@@ -517,7 +517,7 @@ mod tests {
     #[tokio::test]
     async fn a_rebuilt_catalog_has_the_new_recordings_and_the_old_calls_without_one() {
         let lost = unrecorded(1, 2, Disposition::Encrypted);
-        let recovered = unrecorded(2, 3, Disposition::DiskFull);
+        let recovered = unrecorded(2, 3, Disposition::DiskError);
         let old = Old::with(&[call(1, 1), lost.clone(), recovered]).await;
         let mut rebuild = old.rebuild().await.unwrap();
         rebuild.record(&[call(2, 3), call(1, 4)]).await.unwrap();

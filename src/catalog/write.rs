@@ -440,7 +440,7 @@ mod tests {
     async fn a_call_written_again_is_replaced_with_its_participants() {
         let catalog = in_memory().await;
         let first = call(1, 1);
-        let mut second = unrecorded(1, 1, Disposition::DiskFull);
+        let mut second = unrecorded(1, 1, Disposition::DiskError);
         second.participants.truncate(1);
         second.participants[0].user = Some("bob".into());
         catalog.record(std::slice::from_ref(&first)).await.unwrap();
