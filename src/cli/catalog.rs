@@ -35,8 +35,8 @@ Exit status: 0 rebuilt, 1 rebuilt without what could not be read, 2 not rebuilt.
         after_help = "Changes nothing, and may be used while the daemon runs: recordings that it is just about to enter are not \
 held against it.\n\n\
 Faults: catalog_damaged, wrong_tenant and wrong_path (of a row), file_missing, size_differs, header_wrong, \
-sidecar_missing, sidecar_wrong, not_catalogued, unfinished (a call in progress that no daemon records: the next start \
-finishes it), unreadable.\n\n\
+sidecar_missing, sidecar_wrong, not_catalogued, unfinished (files of a call that nobody is writing: the daemon, \
+or its next start, finishes it), unreadable.\n\n\
 Exit status: 0 they agree, 1 something was found, 2 bad usage or configuration, or no catalog."
     )]
     Verify(Options),

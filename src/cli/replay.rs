@@ -446,7 +446,8 @@ impl Summary {
             calls: outcomes.len() as u64,
             calls_refused: engine.signalling_counters().calls_refused,
             recordings: count(&recorder.recordings_finished) - count(&recorder.legs_dropped),
-            recordings_failed: count(&recorder.recordings_failed),
+            recordings_failed: count(&recorder.recordings_failed)
+                .saturating_sub(count(&recorder.recordings_late)),
             packets_not_stored: count(&recorder.storage_packets_dropped),
             tls_connections: tls.connections,
             tls_without_key: tls.without_key,

@@ -1,14 +1,14 @@
 //! Looks after the disk once a second: is there room, does it take what was written, is that safe from a power cut.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::state::State;
+use super::state::{State, locked};
 use crate::recorder::{RecorderCounters, free_space};
-use crate::storage::{Layout, sync_all};
+use crate::storage::{Layout, StorageLock, sync_all};
 
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -22,10 +22,14 @@ pub struct DiskWatch {
 }
 
 impl DiskWatch {
-    pub fn start(layout: Layout, state: Arc<State>) -> std::io::Result<DiskWatch> {
+    pub fn start(
+        layout: Layout,
+        lock: Arc<Mutex<StorageLock>>,
+        state: Arc<State>,
+    ) -> std::io::Result<DiskWatch> {
         let (stop, stopped) = channel();
         let thread = std::thread::Builder::new().name("disk".into());
-        let thread = thread.spawn(move || Watch::new(layout, state).run(&stopped))?;
+        let thread = thread.spawn(move || Watch::new(layout, lock, state).run(&stopped))?;
         Ok(DiskWatch { stop, thread })
     }
 
@@ -38,6 +42,9 @@ impl DiskWatch {
 
 struct Watch {
     layout: Layout,
+    lock: Arc<Mutex<StorageLock>>,
+    /// When the storage was seen to be another one.
+    replaced: Option<Instant>,
     state: Arc<State>,
     /// Of the recorder, when last looked at.
     blocks: u64,
@@ -46,9 +53,11 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(layout: Layout, state: Arc<State>) -> Self {
+    fn new(layout: Layout, lock: Arc<Mutex<StorageLock>>, state: Arc<State>) -> Self {
         Watch {
             layout,
+            lock,
+            replaced: None,
             state,
             blocks: 0,
             errors: 0,
@@ -67,14 +76,40 @@ impl Watch {
     }
 
     fn look(&mut self) {
+        let there = self.look_for_storage();
         let room = look_for_room(&self.layout, &self.state);
         let synced = self.sync();
-        let reason = room.err().or(synced.err()).or(self.recorder_fails());
+        let reason = there.err().or(room.err()).or(synced.err());
+        let reason = reason.or_else(|| self.recorder_fails());
         if self.state.storage.set_failing(reason.clone()) {
             match reason {
                 Some(reason) => tracing::error!(reason, "the storage fails"),
                 None => tracing::warn!("the storage works again"),
             }
+        }
+    }
+
+    /// Whether this is the storage that the daemon began with. One that was emptied or replaced is taken as it is, and locked.
+    fn look_for_storage(&mut self) -> Result<(), String> {
+        let root = self.layout.root();
+        if self.layout.is_unmounted() {
+            return Err(format!("nothing is mounted at {} any more", root.display()));
+        }
+        if !root.is_dir() {
+            self.replaced = Some(Instant::now());
+            return Err(format!("{} is not there any more", root.display()));
+        }
+        let mut lock = locked(&self.lock);
+        if !lock.is_in_place() {
+            self.replaced = Some(Instant::now());
+            *lock = StorageLock::acquire(root).map_err(|error| error.to_string())?;
+        }
+        match self.replaced {
+            Some(at) if at.elapsed() < FAILING_FOR => Err(format!(
+                "{} was emptied, or another folder put in its place",
+                root.display()
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -94,6 +129,12 @@ impl Watch {
         if errors != self.errors {
             self.errors = errors;
             self.last_error = Some(Instant::now());
+        }
+        let waiting = count(&self.state.recorder.recordings_waiting);
+        if waiting > 0 {
+            return Some(format!(
+                "{waiting} recordings of calls that are over wait until it takes them"
+            ));
         }
         self.last_error
             .filter(|at| at.elapsed() < FAILING_FOR)

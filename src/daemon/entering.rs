@@ -17,6 +17,9 @@ use crate::storage::Layout;
 /// Between looks at how the catalog is.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
+/// Looks between two at files of deleted calls.
+const REMOVE_EVERY: u32 = 3;
+
 /// The thread; ends when this is finished, whatever it is doing.
 pub struct Entering {
     stop: oneshot::Sender<()>,
@@ -54,7 +57,9 @@ impl Entering {
 async fn keep_whole(url: &str, root: &Path, state: &State) {
     let mut whole = false;
     let mut dropped = state.catalog.dropped.load(Ordering::Relaxed);
+    let (mut looks, mut left) = (0u32, 0);
     loop {
+        looks = looks.wrapping_add(1);
         let away = state.catalog.away.load(Ordering::Relaxed);
         let dropped_now = state.catalog.dropped.load(Ordering::Relaxed);
         whole &= !away && dropped_now == dropped;
@@ -62,16 +67,41 @@ async fn keep_whole(url: &str, root: &Path, state: &State) {
         if !whole && !away {
             whole = try_enter(url, root, state).await;
         }
+        if whole && looks.is_multiple_of(REMOVE_EVERY) {
+            left = try_remove(url, root, left).await;
+        }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// Removes files of deleted calls that the storage kept, or that a run before this one had no time for. Gives how many calls still have
+/// theirs; `before` is what it gave last.
+async fn try_remove(url: &str, root: &Path, before: u64) -> u64 {
+    let removed = async {
+        let catalog = Catalog::open_again(url).await?;
+        let removed = remove_files(&catalog, &Layout::new(root)).await;
+        catalog.close().await;
+        removed
+    };
+    // A catalog that is away is told of by who has calls for it.
+    let Ok(removed) = removed.await else {
+        return before;
+    };
+    match &removed.error {
+        Some(error) if before == 0 => {
+            let calls = removed.left;
+            tracing::error!(%error, calls, "files of deleted calls cannot be removed: it is tried again");
+        }
+        None if before > 0 => tracing::warn!("files of deleted calls are removed"),
+        _ => {}
+    }
+    removed.left
 }
 
 /// Whether the catalog has everything.
 async fn try_enter(url: &str, root: &Path, state: &State) -> bool {
     let entered = async {
         let catalog = Catalog::open(url).await?;
-        // What a run before this one deleted and could not finish.
-        remove_files(&catalog, &Layout::new(root)).await?;
         let entered = enter_missing(&catalog, root).await;
         catalog.close().await;
         entered

@@ -91,7 +91,7 @@ pub fn recorder_settings(
     when_full: WhenFull,
 ) -> recorder::Settings {
     recorder::Settings {
-        layout: Layout::new(&settings.storage.root),
+        layout: Layout::watched(&settings.storage.root),
         keep_g711: settings.storage.format == AudioFormat::G711,
         sensor: sensor_name(settings),
         interfaces: interfaces.into(),

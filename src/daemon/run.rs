@@ -1,9 +1,9 @@
 //! The daemon from its start to its end.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -69,7 +69,8 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
     );
     let dial = log::start(&settings.log);
     raise_file_limit();
-    let _lock = StorageLock::acquire(&settings.storage.root)?;
+    let lock = StorageLock::acquire(&settings.storage.root)?;
+    let lock = Arc::new(Mutex::new(lock));
     let (orders, inbox) = sync_channel(ORDERS);
     let bounds = serving::front(&settings.api);
     let followers = auditing::followers(settings);
@@ -115,7 +116,13 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
     let control = Control::start(http, orders.clone(), steering)?;
     // Before what may take its time: their buffers fill meanwhile.
     let sources = live::open(settings)?;
-    let running = Running::start(&loaded, sources, &orders, asks, (monitor, tenancy))?;
+    let running = Running::start(
+        &loaded,
+        sources,
+        &orders,
+        asks,
+        (monitor, tenancy, lock.clone()),
+    )?;
     front.open(running.state.clone());
     systemd::start_watchdog(running.state.clone())?;
     let changed = move || _ = orders.try_send(Order::FilesChanged);
@@ -130,6 +137,7 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
     let ended = running.finish();
     control.finish();
     watching.finish();
+    drop(lock);
     tracing::info!("stopped");
     Ok(match (told, ended) {
         (Ended::Asked, Ended::Asked) => Ended::Asked,
@@ -205,7 +213,7 @@ impl Running {
         sources: Vec<Source>,
         orders: &SyncSender<Order>,
         asks: Option<Asks>,
-        (monitor, tenancy): (Monitor, Arc<Tenancy>),
+        (monitor, tenancy, lock): (Monitor, Arc<Tenancy>, Arc<Mutex<StorageLock>>),
     ) -> anyhow::Result<Running> {
         let settings = &loaded.settings;
         let names = settings.capture.sources();
@@ -248,7 +256,7 @@ impl Running {
         });
         // Before the first packet. A failure is found again, and told, by the thread below.
         let _ = look_for_room(&layout, &state);
-        let disk = DiskWatch::start(layout, state.clone())?;
+        let disk = DiskWatch::start(layout, lock, state.clone())?;
         let engine = pipeline::engine_settings(settings, &names);
         let keylog = settings.capture.tls_keylog.as_deref();
         let keylog = keylog.map(|path| KeyLogWatch::start(path, state.keylog.clone()));

@@ -146,13 +146,17 @@ fn work(
 }
 
 /// Gives a file the length and the header that its sidecar says.
-fn settle(finished: &Finished) -> Result<(), Error> {
+pub fn settle(finished: &Finished) -> Result<(), Error> {
     let Finished { part, sidecar, .. } = finished;
     let format = WavFormat {
         sample_format: sidecar.format,
         sample_rate_hz: sidecar.sample_rate_hz,
     };
-    part.set_len(format.offset_of(sidecar.samples))?;
+    let len = format.offset_of(sidecar.samples);
+    if format.sample_format != SampleFormat::Pcm16 {
+        part.fill(silence(format.sample_format), part.size_bytes()?, len)?;
+    }
+    part.set_len(len)?;
     part.write_at(&format.header(sidecar.samples), 0)
 }
 

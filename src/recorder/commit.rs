@@ -1,11 +1,13 @@
 //! The committing thread: what is finished is made safe, many recordings at a time, and only then told of.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use super::legs::Legs;
 use super::recording::{Done, Finished};
+use super::waiting::{Late, RETRY, Waiting};
 use super::{RecorderCounters, Settings};
 use crate::base::{TenantId, Timestamp};
 use crate::engine::event::{CallEnd, Disposition};
@@ -28,7 +30,7 @@ pub struct CallOutcome {
     /// Time zero of its timeline, where it had media.
     pub start: Option<Timestamp>,
     pub recordings: Vec<RecordingOutcome>,
-    /// Told before, and told again because another leg was kept in its place.
+    /// Told before, and told again: another leg was kept in its place, or the storage took what it had refused.
     pub revised: bool,
 }
 
@@ -51,10 +53,9 @@ pub fn start(
     let (sender, ready): (_, Receiver<Ready>) = channel();
     let run = move || {
         let mut legs = Legs::default();
-        while let Ok(first) = ready.recv() {
-            let mut batch = vec![first];
-            batch.extend(ready.try_iter().take(BATCH - 1));
-            for mut done in commit_batch(batch, &settings, &counters) {
+        let mut waiting = Waiting::new(settings.clone(), counters.clone());
+        let mut tell = |done: Vec<CallOutcome>| {
+            for mut done in done {
                 let news = legs.settle(&mut done, &settings.layout);
                 for told in std::iter::once(done).chain(news) {
                     let dropped = told.recordings.iter().filter(|of| of.kept_leg.is_some());
@@ -62,6 +63,27 @@ pub fn start(
                     outcome(told);
                 }
             }
+        };
+        loop {
+            let next = match waiting.is_empty() {
+                true => ready.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => ready.recv_timeout(RETRY),
+            };
+            match next {
+                Ok(first) => {
+                    let mut batch = vec![first];
+                    batch.extend(ready.try_iter().take(BATCH - 1));
+                    let (done, late) = commit_batch(batch, &settings, &counters);
+                    tell(done);
+                    waiting.take(late, Instant::now());
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            tell(waiting.retry(Instant::now()));
+        }
+        if !waiting.is_empty() {
+            tell(waiting.retry_now(Instant::now()));
         }
     };
     let thread = std::thread::Builder::new()
@@ -70,11 +92,12 @@ pub fn start(
     Ok((sender, thread))
 }
 
+/// What became of calls, and what has to be tried again.
 fn commit_batch(
     batch: Vec<Ready>,
     settings: &Settings,
     counters: &RecorderCounters,
-) -> Vec<CallOutcome> {
+) -> (Vec<CallOutcome>, Vec<Late>) {
     let mut parts: Vec<(PartFile, Vec<u8>)> = Vec::new();
     let mut calls = Vec::new();
     for ready in batch {
@@ -92,27 +115,44 @@ fn commit_batch(
         calls.push((ready.end, ready.start, sidecars, ready.done.discarded));
     }
     let failed = commit(&settings.layout, &parts);
-    for (_, error) in &failed {
-        tracing::error!(%error, "a recording could not be made safe; the next start tries again");
+    if let Some((_, error)) = failed.first() {
+        let recordings = failed.len();
+        tracing::error!(%error, recordings, "recordings could not be made safe: it is tried again");
     }
-    RecorderCounters::add(&counters.recordings_failed, failed.len() as u64);
-    RecorderCounters::add(
-        &counters.recordings_finished,
-        (parts.len() - failed.len()) as u64,
-    );
-    calls
-        .into_iter()
-        .map(|(end, start, sidecars, discarded)| {
-            let is_safe = |n: usize| !failed.iter().any(|(other, _)| *other == n);
-            let recordings = outcomes(&end, start.is_some(), sidecars, &discarded, &parts, is_safe);
-            CallOutcome {
-                end,
+    let safe = parts.len() - failed.len();
+    RecorderCounters::add(&counters.recordings_finished, safe as u64);
+    let mut parts: Vec<_> = parts.into_iter().map(|(part, _)| Some(part)).collect();
+    let (mut done, mut late) = (Vec::new(), Vec::new());
+    for (end, start, sidecars, discarded) in calls {
+        let is_safe = |n: usize| !failed.iter().any(|(other, _)| *other == n);
+        let (sidecars, unsafe_ones): (Vec<_>, Vec<_>) =
+            sidecars.into_iter().partition(|(_, n, _)| is_safe(*n));
+        for (tenant, n, sidecar) in unsafe_ones {
+            let part = parts[n].take().expect("each has one call");
+            let finished = Finished {
+                tenant,
+                part,
+                sidecar,
+            };
+            late.push(Late {
+                end: end.clone(),
                 start,
-                recordings,
-                revised: false,
-            }
-        })
-        .collect()
+                finished,
+            });
+        }
+        let recordings = outcomes(&end, start.is_some(), sidecars, &discarded, &parts);
+        let lost = recordings
+            .iter()
+            .filter(|of| of.disposition == Disposition::StorageFailed);
+        RecorderCounters::add(&counters.recordings_failed, lost.count() as u64);
+        done.push(CallOutcome {
+            end,
+            start,
+            recordings,
+            revised: false,
+        });
+    }
+    (done, late)
 }
 
 fn outcomes(
@@ -120,8 +160,7 @@ fn outcomes(
     has_begun: bool,
     mut sidecars: Vec<(TenantId, usize, Sidecar)>,
     discarded: &[(TenantId, Disposition)],
-    parts: &[(PartFile, Vec<u8>)],
-    is_safe: impl Fn(usize) -> bool,
+    parts: &[Option<PartFile>],
 ) -> Vec<RecordingOutcome> {
     let owners = end.info.owners.iter();
     owners
@@ -129,9 +168,7 @@ fn outcomes(
             let found = sidecars
                 .iter()
                 .position(|(tenant, ..)| *tenant == owner.tenant);
-            let recording = found
-                .map(|at| sidecars.swap_remove(at))
-                .filter(|(_, n, _)| is_safe(*n));
+            let recording = found.map(|at| sidecars.swap_remove(at));
             let reason = discarded.iter().find(|(tenant, _)| *tenant == owner.tenant);
             let refusal = owner.refusal.or(reason.map(|(_, reason)| *reason));
             let disposition = match (&refusal, &recording, end.disposition) {
@@ -147,8 +184,9 @@ fn outcomes(
             RecordingOutcome {
                 tenant: owner.tenant,
                 disposition,
-                recording: recording.map(|(_, n, sidecar)| {
-                    (Box::new(sidecar), parts[n].0.name.relative(Kind::Audio))
+                recording: recording.and_then(|(_, n, sidecar)| {
+                    let name = parts.get(n)?.as_ref()?.name;
+                    Some((Box::new(sidecar), name.relative(Kind::Audio)))
                 }),
                 kept_leg: None,
             }

@@ -16,6 +16,7 @@ mod level;
 mod live;
 mod outputs;
 mod pauses;
+mod places;
 mod quality;
 mod raw;
 #[cfg(test)]
@@ -33,6 +34,7 @@ mod stream_decoder;
 #[cfg(test)]
 pub(crate) mod tests;
 mod track;
+mod waiting;
 mod worker;
 mod writing;
 
@@ -142,7 +144,12 @@ pub struct RecorderCounters {
     pub storage_packets_dropped: AtomicU64,
     pub storage_errors: AtomicU64,
     pub recordings_finished: AtomicU64,
+    /// Recordings that the storage did not take when their calls were over.
     pub recordings_failed: AtomicU64,
+    /// Those of them that it took later.
+    pub recordings_late: AtomicU64,
+    /// Those that are tried again. Not monotonic.
+    pub recordings_waiting: AtomicU64,
     pub raw: Arc<RawCounters>,
     /// Packets whose payload does not fit their codec.
     pub packets_undecodable: AtomicU64,

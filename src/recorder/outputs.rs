@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
+use super::canvas::silence;
 use super::record::Facts;
 use super::recording::{Output, Recording, Trouble};
 use super::{Settings, pauses, record};
 use crate::base::{RecordingId, TenantId};
 use crate::engine::event::CallInfo;
 use crate::rtp::samples_between;
-use crate::storage::{Error, Kind, PartFile, RecordingName, Sidecar};
+use crate::storage::{Error, Kind, PartFile, RecordingName, SampleFormat, Sidecar, WavFormat};
 
 impl Recording {
     /// Opens the files that should be there and are not.
@@ -27,11 +28,7 @@ impl Recording {
                 .iter()
                 .any(|output| output.tenant == owner.tenant)
             {
-                self.outputs.push(Output {
-                    tenant: owner.tenant,
-                    part: None,
-                    until: None,
-                });
+                self.outputs.push(Output::new(owner.tenant, None));
             }
         }
         self.follow_spans(info);
@@ -50,13 +47,20 @@ impl Recording {
             let kind = kind_for(info, output.tenant);
             let opened = PartFile::create(&settings.layout, name, kind).and_then(|part| {
                 part.write_at(&facts.format.header(0), 0)?;
+                fill_start(&part, facts.format, self.filled)?;
                 let mut sidecar = interim(&facts, info, output.tenant, &name);
                 sidecar.raw.clone_from(&raw);
                 record::write_interim(&settings.layout, &name, &sidecar)?;
                 Ok(part)
             });
             match opened {
-                Ok(part) => output.part = Some(part),
+                Ok(part) => {
+                    output.part = Some(part);
+                    if let Some(before) = output.away.take() {
+                        let lost = output.lose(&before, self.written);
+                        self.taken.get_or_insert_default().also(lost);
+                    }
+                }
                 Err(error) => trouble.note(Err(error)),
             }
         }
@@ -68,6 +72,7 @@ impl Recording {
         if self.outputs.is_empty() {
             return Ok(());
         }
+        self.look_for_files();
         self.follow_owners(info, settings)?;
         self.follow_spans(info);
         self.write_interims(info, settings)
@@ -147,19 +152,34 @@ impl Recording {
                 let _ = std::fs::remove_file(before);
             }
             output.tenant = tenant;
+            if let Some(before) = output.away.take() {
+                let lost = output.lose(&before, self.written);
+                self.taken.get_or_insert_default().also(lost);
+            }
             return Ok(());
         }
         let part = match self.outputs.iter().find_map(|output| output.part.as_ref()) {
             Some(original) => Some(original.copy_to(&settings.layout, name, kind)?),
             None => None,
         };
-        self.outputs.push(Output {
-            tenant,
-            part,
-            until: None,
-        });
+        let original = self.outputs.iter().find(|output| output.part.is_some());
+        let mut output = Output::new(tenant, part);
+        if let Some(original) = original {
+            output.packets = original.packets;
+            (output.lost, output.lost_until) = (original.lost, original.lost_until);
+        }
+        self.outputs.push(output);
         Ok(())
     }
+}
+
+/// A file that is begun in the middle of a call is silent before.
+fn fill_start(part: &PartFile, format: WavFormat, frames: u64) -> Result<(), Error> {
+    if format.sample_format == SampleFormat::Pcm16 {
+        return Ok(());
+    }
+    let (from, to) = (format.offset_of(0), format.offset_of(frames));
+    part.fill(silence(format.sample_format), from, to)
 }
 
 /// On demand a file is held back, by its name too: nothing takes it for a recording before somebody asked for it.

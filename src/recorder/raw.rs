@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use super::places::without_lost;
 use super::recording::{Recording, Trouble};
 use super::{RecorderCounters, Settings};
 use crate::base::{Endpoint, Side, Timestamp};
@@ -189,8 +190,17 @@ impl Recording {
     }
 
     /// What the sidecar of `part` says of the packets beside it.
-    pub(super) fn raw_record(&self, part: &PartFile) -> Option<RawRecord> {
+    /// `lost`: an earlier file was taken away.
+    pub(super) fn raw_record(&self, part: &PartFile, lost: bool) -> Option<RawRecord> {
         let mut record = self.raw.as_ref()?.record.clone();
+        if lost {
+            let (start, rate_hz) = (self.start, self.sample_rate_hz);
+            let known = || Some(record.clone());
+            let found = part
+                .raw()
+                .and_then(|raw| survey(raw.path(), start, rate_hz, known()).ok());
+            record = without_lost(record, found.map(|found| found.record));
+        }
         if part.raw().is_some() {
             record.file = Some(file_name(&part.name));
             record.size_bytes = part.raw_bytes();

@@ -47,6 +47,8 @@ pub struct Recording {
     pub(super) outages: Spans,
     /// The storage did not take the last block.
     failing: bool,
+    /// Files were taken away since the last block.
+    pub(super) taken: Option<Box<Trouble>>,
     /// Where something of the call is kept raw.
     pub(super) raw: Option<Box<Raw>>,
     levels: Levels,
@@ -65,6 +67,28 @@ pub struct Output {
     pub part: Option<PartFile>,
     /// Frame from which on the call is another tenant's, and the file silent.
     pub until: Option<i64>,
+    /// A file that is not where it was, and not gone.
+    pub away: Option<PartFile>,
+    /// Packets in the file.
+    pub packets: u64,
+    /// Packets that were in files which were taken away.
+    pub lost: u64,
+    /// Frames from the start that were lost with them.
+    pub lost_until: u64,
+}
+
+impl Output {
+    pub fn new(tenant: TenantId, part: Option<PartFile>) -> Output {
+        Output {
+            tenant,
+            part,
+            until: None,
+            away: None,
+            packets: 0,
+            lost: 0,
+            lost_until: 0,
+        }
+    }
 }
 
 /// A recording that only has to be committed.
@@ -110,6 +134,7 @@ impl Recording {
             packets_dropped: 0,
             outages: Spans::default(),
             failing: false,
+            taken: None,
             raw: None,
             levels: Levels::default(),
             is_revised: PerSide::default(),
@@ -165,6 +190,7 @@ impl Recording {
             self.note_undecodable(&block);
             return Trouble::default();
         };
+        self.look_for_files();
         let mut trouble = self.open_missing(info, settings);
         let no_file = self.outputs.iter().all(|output| output.part.is_none());
         if no_file || trouble.error.as_ref().is_some_and(Error::is_full) {
@@ -338,8 +364,11 @@ impl Recording {
     /// Counts what a block lost.
     fn settle(&mut self, trouble: &mut Trouble, block: &Block) {
         let failed = trouble.error.is_some();
-        trouble.recovered = std::mem::replace(&mut self.failing, failed) && !failed;
-        if failed {
+        let is_bad = failed || self.taken.is_some();
+        trouble.recovered = std::mem::replace(&mut self.failing, is_bad) && !is_bad;
+        if !failed {
+            self.count_kept(block);
+        } else {
             trouble.packets += block.packets();
             self.packets_dropped += block.packets();
             let frames = self.block_frames() as u64;
@@ -350,6 +379,7 @@ impl Recording {
                 cause: Cause::Storage,
             });
         }
+        self.own_up(trouble);
     }
 
     /// Writes what is left, sets length and header, and gives the files that are ready to be committed.
@@ -365,13 +395,12 @@ impl Recording {
         let Some(format) = self.format else {
             return (Done::default(), trouble);
         };
+        self.look_for_files();
+        // What was set aside is written to as long as it is open: it may be back before it is committed.
+        let outputs = self.outputs.iter_mut();
+        outputs.for_each(|output| output.part = output.part.take().or_else(|| output.away.take()));
         easel.mount(self.rest.take(), self.canvas_frames());
-        if let Some(canvas) = &easel.canvas {
-            let (begin, frames) = (canvas.start(), self.block_frames() as i64);
-            let rest = (end.length_samples as i64 - begin).clamp(0, frames);
-            let wrote = self.begin_canvas(begin + rest, format, easel);
-            trouble.note(wrote);
-        }
+        trouble.note(self.write_rest(end, format, easel));
         easel.dismount();
         let holes = self.fill_holes(end.length_samples, format);
         trouble.note(holes);
@@ -381,8 +410,8 @@ impl Recording {
         }
         let facts = self.facts(settings);
         let mut done = Done::default();
-        for output in std::mem::take(&mut self.outputs) {
-            let Some(mut part) = output.part else {
+        for mut output in std::mem::take(&mut self.outputs) {
+            let Some(mut part) = output.part.take() else {
                 continue;
             };
             if let Some(reason) = discard(info, output.tenant, end, &facts) {
@@ -395,7 +424,8 @@ impl Recording {
                 .and_then(|()| part.write_at(&format.header(end.length_samples), 0));
             trouble.note(sized);
             let mut sidecar = record::sidecar(&facts, info, output.tenant, &part.name, Some(end));
-            record::describe_timeline(&mut sidecar, &self.tracks, &self.outages, end, &facts);
+            let outages = self.outages.within(output.lost_span(), end.length_samples);
+            record::describe_timeline(&mut sidecar, &self.tracks, &outages, end, &facts);
             record::withhold(&mut sidecar, output.until, end.length_samples);
             pauses::describe(
                 &mut sidecar,
@@ -404,8 +434,8 @@ impl Recording {
                 &facts,
                 Some(end.length_samples),
             );
-            sidecar.packets_dropped = self.packets_dropped + self.losses().total();
-            sidecar.raw = self.raw_record(&part);
+            sidecar.packets_dropped = self.packets_dropped + output.lost + self.losses().total();
+            sidecar.raw = self.raw_record(&part, output.lost > 0);
             add_signalling(&mut part, &mut sidecar, info, messages, end);
             sidecar.quality = Some(call_quality(end, Some(&self.levels)));
             let seconds = end.length_samples as f64 / f64::from(self.sample_rate_hz);
@@ -423,7 +453,31 @@ impl Recording {
                 sidecar,
             });
         }
+        self.own_up(&mut trouble);
         (done, trouble)
+    }
+
+    /// Writes what the last block left on the canvas.
+    fn write_rest(
+        &mut self,
+        end: &CallEnd,
+        format: WavFormat,
+        easel: &mut Easel,
+    ) -> Result<(), Error> {
+        let Some(canvas) = &easel.canvas else {
+            return Ok(());
+        };
+        let (begin, frames) = (canvas.start(), self.block_frames() as i64);
+        let rest = (end.length_samples as i64 - begin).clamp(0, frames);
+        let wrote = self.begin_canvas(begin + rest, format, easel);
+        if wrote.is_err() && begin >= 0 {
+            self.outages.push(Span {
+                from: begin as u64,
+                to: (begin + rest) as u64,
+                cause: Cause::Storage,
+            });
+        }
+        wrote
     }
 
     pub fn start(&self) -> Timestamp {

@@ -41,6 +41,27 @@ impl Spans {
         }
     }
 
+    /// The same up to `end`, or with all from the start up to a place in one span.
+    pub fn within(&self, start: Option<(u64, Cause)>, end: u64) -> Spans {
+        let mut all = Spans {
+            spans: Vec::new(),
+            omitted: self.omitted,
+        };
+        let to = start.map_or(0, |(to, _)| to);
+        if let Some((to, cause)) = start {
+            let to = to.min(end);
+            all.push(Span { from: 0, to, cause });
+        }
+        for span in &self.spans {
+            all.push(Span {
+                from: span.from.max(to),
+                to: span.to.min(end),
+                ..*span
+            });
+        }
+        all
+    }
+
     /// Takes `from..to` out of the spans: a late packet fills it. Gives the stretches that were free.
     pub fn take(&mut self, from: u64, to: u64) -> Vec<(i64, i64)> {
         let mut taken = Vec::new();

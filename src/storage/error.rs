@@ -30,6 +30,11 @@ impl Error {
         }
     }
 
+    /// Whether there was no such file.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     /// Whether the disk is full (or the quota used up): it may have room again later.
     pub fn is_full(&self) -> bool {
         use io::ErrorKind::{QuotaExceeded, StorageFull};

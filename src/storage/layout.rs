@@ -1,13 +1,17 @@
 //! Names and places of files.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::Error;
 use crate::base::{RecordingId, TenantId, Timestamp};
 
 /// The tree of recordings under one root.
 #[derive(Clone, Debug)]
 pub struct Layout {
     root: PathBuf,
+    /// The root was a file system of its own when it was looked at.
+    is_mount: bool,
 }
 
 /// Which file of a recording.
@@ -120,7 +124,33 @@ impl RecordingName {
 
 impl Layout {
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Layout { root: root.into() }
+        Layout {
+            root: root.into(),
+            is_mount: false,
+        }
+    }
+
+    /// The same for who writes there for long: a root that is a file system of its own is waited for when it is unmounted, and nothing
+    /// is written into the folder that it had covered.
+    pub fn watched(root: impl Into<PathBuf>) -> Self {
+        let root = root.into();
+        let is_mount = is_mount(&root);
+        Layout { root, is_mount }
+    }
+
+    /// Whether the file system that was at the root is not there, and none in its place.
+    pub fn is_unmounted(&self) -> bool {
+        self.is_mount && !is_mount(&self.root)
+    }
+
+    /// Makes the folder of a recording.
+    pub(super) fn make_folder(&self, name: &RecordingName) -> Result<(), Error> {
+        let folder = self.folder(name);
+        if self.is_unmounted() {
+            let error = std::io::Error::other("its file system is not mounted");
+            return Err(Error::io("write to", &self.root)(error));
+        }
+        std::fs::create_dir_all(&folder).map_err(Error::io("create the folder", &folder))
     }
 
     pub fn root(&self) -> &Path {
@@ -169,6 +199,14 @@ impl Layout {
             }
         }
         found
+    }
+}
+
+fn is_mount(root: &Path) -> bool {
+    let device = |path: &Path| std::fs::metadata(path).ok().map(|found| found.dev());
+    match (device(root), device(&root.join(".."))) {
+        (Some(own), Some(above)) => own != above,
+        _ => false,
     }
 }
 

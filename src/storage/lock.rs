@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -15,7 +16,8 @@ const DECODING: &str = ".callreel-decode.lock";
 /// Held while it lives; the kernel lets it go with the process, however that ends.
 #[derive(Debug)]
 pub struct StorageLock {
-    _file: File,
+    file: File,
+    path: PathBuf,
 }
 
 impl StorageLock {
@@ -54,7 +56,15 @@ impl StorageLock {
             writeln!(file, "{}", std::process::id())
         };
         write(&mut file).map_err(Error::io("write the lock", &path))?;
-        Ok(StorageLock { _file: file })
+        Ok(StorageLock { file, path })
+    }
+
+    /// Whether what is locked is still what others would lock: the storage may have been emptied, or another put in its place.
+    pub fn is_in_place(&self) -> bool {
+        let (Ok(own), Ok(there)) = (self.file.metadata(), std::fs::metadata(&self.path)) else {
+            return false;
+        };
+        (own.dev(), own.ino()) == (there.dev(), there.ino())
     }
 
     /// The process that holds the storage at `root`, if one does; changes nothing.
@@ -95,6 +105,17 @@ mod tests {
         );
         drop(first);
         StorageLock::acquire(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn an_emptied_storage_is_not_the_one_that_is_locked() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = StorageLock::acquire(folder.path()).unwrap();
+        assert!(lock.is_in_place());
+        std::fs::remove_file(folder.path().join(NAME)).unwrap();
+        assert!(!lock.is_in_place());
+        let again = StorageLock::acquire(folder.path()).unwrap();
+        assert!(again.is_in_place() && !lock.is_in_place());
     }
 
     #[test]

@@ -27,7 +27,9 @@ mod wav;
 pub use error::Error;
 pub use layout::{Kind, Layout, RecordingName};
 pub use lock::StorageLock;
-pub use partition::{PartFile, commit, fresh_sidecar, name_sidecar, sync_all};
+pub use partition::{
+    PartFile, Place, commit, fresh_sidecar, is_being_written, name_sidecar, sync_all,
+};
 pub use quality::{LevelRecord, QualityRecord, RtcpRecord, StreamQualityRecord, VoipRecord};
 pub use raw::{RAW_HEADER_LEN, RawPacket, RawReader, RawScale, raw_header};
 pub use removal::remove_recording;

@@ -3,10 +3,23 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, flock};
+
 use super::{Error, Kind, Layout, RAW_HEADER_LEN, RecordingName, raw_header};
+
+/// Where a file is that was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At its path.
+    Own,
+    /// Somewhere: it was moved, or its file system is not mounted there any more.
+    Other,
+    /// It has no name any more, and never will.
+    Gone,
+}
 
 /// The audio file of a call that lasts, or the packets beside it.
 #[derive(Debug)]
@@ -38,15 +51,15 @@ impl PartFile {
         };
         let file = match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let folder = layout.folder(&name);
-                std::fs::create_dir_all(&folder)
-                    .map_err(Error::io("create the folder", &folder))?;
+                layout.make_folder(&name)?;
                 open()
             }
             other => other,
         };
+        let file = file.map_err(Error::io("create", &path))?;
+        hold(&file);
         Ok(PartFile {
-            file: file.map_err(Error::io("create", &path))?,
+            file,
             path,
             name,
             kind,
@@ -81,6 +94,7 @@ impl PartFile {
             .write(true)
             .open(&path)
             .map_err(Error::io("open", &path))?;
+        hold(&file);
         Ok(PartFile {
             len: file.metadata().map_err(Error::io("examine", &path))?.len(),
             file,
@@ -176,6 +190,41 @@ impl PartFile {
         &self.file
     }
 
+    /// Whether the file is still what its path names. What cannot be asked is answered with yes: writing will tell.
+    pub fn place(&self) -> Place {
+        let Ok(own) = self.file.metadata() else {
+            return Place::Own;
+        };
+        if own.nlink() == 0 {
+            return Place::Gone;
+        }
+        match std::fs::symlink_metadata(&self.path) {
+            Ok(there) if (there.dev(), there.ino()) != (own.dev(), own.ino()) => Place::Other,
+            Err(error) if is_elsewhere(&error) => Place::Other,
+            _ => Place::Own,
+        }
+    }
+
+    /// Lets others see that nobody writes this file for the moment.
+    pub fn let_go(&self) {
+        for part in self.raw().into_iter().chain([self]) {
+            // Without it the file looks like one of a call in progress for a while longer.
+            let _ = flock(&part.file, FlockOperation::NonBlockingUnlock);
+        }
+    }
+
+    /// Writes the same byte from `from` on up to `to`.
+    pub fn fill(&self, byte: u8, from: u64, to: u64) -> Result<(), Error> {
+        let chunk = vec![byte; to.saturating_sub(from).min(64 << 10) as usize];
+        let mut at = from;
+        while at < to {
+            let len = (to - at).min(chunk.len() as u64);
+            self.write_at(&chunk[..len as usize], at)?;
+            at += len;
+        }
+        Ok(())
+    }
+
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), Error> {
         self.file
             .write_all_at(bytes, offset)
@@ -239,6 +288,22 @@ impl PartFile {
         Ok(copy)
     }
 
+    /// Gives the file the name of a finished one, which an attempt before may have done already.
+    fn take_name(&self, layout: &Layout, kind: Kind) -> Result<(), Error> {
+        let renamed = rename(layout, &self.name, self.kind, kind);
+        match renamed {
+            Err(_) if self.is_at(&layout.path(&self.name, kind)) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn is_at(&self, path: &Path) -> bool {
+        let (Ok(own), Ok(there)) = (self.file.metadata(), std::fs::symlink_metadata(path)) else {
+            return false;
+        };
+        (there.dev(), there.ino()) == (own.dev(), own.ino())
+    }
+
     /// Moves the file to another tenant's partition: the answer told whose call it is.
     pub fn move_to(
         &mut self,
@@ -247,8 +312,7 @@ impl PartFile {
         kind: Kind,
     ) -> Result<(), Error> {
         let path = layout.path(&name, kind);
-        let folder = layout.folder(&name);
-        std::fs::create_dir_all(&folder).map_err(Error::io("create the folder", &folder))?;
+        layout.make_folder(&name)?;
         if let Some(raw) = &mut self.raw {
             raw.move_to(layout, name, Kind::RawPart)?;
         }
@@ -260,11 +324,34 @@ impl PartFile {
     }
 }
 
+/// Says to others that somebody writes this file.
+fn hold(file: &File) {
+    // A new file is nobody else's.
+    let _ = flock(file, FlockOperation::NonBlockingLockExclusive);
+}
+
+/// Whether a program, of which this knows nothing else, has the file open to write it.
+pub fn is_being_written(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else {
+        return false;
+    };
+    flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
+}
+
+fn is_elsewhere(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound, StaleNetworkFileHandle};
+    matches!(
+        error.kind(),
+        NotFound | NotADirectory | StaleNetworkFileHandle
+    )
+}
+
 /// From this many files on, one sync of the whole file system is cheaper than one of each.
 const SYNC_TOGETHER: usize = 8;
 
 /// Finishes recordings (invariant I1): packets and audio synced, renamed; sidecar written, synced, renamed; folders synced. Each step
-/// for all of them before the next. Gives the ones that failed, with the reason; the others are finished.
+/// for all of them before the next. Gives the ones that failed, each once, with the reason; the others are finished. What failed on the
+/// way may be tried again.
 pub fn commit(layout: &Layout, parts: &[(PartFile, Vec<u8>)]) -> Vec<(usize, Error)> {
     let mut failed: Vec<(usize, Error)> = Vec::new();
     let mut step = |action: &mut dyn FnMut(usize) -> Result<(), Error>| {
@@ -293,10 +380,10 @@ pub fn commit(layout: &Layout, parts: &[(PartFile, Vec<u8>)]) -> Vec<(usize, Err
                     .map_err(Error::io("sync", &file.path))?;
             }
         }
-        if part.raw.is_some() {
-            rename(layout, &part.name, Kind::RawPart, Kind::Raw)?;
+        if let Some(raw) = part.raw() {
+            raw.take_name(layout, Kind::Raw)?;
         }
-        rename(layout, &part.name, part.kind, Kind::Audio)
+        part.take_name(layout, Kind::Audio)
     });
     step(&mut |n| commit_signalling(layout, &parts[n].0));
     // Beside the interim one, which is all that is known of the call until this is safe.
@@ -325,11 +412,12 @@ pub fn commit(layout: &Layout, parts: &[(PartFile, Vec<u8>)]) -> Vec<(usize, Err
         .collect();
     for folder in folders {
         if let Err(error) = sync_folder(&folder) {
-            failed.extend(
-                (0..parts.len())
-                    .filter(|&n| layout.folder(&parts[n].0.name) == folder)
-                    .map(|n| (n, again(&error, &parts[n].0))),
-            );
+            for (n, (part, _)) in parts.iter().enumerate() {
+                let is_here = layout.folder(&part.name) == folder;
+                if is_here && !failed.iter().any(|(other, _)| *other == n) {
+                    failed.push((n, again(&error, part)));
+                }
+            }
         }
     }
     failed

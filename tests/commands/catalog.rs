@@ -6,10 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use callreel::access::Scope;
-use callreel::base::TenantId;
+use callreel::base::{RecordingId, TenantId};
 use callreel::catalog::{CallRecord, FileRecord};
 use callreel::simulate::Features;
-use callreel::storage::StorageLock;
+use callreel::storage::{Kind, Layout, PartFile, RecordingName, StorageLock};
 
 use super::world::{World, callreel};
 
@@ -168,19 +168,30 @@ fn verify_finds_each_kind_of_damage() {
 fn calls_in_progress_of_a_running_daemon_are_no_fault() {
     let world = World::new();
     let (audio, _) = world.recordings().remove(0);
-    fs::write(
-        audio.with_file_name("01586f2b-0000-7000-8000-000000000000.wav.part"),
-        "",
-    )
-    .unwrap();
+    let root = world.path("recordings");
+    let (mut name, _) = RecordingName::parse(audio.strip_prefix(&root).unwrap()).unwrap();
+    name.id = "01586f2b-0000-7000-8000-000000000000"
+        .parse()
+        .map(RecordingId)
+        .unwrap();
+    let part = PartFile::create(&Layout::new(&root), name, Kind::AudioPart).unwrap();
     assert_eq!(world.faults().len(), 1);
-    let _lock = StorageLock::acquire(&world.path("recordings")).unwrap();
+    let _lock = StorageLock::acquire(&root).unwrap();
     let done = world.run(&["catalog", "verify"]).exits(0);
     let expected = format!(
         "6 rows, 6 recordings, 1 in progress in process {}: catalog and disk agree\n",
         std::process::id()
     );
     assert_eq!(done.out, expected);
+    // A file that nobody writes is not in progress, whoever runs.
+    drop(part);
+    let done = world.run(&["catalog", "verify"]).exits(1);
+    assert!(
+        done.out.contains(", 0 in progress in process"),
+        "{}",
+        done.out
+    );
+    assert!(done.out.contains("nobody writes it"), "{}", done.out);
 }
 
 #[test]

@@ -14,16 +14,16 @@ use serde_json::{Value, json};
 use crate::house::{Daemon, House, PROGRAM, SmallDisk};
 
 /// A status, whether the answer says when to come again, and its body.
-type Answer = (u16, bool, Value);
+pub type Answer = (u16, bool, Value);
 
 /// Somebody with a token.
-struct Client<'h> {
+pub struct Client<'h> {
     house: &'h House,
     token: String,
 }
 
 impl Client<'_> {
-    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+    pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let mut curl = self.house.inside("curl");
         curl.args(["-s", "-m", "30", "-i", "-X", method, "-o", "-"]);
         curl.args(["-H", &format!("Authorization: Bearer {}", self.token)]);
@@ -45,7 +45,7 @@ impl Client<'_> {
         (status.unwrap_or(0), again, body)
     }
 
-    fn get(&self, path: &str) -> Answer {
+    pub fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, None)
     }
 }
@@ -64,7 +64,7 @@ fn callreel(house: &House, words: &[&str], config_after: usize) -> String {
     text(&output.stdout)
 }
 
-fn client(house: &House) -> Client<'_> {
+pub fn client(house: &House) -> Client<'_> {
     let password = house.folder.path().join("password");
     fs::write(&password, "correct horse battery 77\n").unwrap();
     let file = password.display().to_string();

@@ -9,6 +9,7 @@ mod outside;
 mod phones;
 mod power;
 mod steering;
+mod storage;
 mod tls;
 
 use std::os::unix::net::UnixDatagram;

@@ -1,19 +1,28 @@
 //! Files of calls that were deleted.
 
 use crate::catalog::{self, Catalog};
-use crate::storage::{Kind, Layout, RecordingName, remove_recording};
+use crate::storage::{self, Kind, Layout, RecordingName, remove_recording};
 
 /// Removals asked for at a time.
 const BATCH: u32 = 1000;
 
+/// What became of files that were to go.
+#[derive(Debug, Default)]
+pub struct Removed {
+    /// Deleted calls whose files are still there.
+    pub left: u64,
+    /// Why, of the first.
+    pub error: Option<storage::Error>,
+}
+
 /// Removes the files of calls that were deleted and still have some, and has the catalog say so. Whoever deleted them was
-/// audited before. Gives how many calls have lost their files; what cannot be removed is tried again next time.
+/// audited before. What cannot be removed is tried again next time.
 ///
 /// # Errors
 ///
 /// When the catalog is away.
-pub async fn remove_files(catalog: &Catalog, layout: &Layout) -> catalog::Result<u64> {
-    let mut done = 0;
+pub async fn remove_files(catalog: &Catalog, layout: &Layout) -> catalog::Result<Removed> {
+    let mut done = Removed::default();
     for removal in catalog.removals(BATCH).await? {
         let name = RecordingName::parse(std::path::Path::new(&removal.file_path));
         let own = name.filter(|(name, kind)| {
@@ -28,12 +37,15 @@ pub async fn remove_files(catalog: &Catalog, layout: &Layout) -> catalog::Result
         match removed {
             Ok(Ok(())) => {
                 catalog.files_gone(removal.tenant, removal.id).await?;
-                done += 1;
             }
             Ok(Err(error)) => {
-                tracing::error!(%error, call = %removal.id, "files of a deleted call cannot be removed")
+                done.left += 1;
+                done.error.get_or_insert(error);
             }
-            Err(error) => tracing::error!(%error, "removing files was broken off"),
+            Err(error) => {
+                done.left += 1;
+                tracing::error!(%error, "removing files was broken off");
+            }
         }
     }
     Ok(done)

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use crate::access::{Event, Operation, Resource};
 use crate::api::caller::Caller;
-use crate::api::calls::{HoldView, by, layout, remove_files};
+use crate::api::calls::{HoldView, Removed, by, layout, remove_files};
 use crate::api::fields;
 use crate::api::problem::{Problem, Result};
 use crate::api::request::{Body, Id, Parameters};
@@ -78,9 +78,13 @@ async fn remove(
         .await
         .map_err(held)?;
     change.commit(event(&call)).await?;
-    // It is deleted. Whoever is stopped here leaves the files to the daemon's next start.
-    if let Err(error) = remove_files(&catalog, &layout(&api)).await {
-        tracing::warn!(%error, "files of a deleted call wait to be removed");
+    // It is deleted. Files that stay are the daemon's, which tries again until they are gone.
+    match remove_files(&catalog, &layout(&api)).await {
+        Ok(Removed {
+            error: Some(error), ..
+        }) => tracing::warn!(%error, "files of a deleted call wait to be removed"),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "files of a deleted call wait to be removed"),
     }
     Ok(StatusCode::NO_CONTENT)
 }

@@ -265,6 +265,11 @@ fn recorder(page: &mut Page, state: &State) {
         "Events that wait for a recorder thread.",
         count(&recorder.queued),
     );
+    page.gauge(
+        "callreel_recordings_waiting",
+        "Recordings of calls that are over which the storage does not take yet.",
+        count(&recorder.recordings_waiting),
+    );
     let counters = [
         (
             "callreel_blocks_total",
@@ -303,8 +308,13 @@ fn recorder(page: &mut Page, state: &State) {
         ),
         (
             "callreel_recordings_failed_total",
-            "Recordings that could not be made safe.",
+            "Recordings that the storage did not take when their calls were over.",
             count(&recorder.recordings_failed),
+        ),
+        (
+            "callreel_recordings_late_total",
+            "Recordings of those that failed which the storage took later.",
+            count(&recorder.recordings_late),
         ),
         (
             "callreel_recordings_recovered_total",

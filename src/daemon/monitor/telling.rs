@@ -53,7 +53,7 @@ impl Happening {
         let info = &outcome.end.info;
         let start = outcome.start.unwrap_or(info.invite_at);
         let ready = outcome.recordings.iter().filter_map(|of| {
-            let (sidecar, _) = of.recording.as_ref().filter(|_| !outcome.revised)?;
+            let (sidecar, _) = of.recording.as_ref()?;
             let owner = info.owners.iter().find(|owner| owner.tenant == of.tenant)?;
             let id = info.recording_id(of.tenant, info.invite_at).0;
             let call = describe(outcome.end.call, id, info, Some(start), owner);

@@ -12,10 +12,21 @@ use super::{OnDisk, Survey, files, survey};
 use crate::access::Scope;
 use crate::base::TenantId;
 use crate::catalog::{CallRecord, Catalog, FileRow};
-use crate::storage::{Kind, Layout, RecordingName, StorageLock, read_wav_info};
+use crate::storage::{Kind, Layout, RecordingName, StorageLock, is_being_written, read_wav_info};
 
 /// A running daemon may take this long from a recording's last file to its row.
 const SETTLING: Duration = Duration::from_secs(60);
+
+/// After this, what nobody was writing is looked at again.
+const SECOND_LOOK: Duration = Duration::from_millis(250);
+
+/// What an unfinished recording has of files.
+const UNFINISHED: [Kind; 4] = [
+    Kind::AudioPart,
+    Kind::AudioHeld,
+    Kind::RawPart,
+    Kind::SidecarPart,
+];
 
 /// What can be wrong. The codes are stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -39,7 +50,7 @@ pub enum Fault {
     SidecarWrong,
     /// A recording without a row.
     NotCatalogued,
-    /// Files of a call in progress, and no daemon that records it.
+    /// Files of a call in progress, and nobody who writes them.
     Unfinished,
     /// A file or folder that cannot be looked at.
     Unreadable,
@@ -290,23 +301,45 @@ impl<P: FnMut(u64, u64)> Verifier<P> {
                 detail,
             );
         }
-        if is_running {
-            self.found.in_progress = survey.unfinished.len() as u64;
-        } else {
-            for recording in survey.unfinished {
-                let whose = (recording.name.tenant, recording.name.id.0);
-                let parts = [Kind::AudioPart, Kind::SidecarPart]
-                    .map(|kind| self.layout.path(&recording.name, kind));
-                let Some(path) = parts.into_iter().find(|path| path.exists()) else {
-                    continue;
-                };
-                let detail = "no daemon is running; the next start finishes it";
-                self.add(Fault::Unfinished, Some(whose), path, detail);
-            }
-        }
+        self.check_unfinished(survey.unfinished, is_running);
         for (path, error) in survey.unreadable {
             self.add(Fault::Unreadable, None, path, error.to_string());
         }
+    }
+
+    /// A call in progress is one whose files somebody holds open.
+    fn check_unfinished(&mut self, unfinished: Vec<OnDisk>, is_running: bool) {
+        let all = unfinished.len();
+        let mut idle = unfinished;
+        idle.retain(|recording| !(is_running && self.is_in_progress(recording)));
+        if is_running && !idle.is_empty() {
+            // Some may have been just begun, or just finished.
+            std::thread::sleep(SECOND_LOOK);
+            idle.retain(|recording| !self.is_in_progress(recording));
+        }
+        self.found.in_progress = (all - idle.len()) as u64;
+        let detail = match is_running {
+            true => {
+                "nobody writes it: the storage did not take it; the daemon or its next start tries again"
+            }
+            false => "no daemon is running; the next start finishes it",
+        };
+        for recording in idle {
+            let whose = (recording.name.tenant, recording.name.id.0);
+            let parts = UNFINISHED.map(|kind| self.layout.path(&recording.name, kind));
+            let path = parts.into_iter().find(|path| path.exists());
+            if let Some(path) = path {
+                self.add(Fault::Unfinished, Some(whose), path, detail);
+            }
+        }
+    }
+
+    fn is_in_progress(&self, recording: &OnDisk) -> bool {
+        // The audio may have its name already, and the sidecar not.
+        let kinds = UNFINISHED.into_iter().chain([Kind::Audio]);
+        kinds
+            .map(|kind| self.layout.path(&recording.name, kind))
+            .any(|path| is_being_written(&path))
     }
 }
 
