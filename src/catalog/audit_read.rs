@@ -20,7 +20,7 @@ pub struct AuditEntry {
     pub hash: Hash,
 }
 
-/// Which records are asked for. Newest first.
+/// Which records are asked for. Newest first, where nothing else is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditQuery {
     /// From this time on.
@@ -34,6 +34,7 @@ pub struct AuditQuery {
     pub action: Option<String>,
     pub object: Option<Uuid>,
     pub outcome: Option<Outcome>,
+    pub oldest_first: bool,
     /// [`Listed::next`] of the page before.
     pub after: Option<String>,
     /// 1 to [`MAX_LISTED`]; what is out of range is taken as the nearest.
@@ -134,8 +135,11 @@ impl AuditQuery {
         }
         if let Some(after) = &self.after {
             let place = Place::parse(after).ok_or(Error::Cursor)?;
-            sql.push(" AND (a.at, a.tenant_id, a.number) < (")
-                .push_bind(place.at);
+            let behind = if self.oldest_first { '>' } else { '<' };
+            sql.push(format_args!(
+                " AND (a.at, a.tenant_id, a.number) {behind} ("
+            ))
+            .push_bind(place.at);
             sql.push(", ").push_bind(place.tenant);
             sql.push(", ").push_bind(place.number).push(")");
         }
@@ -144,7 +148,7 @@ impl AuditQuery {
 }
 
 impl Catalog {
-    /// A page of the audit, newest first.
+    /// A page of the audit.
     ///
     /// # Errors
     ///
@@ -156,7 +160,10 @@ impl Catalog {
     ) -> Result<Listed<AuditEntry>> {
         let mut sql = in_scope(scope);
         query.narrow(&mut sql)?;
-        sql.push(" ORDER BY a.at DESC, a.tenant_id DESC, a.number DESC LIMIT ");
+        sql.push(match query.oldest_first {
+            true => " ORDER BY a.at, a.tenant_id, a.number LIMIT ",
+            false => " ORDER BY a.at DESC, a.tenant_id DESC, a.number DESC LIMIT ",
+        });
         sql.push_bind(query.limit() as i64 + 1);
         let rows = sql.build().fetch_all(&self.readers).await;
         let entries: sqlx::Result<Vec<AuditEntry>> =

@@ -193,7 +193,7 @@ async fn export(catalog: &Catalog, filters: &Filters) -> anyhow::Result<Exit> {
         position = *last;
         for (_, entry) in entries {
             if filters.hold(&entry) {
-                output::print(&output::json_line(&AuditRecord::whole(entry))?);
+                output::print(&(output::json_line(&AuditRecord::whole(entry))? + "\n"));
             }
         }
     }

@@ -75,6 +75,26 @@ fn a_group_is_made_listed_changed_and_removed() {
 }
 
 #[test]
+fn an_exported_audit_is_a_record_a_line_oldest_first_and_verifies() {
+    let place = Place::new();
+    for name in ["Sales", "Support", "Care"] {
+        place.on(&["group", "create", name]).exits(0);
+    }
+    let exported = place.on(&["audit", "export"]).exits(0).out;
+    assert!(exported.ends_with('\n'), "{exported}");
+    let records: Vec<Value> = exported
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let names: Vec<&Value> = records.iter().map(|one| &one["after"]["name"]).collect();
+    assert_eq!(names, ["Sales", "Support", "Care"]);
+    std::fs::write(place.0.path().join("audit.jsonl"), exported).unwrap();
+    place
+        .on(&["audit", "verify", "--against", "audit.jsonl"])
+        .exits(0);
+}
+
+#[test]
 fn a_role_is_copied_narrowed_and_taken_from_a_file() {
     let place = Place::new();
     let listed = place.json(&["role", "list"]);

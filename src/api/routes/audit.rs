@@ -177,7 +177,7 @@ struct AuditParameters {
     object_id: Option<Uuid>,
     #[param(inline)]
     outcome: Option<AuditOutcome>,
-    /// `next` of the page before. An export begins there.
+    /// `next` of the page before. An export has what came after that position.
     after: Option<String>,
     /// Items of a page. An export has all there are.
     #[param(minimum = 1, maximum = 500)]
@@ -198,6 +198,7 @@ impl AuditParameters {
             action: self.action,
             object: self.object_id,
             outcome: self.outcome.map(Outcome::from),
+            oldest_first: false,
             after: listing.after,
             limit: listing.limit,
         })
@@ -228,9 +229,9 @@ async fn list(
     Ok(Json(Page::of(entries, shown)))
 }
 
-/// The same as JSON Lines, all of it.
+/// The same as JSON Lines: all of it, oldest first.
 #[utoipa::path(get, path = "/audit/export", tag = "audit", operation_id = "export_audit", params(AuditParameters),
-    responses((status = 200, content_type = "application/jsonl", description = "A record a line, newest first", body = String)))]
+    responses((status = 200, content_type = "application/jsonl", description = "A record a line, oldest first", body = String)))]
 async fn export(
     State(api): State<Api>,
     caller: Caller,
@@ -239,7 +240,7 @@ async fn export(
     caller.needs(Resource::Audit, Operation::View)?;
     let scope = tenancy::narrowed(&caller, parameters.tenant_id);
     let mut query = parameters.query()?;
-    query.limit = MAX_LISTED;
+    (query.oldest_first, query.limit) = (true, MAX_LISTED);
     let catalog = api.catalog()?;
     // What is no position is told before the answer begins.
     if let Some(scope) = &scope {
@@ -442,11 +443,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_exports_the_audit_is_in_it_first() {
+    async fn an_export_is_oldest_first_and_has_who_exports_it() {
         let world = World::new().await;
+        // More than is read at a time.
+        acts(&world, "acme", "calls.playback", MAX_LISTED as usize + 3).await;
         let ann = world.user("acme", Preset::TenantAdministrator);
-        let exported = ann.get("/audit/export").await.expect(200);
-        assert_eq!(lines(&exported.body)[0]["action"], "audit.export");
+        let exported = lines(&ann.get("/audit/export").await.expect(200).body);
+        let numbers = exported.iter().map(|one| one["number"].as_i64().unwrap());
+        assert!(numbers.eq(1..=i64::from(MAX_LISTED) + 4));
+        assert_eq!(exported.last().unwrap()["action"], "audit.export");
+        let page = ann.get("/audit?limit=2").await.expect(200).json();
+        let after = page["next"].as_str().unwrap();
+        let rest = ann.get(&format!("/audit/export?after={after}")).await;
+        assert_eq!(
+            lines(&rest.expect(200).body)
+                .iter()
+                .map(|one| &one["action"])
+                .collect::<Vec<_>>(),
+            ["audit.export"; 2]
+        );
     }
 
     #[tokio::test]
@@ -461,7 +476,7 @@ mod tests {
         let exported = ann.get("/audit/export").await.expect(200);
         let lines = lines(&exported.body);
         assert_eq!(lines.len(), 2);
-        assert_eq!(lines[1]["after"]["name"], evil);
+        assert_eq!(lines[0]["after"]["name"], evil);
         assert!(!exported.body.contains(&0x1b));
     }
 }
