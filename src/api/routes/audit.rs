@@ -229,7 +229,7 @@ async fn list(
     Ok(Json(Page::of(entries, shown)))
 }
 
-/// The same as JSON Lines: all of it, oldest first.
+/// The same as JSON Lines: all of it, oldest first. Needs a step-up.
 #[utoipa::path(get, path = "/audit/export", tag = "audit", operation_id = "export_audit", params(AuditParameters),
     responses((status = 200, content_type = "application/jsonl", description = "A record a line, oldest first", body = String)))]
 async fn export(
@@ -238,6 +238,7 @@ async fn export(
     Parameters(parameters): Parameters<AuditParameters>,
 ) -> Result<Response> {
     caller.needs(Resource::Audit, Operation::View)?;
+    caller.needs_step_up(&api)?;
     let scope = tenancy::narrowed(&caller, parameters.tenant_id);
     let mut query = parameters.query()?;
     (query.oldest_first, query.limit) = (true, MAX_LISTED);
@@ -335,7 +336,7 @@ mod tests {
         let world = World::new().await;
         acts(&world, "acme", "calls.playback", 3).await;
         acts(&world, "globex", "calls.delete", 2).await;
-        let ann = world.user("acme", Preset::TenantAdministrator);
+        let ann = world.sure("acme", Preset::TenantAdministrator);
         let page = ann.get("/audit").await.expect(200).json();
         let numbers: Vec<_> = page["items"]
             .as_array()
@@ -383,7 +384,7 @@ mod tests {
         let world = World::new().await;
         acts(&world, "acme", "calls.playback", 3).await;
         acts(&world, "acme", "users.edit", 2).await;
-        let ann = world.user("acme", Preset::TenantAdministrator);
+        let ann = world.sure("acme", Preset::TenantAdministrator);
         let count = async |filter: &str| {
             let page = ann
                 .get(&format!("/audit?{filter}"))
@@ -447,11 +448,14 @@ mod tests {
         let world = World::new().await;
         // More than is read at a time.
         acts(&world, "acme", "calls.playback", MAX_LISTED as usize + 3).await;
-        let ann = world.user("acme", Preset::TenantAdministrator);
+        let ann = world.sure("acme", Preset::TenantAdministrator);
         let exported = lines(&ann.get("/audit/export").await.expect(200).body);
         let numbers = exported.iter().map(|one| one["number"].as_i64().unwrap());
         assert!(numbers.eq(1..=i64::from(MAX_LISTED) + 4));
         assert_eq!(exported.last().unwrap()["action"], "audit.export");
+        let unsure = world.user("acme", Preset::TenantAdministrator);
+        let refused = unsure.get("/audit/export").await.expect(403).json();
+        assert_eq!(refused["type"], "urn:callreel:problem:step_up_required");
         let page = ann.get("/audit?limit=2").await.expect(200).json();
         let after = page["next"].as_str().unwrap();
         let rest = ann.get(&format!("/audit/export?after={after}")).await;
@@ -472,7 +476,7 @@ mod tests {
             .because(evil)
             .change(None, Some(json!({ "name": evil })));
         world.catalog.audit(event).await.unwrap();
-        let ann = world.user("acme", Preset::TenantAdministrator);
+        let ann = world.sure("acme", Preset::TenantAdministrator);
         let exported = ann.get("/audit/export").await.expect(200);
         let lines = lines(&exported.body);
         assert_eq!(lines.len(), 2);
