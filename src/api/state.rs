@@ -67,9 +67,18 @@ impl Api {
 
     /// # Errors
     ///
-    /// A problem of status 503 while the catalog is away.
+    /// A problem of status 503 while the catalog is away, also where only its file is: what is still answered from one that was
+    /// taken away may not be so any more.
     pub fn catalog(&self) -> Result<Arc<Catalog>> {
-        self.0.catalog.load_full().ok_or_else(Problem::unavailable)
+        let catalog = self.0.catalog.load_full();
+        catalog
+            .filter(|catalog| catalog.check_place().is_ok())
+            .ok_or_else(Problem::unavailable)
+    }
+
+    /// Whether there has been a catalog.
+    pub fn has_catalog(&self) -> bool {
+        self.0.catalog.load().is_some()
     }
 
     /// What happens at this moment.

@@ -32,6 +32,7 @@ mod change;
 mod delivery;
 mod disposition;
 mod error;
+mod home;
 mod idempotency;
 mod marks;
 mod open;
@@ -57,6 +58,7 @@ pub use change::{Change, now as wall_clock};
 pub use delivery::{Attempt, Delivery, DeliveryState, DueDelivery, Queued, Webhook, WebhookDraft};
 pub use disposition::Disposition;
 pub use error::{Error, Result};
+pub use home::{Away, Home};
 pub use idempotency::{Asked, KeptAnswer, KeyedRequest};
 pub use marks::{
     CallToMark, Category, CategoryDraft, CategoryUse, Deletion, Hold, MAX_NOTES, MAX_SHARES, Marks,

@@ -1,6 +1,5 @@
 //! A catalog's place and its connections.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqliteConnection};
 
+use super::home::OpenedFile;
 use super::{Error, Result};
 
 /// How long a locked catalog is waited for.
@@ -49,29 +49,7 @@ pub struct Catalog {
     pub(super) writer: SqlitePool,
     pub(super) readers: SqlitePool,
     /// The file that was opened.
-    file: Option<Arc<OpenedFile>>,
-}
-
-/// A file as it was when it was opened: its path, device and inode.
-#[derive(Debug)]
-struct OpenedFile {
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
-impl OpenedFile {
-    fn at(place: &Place) -> Option<Arc<OpenedFile>> {
-        let Place::File(path) = place else {
-            return None;
-        };
-        let (path, identity) = (path.clone(), identity(path)?);
-        Some(Arc::new(OpenedFile { path, identity }))
-    }
-}
-
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    let file = std::fs::metadata(path).ok()?;
-    Some((file.dev(), file.ino()))
+    file: Arc<OpenedFile>,
 }
 
 /// Where a catalog lives.
@@ -96,21 +74,6 @@ impl Catalog {
         Catalog::open_at(&Place::parse(url)?, BUSY_TIMEOUT).await
     }
 
-    /// The same of a catalog that was there before: one that is missing is not made anew.
-    ///
-    /// # Errors
-    ///
-    /// As [`Catalog::open`]; [`Error::Gone`] when there is no file.
-    pub async fn open_again(url: &str) -> Result<Catalog> {
-        let place = Place::parse(url)?;
-        match &place {
-            Place::File(path) if !path.exists() => Err(Error::Gone {
-                place: place.name(),
-            }),
-            _ => Catalog::open_at(&place, BUSY_TIMEOUT).await,
-        }
-    }
-
     /// What is written to a file that was taken away, or that another one has the name of now, is nowhere: SQLite does not
     /// notice.
     ///
@@ -118,22 +81,28 @@ impl Catalog {
     ///
     /// [`Error::Gone`] when the file is not the one that was opened.
     pub fn check_place(&self) -> Result<()> {
-        let Some(file) = &self.file else {
-            return Ok(());
-        };
-        match identity(&file.path) == Some(file.identity) {
-            true => Ok(()),
-            false => Err(Error::Gone {
+        match self.file.look() {
+            None => Ok(()),
+            Some(_) => Err(Error::Gone {
                 place: self.place.clone(),
             }),
         }
     }
 
     pub(super) async fn open_at(place: &Place, busy_timeout: Duration) -> Result<Catalog> {
+        Catalog::open_file(place, busy_timeout, Arc::new(OpenedFile::at(place))).await
+    }
+
+    /// The same, as long as the file is the one that is known.
+    pub(super) async fn open_file(
+        place: &Place,
+        busy_timeout: Duration,
+        file: Arc<OpenedFile>,
+    ) -> Result<Catalog> {
         place.check_folder()?;
         let since = Instant::now();
         loop {
-            match Catalog::try_open(place, busy_timeout).await {
+            match Catalog::try_open(place, busy_timeout, &file).await {
                 // Two programs that create a catalog at the same time fall over each other's tables once: SQLite does
                 // not wait for the lock when a journal mode changes. The second look finds the work done.
                 Err(Error::Busy { .. } | Error::Migrate { .. })
@@ -146,14 +115,18 @@ impl Catalog {
         }
     }
 
-    async fn try_open(place: &Place, busy_timeout: Duration) -> Result<Catalog> {
+    async fn try_open(
+        place: &Place,
+        busy_timeout: Duration,
+        file: &Arc<OpenedFile>,
+    ) -> Result<Catalog> {
         let name = place.name();
-        let writer = connect_writer(place, busy_timeout, SqliteSynchronous::Normal)
+        let writer = connect_writer(place, busy_timeout, SqliteSynchronous::Normal, file)
             .await
             .map_err(|error| opening_error(&name, error))?;
         migrate(&writer, &name).await?;
         let readers = match place {
-            Place::File(_) => connect_readers(place, busy_timeout),
+            Place::File(_) => connect_readers(place, busy_timeout, file),
             // A second connection would have a database of its own.
             Place::Memory => writer.clone(),
         };
@@ -161,7 +134,7 @@ impl Catalog {
             place: name,
             writer,
             readers,
-            file: OpenedFile::at(place),
+            file: file.clone(),
         })
     }
 
@@ -169,7 +142,9 @@ impl Catalog {
     pub(super) async fn create_unsynced(place: &Place) -> Result<Catalog> {
         place.check_folder()?;
         let name = place.name();
-        let writer = connect_writer(place, BUSY_TIMEOUT, SqliteSynchronous::Off)
+        // It gets another name later.
+        let file = Arc::new(OpenedFile::default());
+        let writer = connect_writer(place, BUSY_TIMEOUT, SqliteSynchronous::Off, &file)
             .await
             .map_err(|error| opening_error(&name, error))?;
         migrate(&writer, &name).await?;
@@ -177,7 +152,7 @@ impl Catalog {
             place: name,
             readers: writer.clone(),
             writer,
-            file: None,
+            file,
         })
     }
 
@@ -272,8 +247,10 @@ async fn connect_writer(
     place: &Place,
     busy_timeout: Duration,
     synchronous: SqliteSynchronous,
+    file: &Arc<OpenedFile>,
 ) -> sqlx::Result<SqlitePool> {
     let options = connect_options(place, busy_timeout)
+        .create_if_missing(!file.is_known())
         .journal_mode(SqliteJournalMode::Wal)
         // In WAL mode a power cut can take the last transactions and break nothing; the sidecars have them.
         .synchronous(synchronous)
@@ -283,20 +260,36 @@ async fn connect_writer(
         .pragma("journal_size_limit", "67108864")
         // KiB. The indexes of numbers are written all over; a page that is still here is not read again.
         .pragma("cache_size", "-32768");
-    pool(1, busy_timeout).connect_with(options).await
+    let again = options.clone().create_if_missing(false);
+    let writer = pool(1, busy_timeout, file).connect_with(options).await?;
+    // Where this connection has to be made anew, the file is not.
+    writer.set_connect_options(again);
+    Ok(writer)
 }
 
-fn connect_readers(place: &Place, busy_timeout: Duration) -> SqlitePool {
+fn connect_readers(place: &Place, busy_timeout: Duration, file: &Arc<OpenedFile>) -> SqlitePool {
     let options = connect_options(place, busy_timeout)
         .create_if_missing(false)
         .pragma("query_only", "ON")
         // KiB for each: the upper pages of the indexes of ten million calls stay.
         .pragma("cache_size", "-16384");
-    pool(READERS, busy_timeout).connect_lazy_with(options)
+    pool(READERS, busy_timeout, file).connect_lazy_with(options)
 }
 
-fn pool(connections: u32, busy_timeout: Duration) -> SqlitePoolOptions {
+fn pool(connections: u32, busy_timeout: Duration, file: &Arc<OpenedFile>) -> SqlitePoolOptions {
+    let file = file.clone();
     SqlitePoolOptions::new()
+        .after_connect(move |_, _| {
+            let away = file.look();
+            Box::pin(async move {
+                match away {
+                    None => Ok(()),
+                    Some(_) => Err(sqlx::Error::Configuration(
+                        "another file is at its place".into(),
+                    )),
+                }
+            })
+        })
         .max_connections(connections)
         .acquire_timeout(busy_timeout)
         .test_before_acquire(false)
@@ -479,6 +472,7 @@ mod tests {
             &Place::File(path.clone()),
             BUSY_TIMEOUT,
             SqliteSynchronous::Normal,
+            &Arc::default(),
         )
         .await
         .unwrap();
@@ -500,7 +494,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("c.db");
         let place = Place::File(path.clone());
-        let old = connect_writer(&place, BUSY_TIMEOUT, SqliteSynchronous::Normal);
+        let file = Arc::default();
+        let old = connect_writer(&place, BUSY_TIMEOUT, SqliteSynchronous::Normal, &file);
         let old = old.await.unwrap();
         let earlier: Vec<_> = (MIGRATIONS.iter().copied())
             .filter(|(version, ..)| *version < 13)
@@ -672,27 +667,5 @@ mod tests {
         for _ in 0..2 {
             drop(catalog.change().await.unwrap());
         }
-    }
-
-    #[tokio::test]
-    async fn a_file_that_was_taken_away_or_replaced_is_noticed_and_none_is_made_in_its_place() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("catalog.db");
-        let url = format!("sqlite://{}", path.display());
-        let catalog = Catalog::open(&url).await.unwrap();
-        catalog.check_place().unwrap();
-        let aside = folder.path().join("aside.db");
-        fs::rename(&path, &aside).unwrap();
-        assert!(matches!(catalog.change().await, Err(Error::Gone { .. })));
-        let again = Catalog::open_again(&url).await;
-        assert!(matches!(again, Err(Error::Gone { .. })));
-        assert!(!path.exists());
-        fs::copy(&aside, &path).unwrap();
-        assert!(catalog.check_place().is_err());
-        let other = Catalog::open_again(&url).await.unwrap();
-        drop(other.change().await.unwrap());
-        fs::rename(&aside, &path).unwrap();
-        catalog.check_place().unwrap();
-        assert!(other.check_place().is_err());
     }
 }

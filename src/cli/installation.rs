@@ -27,10 +27,14 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// What people are administered in. With a configuration the catalog is made where there is none, and knows its tenants
-    /// before the daemon has run.
-    pub async fn open(url: &str, configured: Option<Configured>) -> anyhow::Result<Installation> {
-        if configured.is_some() {
+    /// What people are administered in. With a configuration the catalog knows its tenants before the daemon has run; where there
+    /// is none it is made for who is about to `create` something in it, and for nobody else.
+    pub async fn open(
+        url: &str,
+        configured: Option<Configured>,
+        create: bool,
+    ) -> anyhow::Result<Installation> {
+        if create && configured.is_some() {
             make_file(url)?;
         }
         let catalog = storekeeping::open_catalog(url).await?;

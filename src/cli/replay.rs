@@ -14,6 +14,7 @@ use super::output::{self, Table};
 use super::{Exit, output::print_json, selection};
 use crate::base::{Side, Timestamp};
 use crate::capture::{CaptureFiles, Error as CaptureError, KeyLogFile};
+use crate::catalog::Home;
 use crate::config::{self, Settings};
 use crate::daemon::cataloguing::{self, Cataloguer};
 use crate::daemon::{metrics, pipeline};
@@ -85,7 +86,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             return Ok(Exit::Usage);
         }
     };
-    let cataloguer = Cataloguer::start(settings.catalog.url.clone())?;
+    let cataloguer = Cataloguer::start(Home::new(&settings.catalog.url))?;
     let (mut recorder, outcomes) = start_recorder(&settings, &interfaces, &cataloguer)?;
     let counters = recorder.counters();
 

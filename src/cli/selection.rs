@@ -75,9 +75,9 @@ impl Store {
         storekeeping::open_catalog(&self.catalog_url).await
     }
 
-    /// What people and tenants are administered in.
-    pub async fn installation(&self) -> anyhow::Result<Installation> {
-        Installation::open(&self.catalog_url, self.configured.clone()).await
+    /// What people and tenants are administered in; made where there is none, if something is to be created in it.
+    pub async fn installation(&self, create: bool) -> anyhow::Result<Installation> {
+        Installation::open(&self.catalog_url, self.configured.clone(), create).await
     }
 }
 

@@ -89,7 +89,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         Err(exit) => return Ok(exit),
     };
     block_on(async {
-        let installation = store.installation().await?;
+        let installation = store.installation(false).await?;
         let catalog = &installation.catalog;
         let done = match args.command {
             Command::Create(create_args) => create(&installation, create_args).await,

@@ -101,7 +101,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         Err(exit) => return Ok(exit),
     };
     block_on(async {
-        let installation = store.installation().await?;
+        let installation = store
+            .installation(matches!(args.command, Command::Create(_)))
+            .await?;
         let catalog = &installation.catalog;
         let made = match args.command {
             Command::Create(create_args) => create(&installation, create_args).await,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::base::{PerSide, SYSTEM_TENANT, Side, Timestamp};
 use crate::catalog::{
-    CallQuality, CallRecord, Catalog, Direction, Disposition, FileRecord, LinkRecord,
+    CallQuality, CallRecord, Catalog, Direction, Disposition, FileRecord, Home, LinkRecord,
     ParticipantRecord, PartyRecord,
 };
 use crate::engine::event::{CallInfo, StreamReport};
@@ -43,8 +43,8 @@ pub struct CatalogState {
 }
 
 impl Cataloguer {
-    /// Starts the thread; the catalog at `url` is opened by it, and again and again while it cannot be.
-    pub fn start(url: String) -> std::io::Result<Cataloguer> {
+    /// Starts the thread; the catalog is opened by it, and again and again while it cannot be.
+    pub fn start(home: Arc<Home>) -> std::io::Result<Cataloguer> {
         let (rows, receiver) = sync_channel(WAITING);
         let state = Arc::new(CatalogState::default());
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -54,10 +54,9 @@ impl Cataloguer {
         let run = move || {
             runtime.block_on(
                 Writer {
-                    url,
+                    home,
                     catalog: None,
                     waiting: Vec::new(),
-                    had: false,
                     state: of_thread,
                 }
                 .run(&receiver),
@@ -99,10 +98,8 @@ impl Cataloguer {
 }
 
 struct Writer {
-    url: String,
+    home: Arc<Home>,
     catalog: Option<Catalog>,
-    /// There was one: while this runs no other is made in its place.
-    had: bool,
     waiting: Vec<CallRecord>,
     state: Arc<CatalogState>,
 }
@@ -166,11 +163,7 @@ impl Writer {
 
     async fn try_write(&mut self) -> crate::catalog::Result<()> {
         if self.catalog.is_none() {
-            self.catalog = Some(match self.had {
-                true => Catalog::open_again(&self.url).await?,
-                false => Catalog::open(&self.url).await?,
-            });
-            self.had = true;
+            self.catalog = Some(self.home.open().await?);
         }
         let catalog = self.catalog.as_ref().expect("it was opened above");
         while !self.waiting.is_empty() {

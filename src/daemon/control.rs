@@ -16,6 +16,7 @@ use super::steering::Steering;
 use super::webhooks::Webhooks;
 use crate::api::front::Tls;
 use crate::api::{self, Api, Doors};
+use crate::catalog::Home;
 use crate::config::Mail;
 use crate::mail::LetterCounters;
 
@@ -45,8 +46,8 @@ pub struct Http {
     pub followers: Vec<Follower>,
     /// What operators did, for the audit.
     pub waiting: Arc<Waiting>,
-    /// The address of the catalog that the API asks.
-    pub catalog: String,
+    /// The catalog that the API asks.
+    pub catalog: Arc<Home>,
     pub webhooks: Webhooks,
     /// Who takes the API's letters.
     pub mail: Option<Mail>,

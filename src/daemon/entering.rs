@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::cataloguing::enter_missing;
 use super::state::State;
 use crate::api::remove_files;
-use crate::catalog::Catalog;
+use crate::catalog::Home;
 use crate::storage::Layout;
 
 /// Between looks at how the catalog is.
@@ -27,7 +27,7 @@ pub struct Entering {
 }
 
 impl Entering {
-    pub fn start(url: String, root: PathBuf, state: Arc<State>) -> std::io::Result<Entering> {
+    pub fn start(home: Arc<Home>, root: PathBuf, state: Arc<State>) -> std::io::Result<Entering> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -35,7 +35,7 @@ impl Entering {
         let run = move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = keep_whole(&url, &root, &state) => {}
+                    () = keep_whole(&home, &root, &state) => {}
                     _ = stopped => {}
                 }
             });
@@ -54,7 +54,7 @@ impl Entering {
     }
 }
 
-async fn keep_whole(url: &str, root: &Path, state: &State) {
+async fn keep_whole(home: &Home, root: &Path, state: &State) {
     let mut whole = false;
     let mut dropped = state.catalog.dropped.load(Ordering::Relaxed);
     let (mut looks, mut left) = (0u32, 0);
@@ -65,10 +65,10 @@ async fn keep_whole(url: &str, root: &Path, state: &State) {
         whole &= !away && dropped_now == dropped;
         dropped = dropped_now;
         if !whole && !away {
-            whole = try_enter(url, root, state).await;
+            whole = try_enter(home, root, state).await;
         }
         if whole && looks.is_multiple_of(REMOVE_EVERY) {
-            left = try_remove(url, root, left).await;
+            left = try_remove(home, root, left).await;
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -76,9 +76,9 @@ async fn keep_whole(url: &str, root: &Path, state: &State) {
 
 /// Removes files of deleted calls that the storage kept, or that a run before this one had no time for. Gives how many calls still have
 /// theirs; `before` is what it gave last.
-async fn try_remove(url: &str, root: &Path, before: u64) -> u64 {
+async fn try_remove(home: &Home, root: &Path, before: u64) -> u64 {
     let removed = async {
-        let catalog = Catalog::open_again(url).await?;
+        let catalog = home.open().await?;
         let removed = remove_files(&catalog, &Layout::new(root)).await;
         catalog.close().await;
         removed
@@ -99,9 +99,9 @@ async fn try_remove(url: &str, root: &Path, before: u64) -> u64 {
 }
 
 /// Whether the catalog has everything.
-async fn try_enter(url: &str, root: &Path, state: &State) -> bool {
+async fn try_enter(home: &Home, root: &Path, state: &State) -> bool {
     let entered = async {
-        let catalog = Catalog::open(url).await?;
+        let catalog = home.open().await?;
         let entered = enter_missing(&catalog, root).await;
         catalog.close().await;
         entered

@@ -39,10 +39,8 @@ pub fn health(state: &State) -> Health {
             "the TLS key log cannot be read (capture.tls_keylog): SIP over TLS may go unheard";
         health.add("keylog_failing", message);
     }
-    if state.catalog.away.load(Ordering::Relaxed)
-        || state.catalog_unreachable.load(Ordering::Relaxed)
-    {
-        let message = "the catalog cannot be written: recordings are entered when it is back";
+    if let Some(why) = state.why_catalog_away() {
+        let message = format!("{why}; recordings are entered when it is back");
         health.add("catalog_away", message);
     }
     if state.tenancy.state.away.load(Ordering::Relaxed) {

@@ -32,6 +32,7 @@ use super::steering::{Asks, Steering};
 use super::systemd;
 use super::tenancy::{Configured, Tenancy, Watching};
 use super::webhooks::Webhooks;
+use crate::catalog::Home;
 use crate::config::{Loaded, Settings};
 use crate::engine::event::Disposition;
 use crate::recorder::{self, CallOutcome, Recorder, WhenFull, recover};
@@ -98,7 +99,8 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
     let api = serving::api(&loaded);
     let (tenancy, nudges) = Tenancy::new(Configured::new(&loaded), &settings.storage.root);
     api.set_installation(tenancy.clone());
-    let watching = Watching::start(tenancy.clone(), settings.catalog.url.clone(), nudges)?;
+    let home = Home::new(&settings.catalog.url);
+    let watching = Watching::start(tenancy.clone(), home.clone(), nudges)?;
     let asking = steering.as_ref().map(Steering::asks);
     let monitor = Monitor::start(&api, asking, settings.api.live_listeners, mailbox)?;
     let http = Http {
@@ -108,7 +110,7 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
         waiting,
         front: front.clone(),
         api,
-        catalog: settings.catalog.url.clone(),
+        catalog: home.clone(),
         webhooks,
         mail: settings.mail.clone(),
         letters,
@@ -121,7 +123,7 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
         sources,
         &orders,
         asks,
-        (monitor, tenancy, lock.clone()),
+        (monitor, tenancy, lock.clone(), home),
     )?;
     front.open(running.state.clone());
     systemd::start_watchdog(running.state.clone())?;
@@ -213,11 +215,11 @@ impl Running {
         sources: Vec<Source>,
         orders: &SyncSender<Order>,
         asks: Option<Asks>,
-        (monitor, tenancy, lock): (Monitor, Arc<Tenancy>, Arc<Mutex<StorageLock>>),
+        (monitor, tenancy, lock, home): (Monitor, Arc<Tenancy>, Arc<Mutex<StorageLock>>, Arc<Home>),
     ) -> anyhow::Result<Running> {
         let settings = &loaded.settings;
         let names = settings.capture.sources();
-        let cataloguer = Cataloguer::start(settings.catalog.url.clone())?;
+        let cataloguer = Cataloguer::start(home.clone())?;
         let of_recorder = pipeline::recorder_settings(settings, &names, WhenFull::Drop);
         let recovered = finish_what_was_left(&of_recorder, &cataloguer);
 
@@ -248,6 +250,7 @@ impl Running {
             storage: StorageState::new(settings.storage.min_free_mib, low),
             catalog: cataloguer.state.clone(),
             catalog_unreachable: false.into(),
+            home: home.clone(),
             reloads: ReloadState::default(),
             keylog: Arc::default(),
             hep: sources.iter().find_map(|source| source.hep.clone()),
@@ -273,8 +276,7 @@ impl Running {
         let live = Live::start(sources, session, move || {
             _ = orders.try_send(Order::CaptureEnded);
         })?;
-        let (url, root) = (settings.catalog.url.clone(), settings.storage.root.clone());
-        let entering = Entering::start(url, root, state.clone())?;
+        let entering = Entering::start(home, settings.storage.root.clone(), state.clone())?;
         Ok(Running {
             state,
             live,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::signing_in;
 use crate::api::front::{self, Front, Tls, TlsFiles};
 use crate::api::{self, Api, ApiSettings, Doors, WebhookSettings};
-use crate::catalog::Catalog;
+use crate::catalog::{Away, Catalog, Home};
 use crate::config::{self, Loaded};
 use crate::delivery::AddressPolicy;
 
@@ -64,29 +64,37 @@ pub(super) fn doors(settings: &config::Api) -> Result<Doors, api::Error> {
     Ok(Doors { plain, tls })
 }
 
-/// Opens the catalog, now or when it is there, and another one when that has taken its place. For ever.
-pub(super) async fn open_catalog(api: Api, url: String) {
+/// Opens the catalog, now or when it is there, and says when its file goes away and comes back. For ever.
+pub(super) async fn open_catalog(api: Api, home: Arc<Home>) {
     let mut told = false;
     loop {
-        let opened = match api.catalog() {
-            Err(_) => Some(Catalog::open(&url).await),
-            Ok(catalog) if catalog.check_place().is_err() => Some(Catalog::open_again(&url).await),
-            Ok(_) => None,
+        let asked = match api.has_catalog() {
+            false => give(&api, &home).await,
+            true => api.catalog().map(|_| ()).map_err(|_| why_away(&home)),
         };
-        match opened {
-            Some(Ok(catalog)) => {
-                seal(&api, &catalog).await;
-                api.set_catalog(catalog);
-                told = false;
+        match asked {
+            Ok(()) if std::mem::take(&mut told) => {
+                tracing::warn!("the API has its catalog again");
             }
-            Some(Err(error)) if !std::mem::replace(&mut told, true) => {
-                tracing::warn!(%error, "the API has no catalog: what has to be audited is refused");
+            Ok(()) => {}
+            Err(error) if !std::mem::replace(&mut told, true) => {
+                tracing::warn!(error, "the API has no catalog: what is asked is refused");
             }
-            Some(Err(_)) => {}
-            None => told = false,
+            Err(_) => {}
         }
         tokio::time::sleep(AGAIN).await;
     }
+}
+
+async fn give(api: &Api, home: &Home) -> Result<(), String> {
+    let catalog = home.open().await.map_err(|error| error.to_string())?;
+    seal(api, &catalog).await;
+    api.set_catalog(catalog);
+    Ok(())
+}
+
+fn why_away(home: &Home) -> String {
+    home.away().map_or("", Away::text).to_owned()
 }
 
 async fn seal(api: &Api, catalog: &Catalog) {

@@ -18,6 +18,7 @@ use super::tenancy::Tenancy;
 use crate::api::front::Counters;
 use crate::api::{Health, Service};
 use crate::capture::{HepStats, SharedKernelStats};
+use crate::catalog::{Away, Home};
 use crate::delivery::CourierCounters;
 use crate::directory::Directory;
 use crate::engine::event::Disposition;
@@ -50,6 +51,8 @@ pub struct State {
     pub catalog: Arc<CatalogState>,
     /// The catalog could not be asked what it has.
     pub catalog_unreachable: AtomicBool,
+    /// Where it is, and which file it was first.
+    pub home: Arc<Home>,
     pub reloads: ReloadState,
     pub keylog: Arc<KeyLogState>,
     /// Where agents are listened to.
@@ -57,6 +60,16 @@ pub struct State {
     /// Who listens to calls in progress.
     pub live: Arc<LiveCounters>,
     pub webhooks: Arc<CourierCounters>,
+}
+
+impl State {
+    /// Why the catalog is not read or written, if it is not.
+    pub fn why_catalog_away(&self) -> Option<&'static str> {
+        let file = self.home.away().map(Away::text);
+        let silent = self.catalog.away.load(Ordering::Relaxed)
+            || self.catalog_unreachable.load(Ordering::Relaxed);
+        file.or_else(|| silent.then_some("the catalog cannot be written"))
+    }
 }
 
 /// The engine's counters at one moment.
@@ -340,6 +353,7 @@ pub mod tests {
             storage: StorageState::new(1024, Arc::default()),
             catalog: Arc::default(),
             catalog_unreachable: AtomicBool::new(false),
+            home: Home::new("sqlite::memory:"),
             reloads: ReloadState::default(),
             keylog: Arc::default(),
             hep: Some(Arc::default()),

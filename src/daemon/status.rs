@@ -118,7 +118,6 @@ pub fn status(state: &State) -> Status {
         },
         count: loss.packets,
     });
-    let catalog_away = &state.catalog_unreachable;
     Status {
         status: if problems.is_empty() {
             "ok"
@@ -162,8 +161,7 @@ pub fn status(state: &State) -> Status {
             failing: state.storage.why_failing().is_some(),
         },
         catalog: Catalog {
-            away: state.catalog.away.load(Ordering::Relaxed)
-                || catalog_away.load(Ordering::Relaxed),
+            away: state.why_catalog_away().is_some(),
             rows_written: count(&state.catalog.written),
             rows_dropped: count(&state.catalog.dropped),
         },

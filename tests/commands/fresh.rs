@@ -95,6 +95,37 @@ fn people_of_a_configured_tenant_are_made_before_the_daemon_has_ever_run() {
 }
 
 #[test]
+fn what_only_looks_makes_no_catalog() {
+    let fresh = Fresh::new("big");
+    let looks = [
+        "tenant list",
+        "tenant show acme",
+        "plan list",
+        "extension list",
+        "user list",
+        "user password ann --tenant acme",
+        "user edit ann --tenant acme --active no",
+        "group list",
+        "role list --tenant acme",
+        "token list",
+        "audit list",
+        "calls",
+    ];
+    for line in looks {
+        let refused = fresh.run(line).exits(2);
+        assert!(
+            refused.err.contains("there is no catalog"),
+            "{line}: {}",
+            refused.err
+        );
+        assert!(!fresh.path().join("catalog.db").exists(), "{line}");
+    }
+    let made = fresh.run("tenant create --name Globex").exits(0);
+    assert!(made.err.contains("made the catalog"), "{}", made.err);
+    fresh.run("tenant show globex").exits(0);
+}
+
+#[test]
 fn a_catalog_is_not_made_where_its_folder_is_not() {
     let fresh = Fresh::new("big");
     let away = DAEMON.replace("sqlite://catalog.db", "sqlite:///nowhere/at/all/catalog.db");

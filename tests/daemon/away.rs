@@ -163,6 +163,33 @@ fn refused(client: &Client<'_>, recorded: &str, active: &str) {
     });
 }
 
+/// While its file is away, and while another one is in its place, nothing is read from the catalog either, and health says why.
+fn unread(daemon: &mut Daemon<'_>, client: &Client<'_>, path: &Path) {
+    for why in ["was taken away", "another file"] {
+        for asked in ["/calls", "/users", "/me", "/audit"] {
+            let (status, again, body) = client.get(asked);
+            assert_eq!((status, again), (503, true), "{why}: {asked}: {body}");
+        }
+        let (status, health) = daemon.health();
+        assert_eq!(status, 503, "{health}");
+        assert!(
+            health.contains("catalog_away") && health.contains(why),
+            "{health}"
+        );
+        let (_, status) = daemon.get("/status").unwrap();
+        let status: Value = serde_json::from_str(&status).unwrap();
+        assert_eq!(status["catalog"]["away"], true, "{status}");
+        // An empty catalog of another's making, for as long as every thread needs to look.
+        match path.exists() {
+            true => fs::remove_file(path).unwrap(),
+            false => {
+                fs::write(path, "").unwrap();
+                sleep(Duration::from_secs(6));
+            }
+        }
+    }
+}
+
 /// The calls in progress, as soon as there is one.
 fn active(daemon: &mut Daemon<'_>, client: &Client<'_>) -> String {
     let mut found = Value::Null;
@@ -214,6 +241,9 @@ fn what_cannot_be_audited_is_refused_while_calls_are_recorded_and_can_be_paused(
         let call = active(&mut daemon, &client);
         let trouble = begin();
         refused(&client, &recorded, &call);
+        if name == "gone" {
+            unread(&mut daemon, &client, &path);
+        }
         // A card number cannot wait.
         let id = newest_recording(&daemon);
         let asked = Instant::now();

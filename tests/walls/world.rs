@@ -14,7 +14,7 @@ use callreel::access::{Actor, PasswordCost, Preset, Principal};
 use callreel::api::front::{Door, Front, Settings, serve};
 use callreel::api::{Api, ApiSettings, SignInSettings, v1};
 use callreel::base::{GroupId, SYSTEM_TENANT, TenantId, Timestamp, UserId};
-use callreel::catalog::Catalog;
+use callreel::catalog::{Catalog, Home};
 use callreel::daemon::tenancy::{Configured, Tenancy, Watching};
 use callreel::mail::{Encryption, Mailer, Outbox, Settings as MailSettings};
 use http_body_util::BodyExt;
@@ -98,7 +98,7 @@ fn directory(folder: &Path, url: &str) -> (Arc<Tenancy>, Watching) {
     let (tenancy, nudges) = Tenancy::new(configured, folder);
     let (of_thread, url) = (tenancy.clone(), url.to_owned());
     // It has a runtime of its own.
-    let start = move || Watching::start(of_thread, url, nudges).unwrap();
+    let start = move || Watching::start(of_thread, Home::new(&url), nudges).unwrap();
     let watching = std::thread::spawn(start).join().unwrap();
     (tenancy, watching)
 }

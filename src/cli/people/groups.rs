@@ -76,7 +76,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         Err(exit) => return Ok(exit),
     };
     block_on(async {
-        let installation = store.installation().await?;
+        let installation = store
+            .installation(matches!(args.command, Command::Create(_)))
+            .await?;
         let office = Office::open(&installation, &store, args.command.place()).await?;
         let done = execute(&office, &args.command).await;
         installation.catalog.close().await;

@@ -169,7 +169,9 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         Err(exit) => return Ok(exit),
     };
     block_on(async {
-        let installation = store.installation().await?;
+        let installation = store
+            .installation(matches!(args.command, Command::Create(_)))
+            .await?;
         let done = execute(&installation, &store, &args.command).await;
         installation.catalog.close().await;
         done.map(|()| Exit::Success)

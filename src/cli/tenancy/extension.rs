@@ -69,7 +69,7 @@ struct Allocate {
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let json = args.place.json;
-    with_office(&args.place, async |office| match &args.command {
+    with_office(&args.place, false, async |office| match &args.command {
         Command::List { tenant } => list(office, tenant.as_deref(), json),
         Command::Allocate(asked) => allocate(office, asked, json).await,
         Command::Release {

@@ -79,9 +79,10 @@ pub fn system_event(action: &'static str) -> Event {
     event(action, SYSTEM_TENANT)
 }
 
-/// Opens what a command is about and runs it.
+/// Opens what a command is about and runs it. `create`: it makes something, and the catalog for it where there is none.
 fn with_office(
     place: &Place,
+    create: bool,
     work: impl AsyncFnOnce(&Office) -> anyhow::Result<()>,
 ) -> anyhow::Result<Exit> {
     let loaded = match selection::load(place.config.clone()) {
@@ -90,7 +91,7 @@ fn with_office(
     };
     selection::block_on(async {
         let configured = Some(Configured::new(&loaded));
-        let office = Office::open(&loaded.settings.catalog.url, configured).await?;
+        let office = Office::open(&loaded.settings.catalog.url, configured, create).await?;
         let done = work(&office).await;
         office.catalog.close().await;
         done.map(|()| Exit::Success)

@@ -29,7 +29,7 @@ enum Command {
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let json = args.place.json;
-    with_office(&args.place, async |office| match &args.command {
+    with_office(&args.place, false, async |office| match &args.command {
         Command::List => list(office, json),
         Command::Show { plan } => show(office, plan, json),
     })

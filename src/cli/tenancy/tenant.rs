@@ -130,7 +130,8 @@ fn read_rules(path: &PathBuf) -> anyhow::Result<Value> {
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let json = args.place.json;
-    with_office(&args.place, async |office| match &args.command {
+    let creates = matches!(args.command, Command::Create(_));
+    with_office(&args.place, creates, async |office| match &args.command {
         Command::List => list(office, json),
         Command::Show(named) => show(office, office.tenant(&named.tenant)?, json),
         Command::Create(draft) => create(office, draft, json).await,

@@ -397,10 +397,10 @@ fn storage(page: &mut Page, state: &State) {
 
 fn catalog(page: &mut Page, state: &State) {
     let catalog = &state.catalog;
-    let away = flag(&catalog.away) | flag(&state.catalog_unreachable);
+    let away = u64::from(state.why_catalog_away().is_some());
     page.gauge(
         "callreel_catalog_away",
-        "Whether the catalog cannot be written.",
+        "Whether the catalog cannot be written, or its file is not at its place.",
         away,
     );
     page.counter(

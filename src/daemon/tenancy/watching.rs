@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::{Nudges, Tenancy};
 use crate::access::Scope;
 use crate::base::{TenantId, Timestamp};
-use crate::catalog::{Catalog, MirroredTenant, Result, Usage, wall_clock};
+use crate::catalog::{Catalog, Home, MirroredTenant, Result, Usage, wall_clock};
 
 /// Between looks at whether anything has changed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -27,16 +27,19 @@ pub struct Watching {
 }
 
 impl Watching {
-    /// Reads the catalog at `url` for the first time, and goes on with it on a thread.
-    pub fn start(tenancy: Arc<Tenancy>, url: String, nudges: Nudges) -> std::io::Result<Watching> {
+    /// Reads the catalog for the first time, and goes on with it on a thread.
+    pub fn start(
+        tenancy: Arc<Tenancy>,
+        home: Arc<Home>,
+        nudges: Nudges,
+    ) -> std::io::Result<Watching> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let mut watch = Watch {
             tenancy,
-            url,
+            home,
             catalog: None,
-            had: false,
             mirrored: None,
             summed_at: None,
         };
@@ -65,10 +68,8 @@ impl Watching {
 
 struct Watch {
     tenancy: Arc<Tenancy>,
-    url: String,
+    home: Arc<Home>,
     catalog: Option<Catalog>,
-    /// There was one: while this runs no other is made in its place.
-    had: bool,
     /// What the catalog was told of the configuration last.
     mirrored: Option<Vec<MirroredTenant>>,
     summed_at: Option<Timestamp>,
@@ -123,11 +124,7 @@ impl Watch {
 
     async fn try_look(&mut self) -> Result<()> {
         if self.catalog.is_none() {
-            self.catalog = Some(match self.had {
-                true => Catalog::open_again(&self.url).await?,
-                false => Catalog::open(&self.url).await?,
-            });
-            self.had = true;
+            self.catalog = Some(self.home.open().await?);
         }
         let catalog = self.catalog.as_ref().expect("it was opened above");
         catalog.check_place()?;

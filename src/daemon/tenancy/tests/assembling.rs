@@ -187,7 +187,7 @@ async fn a_catalog_that_is_away_is_said_and_what_was_read_stays() {
         folder.path(),
     );
     let of_thread = tenancy.clone();
-    let start = move || Watching::start(of_thread, url, nudges).unwrap();
+    let start = move || Watching::start(of_thread, Home::new(&url), nudges).unwrap();
     let watching = std::thread::spawn(start).join().unwrap();
     assert!(tenancy.state.away.load(Ordering::Relaxed));
     assert!(tenancy.state.failures.load(Ordering::Relaxed) > 0);

@@ -15,7 +15,7 @@ use super::*;
 use crate::access::{Feature, Operation, Permissions, Preset, Resource, Role};
 use crate::api::testing::{Asking, Tried, World, tenant};
 use crate::base::{GroupId, RoleId, SYSTEM_TENANT, Tunnels, UserId};
-use crate::catalog::{Catalog, ExtensionRow, RegisteredTenant, TenantDraft, TenantStatus};
+use crate::catalog::{Catalog, ExtensionRow, Home, RegisteredTenant, TenantDraft, TenantStatus};
 use crate::config;
 use crate::directory::{CallFacts, Candidate, CandidateSource, Withheld};
 
@@ -52,7 +52,7 @@ impl Running {
         let (tenancy, nudges) = Tenancy::new(configured, world.folder());
         world.api.set_installation(tenancy.clone());
         let (of_thread, url) = (tenancy.clone(), world.url());
-        let start = move || Watching::start(of_thread, url, nudges).unwrap();
+        let start = move || Watching::start(of_thread, Home::new(&url), nudges).unwrap();
         let watching = std::thread::spawn(start).join().unwrap();
         Running {
             world,
