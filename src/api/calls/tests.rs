@@ -378,6 +378,14 @@ async fn a_held_call_is_deleted_by_nobody_and_another_is_gone_with_its_files() {
         (&shown["deletion"]["reason"], &shown["file"]),
         (&json!("asked"), &Value::Null)
     );
+    let deleted = "There was a recording; it was deleted.";
+    assert_eq!(shown["disposition_text"], deleted);
+    let listed = ann.get("/calls?state=deleted").await.expect(200).json();
+    assert_eq!(ids(&listed).len(), 2);
+    for call in listed["items"].as_array().unwrap() {
+        assert_eq!(call["disposition_text"], deleted);
+        assert!(call["deleted_at"].is_string() && call["file"].is_null());
+    }
     world.catalog.record(&calls).await.unwrap();
     assert_eq!(ids(&ann.get("/calls").await.expect(200).json()).len(), 1);
     assert_eq!(

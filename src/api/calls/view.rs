@@ -9,7 +9,7 @@ use crate::api::state::Api;
 use crate::api::tenancy;
 use crate::base::{Side, Timestamp};
 use crate::catalog::{
-    CallRecord, Deletion, Direction, Hold, Marks, Note, ParticipantRecord, PartyRecord,
+    CallRecord, Deletion, Direction, Disposition, Hold, Marks, Note, ParticipantRecord, PartyRecord,
 };
 use crate::storage::{SegmentRecord, Sidecar};
 
@@ -29,9 +29,9 @@ pub struct CallView {
     pub answered_at: Option<String>,
     pub ended_at: Option<String>,
     pub end_reason: String,
-    /// Why there is a recording, or none.
+    /// Why there is a recording, or none; of a deleted call, why there was.
     pub disposition: String,
-    /// The same in words.
+    /// The same in words, as it is now.
     pub disposition_text: String,
     pub caller: PartyView,
     pub callee: PartyView,
@@ -48,13 +48,14 @@ pub struct CallView {
     pub mos: Option<f64>,
     pub jitter_ms: Option<f64>,
     pub round_trip_ms: Option<f64>,
-    /// The audio file; null: there is no recording.
+    /// The audio file; null: there is no recording, or none any more.
     pub file: Option<FileView>,
     /// Nobody may delete it.
     pub held: bool,
     pub note_count: u64,
     pub pinned_note_count: u64,
     pub categories: Vec<CategoryOfCall>,
+    /// When it was deleted: its audio and what was added to it are gone, and this row says that it was there.
     pub deleted_at: Option<String>,
 }
 
@@ -100,7 +101,7 @@ impl CallView {
             ended_at: time(&call.ended_at),
             end_reason: call.end_reason.clone(),
             disposition: call.disposition.code().to_owned(),
-            disposition_text: call.disposition.text().to_owned(),
+            disposition_text: text_of(call).to_owned(),
             caller: PartyView::new(&call.parties.caller),
             callee: PartyView::new(&call.parties.callee),
             users: users(call),
@@ -123,6 +124,16 @@ impl CallView {
             categories: categories.collect(),
             deleted_at: time(&call.deleted_at),
         }
+    }
+}
+
+/// Why there is a recording, or none, in words that are true also when it was deleted.
+fn text_of(call: &CallRecord) -> &'static str {
+    match (&call.deleted_at, &call.disposition) {
+        (Some(_), Disposition::Recorded | Disposition::KeptRaw) => {
+            "There was a recording; it was deleted."
+        }
+        (_, disposition) => disposition.text(),
     }
 }
 

@@ -36,7 +36,9 @@ struct RemoveParameters {
     reason: Option<String>,
 }
 
-/// Deletes a call: at once from every answer, then its files. Not one that is held. Needs a step-up.
+/// Deletes a call: at once its notes, categories and links, then its files. What stays is a row that says when it was, between whom,
+/// and who deleted it why: `/calls/{id}` shows it to who could see the call, and `/calls?state=deleted` lists it; no other answer
+/// has it. Not one that is held. Needs a step-up.
 #[utoipa::path(delete, path = "/calls/{id}", tag = "calls", operation_id = "remove_call",
     params(("id" = Uuid, Path), RemoveParameters), responses((status = 204)))]
 async fn remove(
