@@ -90,8 +90,11 @@ pub(super) fn complete(document: &mut utoipa::openapi::OpenApi) {
             add(operation, COMMON);
             add_other_forms(operation);
         }
-        // Who has not signed in has no keys.
-        for operation in post.iter_mut().filter(|one| one.security.is_none()) {
+        // Who has not signed in has no keys, and an answer is kept where something was created.
+        let creates = |one: &&mut Operation| {
+            one.security.is_none() && one.responses.responses.contains_key("201")
+        };
+        for operation in post.iter_mut().filter(creates) {
             let parameters = operation.parameters.get_or_insert_default();
             parameters.push(RefOr::T(idempotency_key()));
         }

@@ -123,6 +123,12 @@ fn what_only_looks_makes_no_catalog() {
     let made = fresh.run("tenant create --name Globex").exits(0);
     assert!(made.err.contains("made the catalog"), "{}", made.err);
     fresh.run("tenant show globex").exits(0);
+    for line in ["extension list acme", "extension list --tenant acme"] {
+        let listed = fresh.run(line).exits(0);
+        assert!(listed.out.contains("1001"), "{line}: {}", listed.out);
+    }
+    let listed = fresh.run("extension list --tenant globex").exits(0);
+    assert!(!listed.out.contains("1001"), "{}", listed.out);
 }
 
 #[test]

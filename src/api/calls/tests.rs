@@ -79,6 +79,8 @@ async fn everybody_finds_the_calls_of_the_own_scope_and_no_word_of_others() {
     assert_eq!(list(&ann, "/calls").await, [id(2), id(1), id(0)]);
     assert_eq!(list(&ann, "/calls?sort=started_at&limit=1").await, [id(0)]);
     assert_eq!(list(&ann, "/calls?disposition=encrypted").await, [id(2)]);
+    let unknown = ann.get("/calls?disposition=bogus").await.expect(422);
+    assert_eq!(unknown.json()["field"], "disposition");
     assert_eq!(list(&ann, "/calls?state=none&user=alice").await, [id(2)]);
     assert_eq!(
         list(&ann, "/calls?user=bob&direction=inbound").await,
@@ -222,6 +224,14 @@ async fn notes_are_their_authors_and_are_found() {
     let ann = sure(&world, "acme", Preset::TenantAdministrator, "ann");
     let body = json!({ "text": "Refund promised <b>", "place_ms": 1500, "pinned": true });
     let made = ann.post(&path, body).await.expect(201);
+    let length = calls[0].length_ms;
+    let past = json!({ "text": "Late", "place_ms": length + 1 });
+    for refused in [
+        ann.post(&path, past.clone()).await,
+        ann.put(&made.location(), "*", past).await,
+    ] {
+        assert_eq!(refused.expect(422).json()["field"], "place_ms");
+    }
     let list = ann.get(&path).await.expect(200).json();
     assert_eq!(list["items"][0]["author"], "ann");
     assert_eq!(

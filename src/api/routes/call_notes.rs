@@ -15,7 +15,7 @@ use crate::api::fields::{self, Page};
 use crate::api::problem::{Problem, Result};
 use crate::api::request::{Body, Id, IfMatch, Versioned};
 use crate::api::state::Api;
-use crate::catalog::{Note, NoteDraft};
+use crate::catalog::{CallToMark, Note, NoteDraft};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -29,7 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 struct NoteBody {
     #[schema(min_length = 1, max_length = 4000)]
     text: String,
-    /// Milliseconds from the start of the audio; absent: of the call as a whole.
+    /// Milliseconds from the start of the audio, and not past its end; absent: of the call as a whole.
     #[serde(default)]
     place_ms: Option<u64>,
     /// Needs `call_notes: pin`.
@@ -69,6 +69,18 @@ async fn list(
     }))
 }
 
+/// A place past the end of the audio is none; where there is no audio its length is not known.
+fn within(draft: &NoteDraft, call: &CallToMark) -> Result<()> {
+    let length = call.file_path.as_ref().map(|_| call.length_ms);
+    match (draft.place_ms, length) {
+        (Some(place), Some(length)) if place > length => Err(Problem::invalid(
+            "place_ms",
+            format!("the audio ends at {length}"),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// A new note.
 #[utoipa::path(post, path = "/calls/{id}/notes", tag = "calls", operation_id = "create_call_note",
     params(("id" = Uuid, Path)), request_body = NoteBody, responses((status = 201, body = NoteView)))]
@@ -86,6 +98,7 @@ async fn create(
     let mut change = api.catalog()?.change().await?;
     let call = change.call_to_mark(&caller.scope(), id).await?;
     let call = call.ok_or_else(Problem::not_found)?;
+    within(&draft, &call)?;
     let author = caller.principal.user();
     let note = change.add_note(&call, author, &by(&caller), &draft).await?;
     let event = caller.event("call_notes.create").of_tenant(note.tenant);
@@ -125,6 +138,10 @@ async fn edit(
         caller.needs(Resource::CallNotes, Operation::Pin)?;
     }
     version.check(before.version)?;
+    if before.place_ms != draft.place_ms {
+        let call = change.call_to_mark(&caller.scope(), before.call).await?;
+        within(&draft, &call.ok_or_else(Problem::not_found)?)?;
+    }
     let note = change.edit_note(&before, &draft).await?;
     let event = caller.event("call_notes.edit").of_tenant(note.tenant);
     let event = event

@@ -43,8 +43,25 @@ async fn list(
     }
     let query = parameters.query()?;
     let catalog = api.catalog()?;
+    has_meaning(&catalog, &caller.scope(), &query).await?;
     let (calls, next) = page(&api, &catalog, &caller.scope(), &query).await?;
     Ok(Harmless(Page { items: calls, next }))
+}
+
+/// Whether the disposition that is asked for is one that this version knows, or that a call in the scope has from another.
+///
+/// # Errors
+///
+/// A problem of status 422.
+pub(super) async fn has_meaning(catalog: &Catalog, scope: &Scope, query: &CallQuery) -> Result<()> {
+    let Some(asked @ Disposition::Other(_)) = &query.disposition else {
+        return Ok(());
+    };
+    let seen = catalog.dispositions(scope, None, None).await?;
+    match seen.iter().any(|(seen, _)| seen == asked) {
+        true => Ok(()),
+        false => Err(Problem::invalid("disposition", "a code of /dispositions")),
+    }
 }
 
 /// A page of calls as they are shown, and where the next one begins.

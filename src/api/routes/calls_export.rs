@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::calls::page;
+use super::calls::{has_meaning, page};
 use crate::access::{Feature, Operation, Resource, Scope};
 use crate::api::caller::Caller;
 use crate::api::calls::{
@@ -59,6 +59,7 @@ async fn export(
     };
     // What is no position, and a catalog that is away, is told before the answer begins.
     let scope = caller.scope();
+    has_meaning(&catalog, &scope, &query).await?;
     let (calls, next) = page(&api, &catalog, &scope, &query).await?;
     let event = caller
         .event("calls.export")

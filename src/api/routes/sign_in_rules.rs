@@ -132,7 +132,7 @@ fn tenant_of(caller: &Caller, wanted: Option<Uuid>) -> Result<TenantId> {
     }
 }
 
-/// The rules of a tenant.
+/// The rules of a tenant, for who reaches the whole of it: to who looks after groups of it only, there are none (404).
 #[utoipa::path(get, path = "/sign-in-rules", tag = "signing in", operation_id = "show_sign_in_rules", params(TenantParameter),
     responses((status = 200, body = RulesBody)))]
 async fn show(

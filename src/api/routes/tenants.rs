@@ -79,7 +79,7 @@ impl TenantView {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct TenantBody {
-    /// At most 200 characters.
+    /// At most 200 characters; unique, whatever the case of its letters.
     #[schema(min_length = 1, max_length = 200)]
     name: String,
     /// 1 to 63 small letters, digits and hyphens; unique. Made of the name when absent.

@@ -360,8 +360,9 @@ impl Change {
     ///
     /// # Errors
     ///
-    /// [`Error::Taken`] when another has this short name.
+    /// [`Error::Taken`] when another has this short name, or one that is not gone this name.
     pub async fn create_tenant(&mut self, tenant: &RegisteredTenant) -> Result<()> {
+        self.has_no_namesake(tenant.id, &tenant.name).await?;
         let failed = self.failed("create a tenant");
         let done = sqlx::query(
             "INSERT INTO registered_tenants \
@@ -389,12 +390,15 @@ impl Change {
     ///
     /// # Errors
     ///
-    /// [`Error::Taken`] when another has this short name.
+    /// [`Error::Taken`] when another has this short name, or one that is not gone the name that is new.
     pub async fn edit_tenant(
         &mut self,
         tenant: &RegisteredTenant,
         draft: &TenantDraft,
     ) -> Result<RegisteredTenant> {
+        if tenant.name.to_lowercase() != draft.name.to_lowercase() {
+            self.has_no_namesake(tenant.id, &draft.name).await?;
+        }
         let (at, failed) = (self.at, self.failed("edit a tenant"));
         let done = sqlx::query(
             "UPDATE registered_tenants SET name = ?, slug = ?, timezone = ?, language = ?, plan = ?, status = ?, rules = ?, \
@@ -419,6 +423,21 @@ impl Change {
             created_at: tenant.created_at,
             ..RegisteredTenant::drafted(tenant.id, draft, at)
         })
+    }
+
+    /// People tell tenants apart by their names, in any case of letters.
+    async fn has_no_namesake(&mut self, id: TenantId, name: &str) -> Result<()> {
+        let failed = self.failed("look for a tenant of this name");
+        let names = sqlx::query_scalar(
+            "SELECT name FROM registered_tenants WHERE status <> 'gone' AND id <> ?",
+        );
+        let names = names.bind(id.0).fetch_all(self.connection()).await;
+        let names: Vec<String> = names.map_err(failed)?;
+        let name = name.to_lowercase();
+        match names.iter().any(|other| other.to_lowercase() == name) {
+            true => Err(Error::Taken { field: "name" }),
+            false => Ok(()),
+        }
     }
 
     /// Ends the tenant: its calls are nobody's from then on, and nobody signs in. Its recordings stay.

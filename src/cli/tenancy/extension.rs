@@ -33,6 +33,9 @@ enum Command {
     List {
         /// Short name or id of a tenant; all tenants when absent
         tenant: Option<String>,
+        /// The same
+        #[arg(long = "tenant", value_name = "TENANT", conflicts_with = "tenant")]
+        of: Option<String>,
     },
     /// Give an extension, or one number of it, to a user.
     Allocate(Allocate),
@@ -70,7 +73,7 @@ struct Allocate {
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let json = args.place.json;
     with_office(&args.place, false, async |office| match &args.command {
-        Command::List { tenant } => list(office, tenant.as_deref(), json),
+        Command::List { tenant, of } => list(office, tenant.as_ref().or(of.as_ref()), json),
         Command::Allocate(asked) => allocate(office, asked, json).await,
         Command::Release {
             tenant,
@@ -80,7 +83,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     })
 }
 
-fn list(office: &Office, tenant: Option<&str>, json: bool) -> anyhow::Result<()> {
+fn list(office: &Office, tenant: Option<&String>, json: bool) -> anyhow::Result<()> {
     let tenants = match tenant {
         Some(named) => vec![office.tenant(named)?.id],
         None => office.tenancy.tenants_with_extensions(),

@@ -1,6 +1,31 @@
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_two_tenants_have_one_name() {
+    let running = Running::new(DAEMON, &[("filed.toml", FILED)]).await;
+    let root = running.root();
+    let body = |name: &str, slug: &str| json!({ "name": name, "slug": slug });
+    let made = root.post("/tenants", body("Zoë Ltd", "zoe")).await;
+    let path = format!(
+        "/tenants/{}",
+        made.expect(201).json()["id"].as_str().unwrap()
+    );
+    for name in ["ZOË LTD", "filed ltd"] {
+        let taken = root.post("/tenants", body(name, "another")).await;
+        assert_eq!(taken.expect(409).json()["field"], "name", "{name}");
+    }
+    let taken = root.put(&path, "*", body("FILED Ltd", "zoe")).await;
+    assert_eq!(taken.expect(409).json()["field"], "name");
+    root.put(&path, "*", body("ZOË Ltd", "zoe"))
+        .await
+        .expect(200);
+    root.delete(&path, "*").await.expect(204);
+    root.post("/tenants", body("Zoë Ltd", "another"))
+        .await
+        .expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tenant_made_through_the_api_has_calls_from_then_on() {
     let running = Running::new(DAEMON, &[("filed.toml", FILED)]).await;
     let root = running.root();
