@@ -10,7 +10,7 @@ use callreel::storage::Cause;
 use serde_json::Value;
 
 use crate::away::client;
-use crate::house::{Daemon, House, PROGRAM, has};
+use crate::house::{Daemon, House, PROGRAM, SmallDisk, has};
 
 fn empty(folder: &Path) {
     for entry in fs::read_dir(folder).unwrap() {
@@ -73,6 +73,61 @@ fn a_storage_that_is_emptied_is_said_at_once_counted_and_recorded_into_again() {
     }
 }
 
+/// A command that sees the mounts of a process.
+fn seen_by<'w>(process: &str, words: impl IntoIterator<Item = &'w str>) -> Command {
+    let mut command = Command::new("nsenter");
+    command.args(["-t", process, "-m"]).args(words);
+    command
+}
+
+#[test]
+fn a_storage_that_is_unmounted_is_waited_for_and_nothing_is_written_where_it_was() {
+    let Some(house) = House::build() else { return };
+    let Some(_disk) = SmallDisk::mount(&house.storage(), 64) else {
+        return;
+    };
+    if !has("nsenter") {
+        return;
+    }
+    house.configure(&["eth0"], "");
+    let mut daemon = house.start();
+    let calls = house.begin_simulation(2, 12);
+    daemon.wait_until("all calls are recorded", |_| house.unfinished() == 2);
+    let (process, storage) = (daemon.id().to_string(), house.storage());
+    let storage = storage.to_str().unwrap();
+    let files = || {
+        let found = seen_by(&process, ["find", storage, "-type", "f"]).output();
+        String::from_utf8(found.unwrap().stdout).unwrap()
+    };
+    let unmounted = seen_by(&process, ["umount", "-l", storage]).status();
+    assert!(unmounted.unwrap().success());
+    daemon.wait_until("it is said", |daemon| {
+        daemon.health().1.contains("nothing is mounted at")
+    });
+    daemon.wait_until("it is counted", |daemon| lost(daemon) > 100);
+    assert_eq!(files(), "", "nothing lies where the mount was");
+    let mount = [
+        "mount",
+        "-t",
+        "tmpfs",
+        "-o",
+        "size=64m",
+        "callreel-test",
+        storage,
+    ];
+    assert!(seen_by(&process, mount).status().unwrap().success());
+    daemon.wait_until("both calls go on", |_| {
+        files().matches(".wav.part").count() == 2
+    });
+    daemon.wait_until("the calls are over", |daemon| {
+        daemon.metric("callreel_calls_total", "\"recorded\"") == 2
+    });
+    calls.wait();
+    assert_eq!(files().matches(".json\n").count(), 2, "{}", files());
+    daemon.wait_until("all is well", |daemon| daemon.health().0 == 200);
+    assert_eq!(daemon.stop().0.code(), Some(0));
+}
+
 /// The storage as the daemon sees it, read-only until this is dropped.
 struct ReadOnly {
     daemon: String,
@@ -98,9 +153,8 @@ impl ReadOnly {
     }
 
     fn mount(&self, words: &[&str]) -> bool {
-        let mut command = Command::new("nsenter");
-        command.args(["-t", &self.daemon, "-m"]).args(words);
-        command.arg(&self.folder).status().unwrap().success()
+        let words = words.iter().copied().chain([self.folder.as_str()]);
+        seen_by(&self.daemon, words).status().unwrap().success()
     }
 }
 
