@@ -230,7 +230,11 @@ fn what_a_storage_refused_is_finished_and_removed_when_it_takes_writes_again() {
     assert_eq!(said["in_progress"], 0, "{said}");
     assert_eq!(daemon.metric("callreel_recordings_failed_total", ""), 3);
     for sidecar in house.recordings() {
-        assert_eq!(sidecar.end_reason.as_deref(), Some("bye_caller"));
+        let reason = sidecar.end_reason.as_deref();
+        assert!(
+            reason.is_some_and(|reason| reason.starts_with("bye_")),
+            "{reason:?}"
+        );
         assert!(!sidecar.streams.is_empty());
         assert!(sidecar.quality.is_some_and(|quality| quality.mos.is_some()));
     }
