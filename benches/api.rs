@@ -206,17 +206,7 @@ struct Site {
 
 impl Site {
     fn new(folder: &Path, pair: &Pair) -> Site {
-        let config = folder.join("callreel.toml");
-        let text = format!(
-            "[capture]\ninterfaces = [\"{}\"]\n[storage]\nroot = \"{}\"\nmin_free_mib = 1\n[catalog]\nurl = \"sqlite://{}\"\n\
-             [api]\nlisten = \"{ADDRESS}\"\n[access]\nkey_file = \"{}\"\n[log]\nlevel = \"warn\"\n",
-            pair.behind,
-            folder.join("recordings").display(),
-            folder.join("catalog.db").display(),
-            folder.join("access.key").display(),
-        );
-        fs::create_dir(folder.join("recordings")).expect("a folder for recordings");
-        fs::write(&config, text).expect("the configuration is written");
+        let config = pair.configuration(folder, ADDRESS);
         Site {
             folder: folder.to_owned(),
             config,

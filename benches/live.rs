@@ -6,7 +6,6 @@
 
 mod veth;
 
-use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -87,17 +86,7 @@ struct Daemon(Child);
 
 impl Daemon {
     fn start(folder: &Path, pair: &Pair) -> Daemon {
-        let config = folder.join("callreel.toml");
-        let text = format!(
-            "[capture]\ninterfaces = [\"{}\"]\n[storage]\nroot = \"{}\"\nmin_free_mib = 1\n[catalog]\nurl = \"sqlite://{}\"\n\
-             [api]\nlisten = \"{ADDRESS}\"\n[access]\nkey_file = \"{}\"\n[log]\nlevel = \"warn\"\n",
-            pair.behind,
-            folder.join("recordings").display(),
-            folder.join("catalog.db").display(),
-            folder.join("access.key").display(),
-        );
-        fs::create_dir(folder.join("recordings")).expect("a folder for recordings");
-        fs::write(&config, text).expect("the configuration is written");
+        let config = pair.configuration(folder, ADDRESS);
         let mut command = Command::new(env!("CARGO_BIN_EXE_callreel"));
         command.arg("run").arg("--config").arg(&config);
         let daemon = Daemon(command.spawn().expect("callreel runs"));
@@ -114,7 +103,7 @@ impl Daemon {
 
     /// Seconds of the processor (proc(5), fields 14 and 15).
     fn cpu(&self) -> f64 {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()));
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()));
         let stat = stat.expect("the daemon runs");
         let fields = stat.rsplit(')').next().unwrap_or_default();
         let ticks = fields.split_whitespace().skip(11).take(2);

@@ -1,7 +1,9 @@
 //! Calls over a pair of virtual interfaces, and what a daemon that captures them lost.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
 
 /// Two interfaces, what goes into one comes out of the other. They go with it.
@@ -31,6 +33,24 @@ impl Pair {
             ip(&["link", "set", name, "up"])?;
         }
         Ok(pair)
+    }
+}
+
+impl Pair {
+    /// The configuration of a daemon that records what comes out, below `folder`, and answers at `address`.
+    pub fn configuration(&self, folder: &Path, address: &str) -> PathBuf {
+        let config = folder.join("callreel.toml");
+        let text = format!(
+            "[capture]\ninterfaces = [\"{}\"]\n[storage]\nroot = \"{}\"\nmin_free_mib = 1\n[catalog]\nurl = \"sqlite://{}\"\n\
+             [api]\nlisten = \"{address}\"\n[access]\nkey_file = \"{}\"\n[log]\nlevel = \"warn\"\n",
+            self.behind,
+            folder.join("recordings").display(),
+            folder.join("catalog.db").display(),
+            folder.join("access.key").display(),
+        );
+        fs::create_dir(folder.join("recordings")).expect("a folder for recordings");
+        fs::write(&config, text).expect("the configuration is written");
+        config
     }
 }
 

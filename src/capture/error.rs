@@ -63,10 +63,9 @@ struct Shown<'a>(&'a Path);
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if is_standard_input(self.0) {
-            f.write_str("from standard input")
-        } else {
-            self.0.display().fmt(f)
+            f.write_str("from ")?;
         }
+        Subject(self.0).fmt(f)
     }
 }
 

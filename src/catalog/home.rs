@@ -30,14 +30,11 @@ impl OpenedFile {
     /// What is wrong with what is at its place; from the first time on that something is there, that is the file.
     pub(super) fn look(&self) -> Option<Away> {
         let path = self.path.as_deref()?;
-        match (identity(path), self.identity.get()) {
-            (None, _) => Some(Away::Missing),
-            (Some(there), None) => {
-                let first = self.identity.get_or_init(|| there);
-                (*first != there).then_some(Away::Replaced)
-            }
-            (Some(there), Some(first)) => (*first != there).then_some(Away::Replaced),
-        }
+        let Some(there) = identity(path) else {
+            return Some(Away::Missing);
+        };
+        let first = *self.identity.get_or_init(|| there);
+        (first != there).then_some(Away::Replaced)
     }
 
     pub(super) fn is_known(&self) -> bool {

@@ -53,13 +53,8 @@ fn chapter(command: &Command, name: &str, text: &mut Vec<u8>) -> anyhow::Result<
     man.render_options_section(&mut sections)?;
     heading("SH", &name.to_uppercase(), text)?;
     // They are parts of the chapter.
-    *text = [
-        &text[..],
-        String::from_utf8(sections)?
-            .replace(".SH ", ".SS ")
-            .as_bytes(),
-    ]
-    .concat();
+    let sections = String::from_utf8(sections)?;
+    text.extend(sections.replace(".SH ", ".SS ").bytes());
     let last = command.get_after_long_help().or(command.get_after_help());
     let last = last.map(ToString::to_string).unwrap_or_default();
     let (words, statuses) = last.split_once(STATUSES).unwrap_or((&last, ""));

@@ -520,9 +520,7 @@ pub mod testing {
 
     /// Somebody who speaks, at 8 kHz.
     pub fn speech() -> Vec<i16> {
-        let path = "/fixtures/baresip-codecs/caller.wav";
-        let bytes =
-            std::fs::read(format!("{}{path}", env!("CARGO_MANIFEST_DIR"))).expect("it is there");
+        let bytes = include_bytes!("../../fixtures/baresip-codecs/caller.wav");
         let data = bytes
             .windows(4)
             .position(|four| four == b"data")

@@ -56,10 +56,7 @@ impl Recording {
             match opened {
                 Ok(part) => {
                     output.part = Some(part);
-                    if let Some(before) = output.away.take() {
-                        let lost = output.lose(&before, self.written);
-                        self.taken.get_or_insert_default().also(lost);
-                    }
+                    output.lose_away(self.written, &mut self.taken);
                 }
                 Err(error) => trouble.note(Err(error)),
             }
@@ -152,10 +149,7 @@ impl Recording {
                 let _ = std::fs::remove_file(before);
             }
             output.tenant = tenant;
-            if let Some(before) = output.away.take() {
-                let lost = output.lose(&before, self.written);
-                self.taken.get_or_insert_default().also(lost);
-            }
+            output.lose_away(self.written, &mut self.taken);
             return Ok(());
         }
         let part = match self.outputs.iter().find_map(|output| output.part.as_ref()) {

@@ -9,16 +9,14 @@ impl Recording {
     /// is set aside until it is back or another is begun.
     pub(super) fn look_for_files(&mut self) {
         for output in &mut self.outputs {
-            let Some(part) = output.part.take().or_else(|| output.away.take()) else {
+            output.put_back();
+            let Some(part) = output.part.take() else {
                 continue;
             };
             match part.place() {
                 Place::Own => output.part = Some(part),
-                Place::Other => output.away = Some(part),
-                Place::Gone => {
-                    let lost = output.lose(&part, self.written);
-                    self.taken.get_or_insert_default().also(lost);
-                }
+                Place::Other => output.away = Some(Box::new(part)),
+                Place::Gone => output.lose(&part, self.written, &mut self.taken),
             }
         }
     }
@@ -40,17 +38,31 @@ impl Recording {
 }
 
 impl Output {
-    /// Gives up a file of which frames up to `written` are no more.
-    pub(super) fn lose(&mut self, part: &PartFile, written: u64) -> Trouble {
+    /// Takes up again a file that was set aside.
+    pub(super) fn put_back(&mut self) {
+        if self.part.is_none() {
+            self.part = self.away.take().map(|part| *part);
+        }
+    }
+
+    /// Gives up a file that was set aside: another one is in its place.
+    pub(super) fn lose_away(&mut self, written: u64, taken: &mut Option<Box<Trouble>>) {
+        if let Some(before) = self.away.take() {
+            self.lose(&before, written, taken);
+        }
+    }
+
+    /// Gives up a file of which frames up to `written` are no more, and adds it to what was `taken`.
+    fn lose(&mut self, part: &PartFile, written: u64, taken: &mut Option<Box<Trouble>>) {
         let packets = std::mem::take(&mut self.packets);
         self.lost += packets;
         self.lost_until = written;
         let gone = std::io::Error::new(std::io::ErrorKind::NotFound, "it was taken away");
-        Trouble {
+        taken.get_or_insert_default().also(Trouble {
             error: Some(Error::io("go on with", part.path())(gone)),
             packets,
             recovered: false,
-        }
+        });
     }
 
     /// What is lost of the tenant's file alone, from the start.
@@ -61,7 +73,7 @@ impl Output {
 
 impl Trouble {
     /// One more file that was taken away: a packet that was in several is lost once.
-    pub(super) fn also(&mut self, other: Trouble) {
+    fn also(&mut self, other: Trouble) {
         self.packets = self.packets.max(other.packets);
         self.note(other.error.map_or(Ok(()), Err));
     }

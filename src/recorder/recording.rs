@@ -68,7 +68,7 @@ pub struct Output {
     /// Frame from which on the call is another tenant's, and the file silent.
     pub until: Option<i64>,
     /// A file that is not where it was, and not gone.
-    pub away: Option<PartFile>,
+    pub away: Option<Box<PartFile>>,
     /// Packets in the file.
     pub packets: u64,
     /// Packets that were in files which were taken away.
@@ -397,8 +397,7 @@ impl Recording {
         };
         self.look_for_files();
         // What was set aside is written to as long as it is open: it may be back before it is committed.
-        let outputs = self.outputs.iter_mut();
-        outputs.for_each(|output| output.part = output.part.take().or_else(|| output.away.take()));
+        self.outputs.iter_mut().for_each(Output::put_back);
         easel.mount(self.rest.take(), self.canvas_frames());
         trouble.note(self.write_rest(end, format, easel));
         easel.dismount();

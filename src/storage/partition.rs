@@ -1,7 +1,7 @@
 //! Files that become recordings.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -25,6 +25,8 @@ pub enum Place {
 #[derive(Debug)]
 pub struct PartFile {
     file: File,
+    /// Device and inode.
+    identity: (u64, u64),
     path: PathBuf,
     pub name: RecordingName,
     /// `AudioPart`, `AudioHeld` or `RawPart`.
@@ -57,9 +59,11 @@ impl PartFile {
             other => other,
         };
         let file = file.map_err(Error::io("create", &path))?;
+        let created = file.metadata().map_err(Error::io("examine", &path))?;
         hold(&file);
         Ok(PartFile {
             file,
+            identity: identity(&created),
             path,
             name,
             kind,
@@ -95,9 +99,11 @@ impl PartFile {
             .open(&path)
             .map_err(Error::io("open", &path))?;
         hold(&file);
+        let found = file.metadata().map_err(Error::io("examine", &path))?;
         Ok(PartFile {
-            len: file.metadata().map_err(Error::io("examine", &path))?.len(),
+            len: found.len(),
             file,
+            identity: identity(&found),
             path,
             name,
             kind,
@@ -192,16 +198,16 @@ impl PartFile {
 
     /// Whether the file is still what its path names. What cannot be asked is answered with yes: writing will tell.
     pub fn place(&self) -> Place {
-        let Ok(own) = self.file.metadata() else {
+        let there = std::fs::symlink_metadata(&self.path);
+        let is_there = |there: &Metadata| identity(there) == self.identity;
+        if there.as_ref().is_ok_and(is_there) {
             return Place::Own;
-        };
-        if own.nlink() == 0 {
-            return Place::Gone;
         }
-        match std::fs::symlink_metadata(&self.path) {
-            Ok(there) if (there.dev(), there.ino()) != (own.dev(), own.ino()) => Place::Other,
-            Err(error) if is_elsewhere(&error) => Place::Other,
-            _ => Place::Own,
+        match (self.file.metadata(), there) {
+            (Err(_), _) => Place::Own,
+            (Ok(own), _) if own.nlink() == 0 => Place::Gone,
+            (_, Err(error)) if !is_elsewhere(&error) => Place::Own,
+            _ => Place::Other,
         }
     }
 
@@ -460,6 +466,10 @@ fn again(error: &Error, part: &PartFile) -> Error {
         path: part.path.clone(),
         source,
     }
+}
+
+fn identity(file: &Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
 }
 
 fn rename(layout: &Layout, name: &RecordingName, from: Kind, to: Kind) -> Result<(), Error> {

@@ -93,10 +93,11 @@ impl Media {
         let (Some(stream), Some(call)) = (self.streams.get_mut(id), self.calls.get(slot)) else {
             return;
         };
-        let earlier = stream.kept_before(call.plan.since, now - self.limits.keep);
+        let (since, oldest) = (call.plan.since, now - self.limits.keep);
+        let earlier = stream.kept_before(since, oldest);
         let is_all_earlier = stream.kept.is_empty()
             && stream.sequence.received() > 0
-            && stream.last_at < (now - self.limits.keep).max(call.plan.since);
+            && stream.last_at < oldest.max(since);
         if earlier == 0 && !is_all_earlier {
             return;
         }

@@ -53,12 +53,12 @@ impl Signalling {
         let Some(leg) = self.legs.get_mut(&key) else {
             return;
         };
-        let State::Ending { by, at } = leg.state else {
+        let State::Ending(bye) = leg.state else {
             return;
         };
-        let is_agreed = leg.bye.is_some_and(|bye| bye.is_agreed);
+        let (by, at) = (bye.by, bye.at);
         let speaks = media[by].is_some_and(|last| last + SPEAKS > now);
-        if is_agreed || !speaks {
+        if bye.is_agreed || !speaks {
             self.end(key, at, EndReason::Bye { by }, orders);
         } else if now >= at + FORGED {
             leg.suspicious_requests += 1;
@@ -132,7 +132,7 @@ impl Signalling {
         keys.sort_unstable();
         for key in keys {
             let (at, reason) = match self.legs.get(&key).map(|leg| leg.state) {
-                Some(State::Ending { by, at }) => (at, EndReason::Bye { by }),
+                Some(State::Ending(bye)) => (bye.at, EndReason::Bye { by: bye.by }),
                 Some(State::Refused { status }) => (now, EndReason::Rejected { status }),
                 _ => (now, reason),
             };

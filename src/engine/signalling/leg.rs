@@ -39,17 +39,16 @@ pub enum State {
         status: u16,
     },
     /// BYE was seen; the last packets may still come, and the BYE may be refused.
-    Ending {
-        by: Side,
-        at: Timestamp,
-    },
+    Ending(Bye),
     /// Over, and remembered so that retransmissions do not make a new call.
     Over,
 }
 
 /// The BYE that ends a leg.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bye {
+    pub by: Side,
+    pub at: Timestamp,
     pub number: u32,
     /// The call was ringing: where it goes on, it still is.
     pub from_ringing: bool,
@@ -90,7 +89,6 @@ pub struct Leg {
     /// Requests whose 2xx was seen, the latest last: the same 2xx at the next hop, or once more, says nothing more.
     settled: SmallVec<[(Side, u32); 4]>,
     pub last_at: Timestamp,
-    pub bye: Option<Bye>,
     /// The INVITE as it came, until the answer has been matched against the directory too.
     pub invite: Option<Box<[u8]>>,
     /// The directory of the first INVITE, while the leg lives.
@@ -147,7 +145,6 @@ impl Leg {
             other_answers: SmallVec::new(),
             settled: SmallVec::new(),
             last_at: info.invite_at,
-            bye: None,
             invite: None,
             directory: Some(directory),
             info: Arc::new(info),

@@ -306,19 +306,17 @@ impl Signalling {
         // Before the answer is seen, a BYE ends the call all the same: its 200 was lost.
         if matches!(
             leg.state,
-            State::Ending { .. } | State::Over | State::Refused { .. }
+            State::Ending(_) | State::Over | State::Refused { .. }
         ) {
             return;
         }
-        leg.bye = Some(Bye {
+        leg.state = State::Ending(Bye {
+            by,
+            at: envelope.time,
             number: envelope.number,
             from_ringing: leg.state == State::Ringing,
             is_agreed: false,
         });
-        leg.state = State::Ending {
-            by,
-            at: envelope.time,
-        };
         self.timers
             .set(LegTimer::Linger(key), envelope.time + LINGER);
     }
@@ -332,15 +330,13 @@ impl Signalling {
         envelope: &Envelope<'_, '_>,
         status: u16,
     ) {
-        let Some(leg) = self.legs.get_mut(&key) else {
+        let Some(State::Ending(bye)) = self.legs.get_mut(&key).map(|leg| &mut leg.state) else {
             return;
         };
-        let is_own = matches!(leg.state, State::Ending { by, .. } if by == asked);
-        let Some(bye) = leg.bye.as_mut().filter(|bye| bye.number == envelope.number) else {
+        if (bye.by, bye.number) != (asked, envelope.number) {
             return;
-        };
+        }
         match status {
-            _ if !is_own => {}
             300..=699 if !matches!(status, 408 | 481) => self.go_on(key),
             200..=699 => bye.is_agreed = true,
             _ => {}
@@ -349,13 +345,12 @@ impl Signalling {
 
     /// Goes on with a leg whose BYE was none.
     pub(super) fn go_on(&mut self, key: CallKey) {
-        let Some(leg) = self.legs.get_mut(&key) else {
+        let Some(state) = self.legs.get_mut(&key).map(|leg| &mut leg.state) else {
             return;
         };
-        let from_ringing = leg.bye.take().is_some_and(|bye| bye.from_ringing);
-        leg.state = match from_ringing {
-            true => State::Ringing,
-            false => State::Answered,
+        *state = match state {
+            State::Ending(bye) if bye.from_ringing => State::Ringing,
+            _ => State::Answered,
         };
         self.timers.cancel(LegTimer::Linger(key));
     }
