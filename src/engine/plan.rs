@@ -40,7 +40,7 @@ pub struct SidePlan {
     /// Where it receives RTP: one endpoint, or several while a call forks or a new offer waits for its answer.
     pub endpoints: SmallVec<[Endpoint; 2]>,
     /// What the payload types of packets sent to it mean.
-    pub formats: SmallVec<[PayloadFormat; 8]>,
+    pub formats: Formats,
     /// How what it sends is protected.
     pub protection: Protection,
     /// `a=fmtp` of the payload types that are kept raw: whoever decodes them later needs it.
@@ -49,6 +49,25 @@ pub struct SidePlan {
     pub rtcp: SmallVec<[(Endpoint, Endpoint); 1]>,
     /// Both sides have spoken, and this one is free to send audio.
     pub may_send: bool,
+}
+
+/// What payload types mean; the first meaning of one is the one. Shared by a description and the plans that follow from it.
+pub type Formats = Arc<[PayloadFormat]>;
+
+/// Adds those of `more` whose payload types are not among the `known`.
+pub fn add_formats(known: &mut Formats, more: &Formats) {
+    if known.is_empty() {
+        known.clone_from(more);
+        return;
+    }
+    let is_new = |format: &&PayloadFormat| {
+        let mut all = known.iter();
+        all.all(|known| known.payload_type != format.payload_type)
+    };
+    let new: SmallVec<[PayloadFormat; 8]> = more.iter().filter(is_new).copied().collect();
+    if !new.is_empty() {
+        *known = known.iter().chain(&new).copied().collect();
+    }
 }
 
 /// How what one side sends is protected. Each side's own description keys what it sends (RFC 4568 section 6.1).

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::protection::Offered;
 use crate::base::{Endpoint, PerSide, Side, Timestamp, Vantage};
 use crate::codec::{Codec, PayloadFormat};
-use crate::engine::plan::{CallKey, Fmtp, MediaPlan, SidePlan};
+use crate::engine::plan::{CallKey, Fmtp, Formats, MediaPlan, SidePlan, add_formats};
 use crate::sip::{Direction, Media, MediaKind, Sdp};
 
 /// The audio of one side (RFC 3264): its first audio stream that is not refused.
@@ -15,7 +15,7 @@ use crate::sip::{Direction, Media, MediaKind, Sdp};
 pub struct Description {
     /// Where it receives; `None` when there is no audio, or no address.
     pub endpoint: Option<Endpoint>,
-    pub formats: SmallVec<[PayloadFormat; 8]>,
+    pub formats: Formats,
     pub direction: Direction,
     /// `c=0.0.0.0`: the way of RFC 2543 to put the other side on hold.
     pub silent_address: bool,
@@ -60,7 +60,7 @@ impl Description {
     }
 
     fn of(media: &Media<'_>) -> Description {
-        let formats: SmallVec<[PayloadFormat; 8]> = media
+        let formats: Formats = media
             .formats
             .iter()
             .map(|f| {
@@ -257,15 +257,7 @@ impl Descriptions {
                         plan.fmtp.push((*payload_type, text.clone()));
                     }
                 }
-                for format in &description.formats {
-                    if !plan
-                        .formats
-                        .iter()
-                        .any(|known| known.payload_type == format.payload_type)
-                    {
-                        plan.formats.push(*format);
-                    }
-                }
+                add_formats(&mut plan.formats, &description.formats);
             }
             plan
         });

@@ -15,7 +15,7 @@ use crate::base::{Flow, PerSide, Side, TenantId, Timestamp, Vantage};
 use crate::directory::Directory;
 use crate::engine::control::pauses;
 use crate::engine::event::{CallInfo, Digit, HoldSpan};
-use crate::engine::plan::{CallKey, MediaPlan};
+use crate::engine::plan::{CallKey, MediaPlan, add_formats};
 use crate::engine::vantages::Heard as Seen;
 
 /// INVITE transactions remembered of one leg: retries with credentials, hops of proxies, forks.
@@ -85,7 +85,7 @@ pub struct Leg {
     /// The caller acknowledged the answer that `tags` names.
     pub acknowledged: bool,
     /// Further answers to the INVITE.
-    pub other_answers: SmallVec<[OtherAnswer; 1]>,
+    pub other_answers: Vec<OtherAnswer>,
     /// Requests whose 2xx was seen, the latest last: the same 2xx at the next hop, or once more, says nothing more.
     settled: SmallVec<[(Side, u32); 4]>,
     pub last_at: Timestamp,
@@ -142,7 +142,7 @@ impl Leg {
             digits: Vec::new(),
             cancelled: false,
             acknowledged: false,
-            other_answers: SmallVec::new(),
+            other_answers: Vec::new(),
             settled: SmallVec::new(),
             last_at: info.invite_at,
             invite: None,
@@ -348,7 +348,7 @@ impl Leg {
         self.invite = None;
         self.holds = Vec::new();
         self.digits = Vec::new();
-        self.other_answers = SmallVec::new();
+        self.other_answers = Vec::new();
         self.identities = PerSide::default();
         self.heard = None;
         self.directory = None;
@@ -359,14 +359,6 @@ impl Leg {
 /// payload type keeps its meaning until it is given another. There are no more than 128 of them.
 fn keep_formats(plan: &mut MediaPlan, before: &MediaPlan) {
     for side in Side::BOTH {
-        let formats = &mut plan.sides[side].formats;
-        for format in &before.sides[side].formats {
-            if formats
-                .iter()
-                .all(|f| f.payload_type != format.payload_type)
-            {
-                formats.push(*format);
-            }
-        }
+        add_formats(&mut plan.sides[side].formats, &before.sides[side].formats);
     }
 }
