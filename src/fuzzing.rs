@@ -229,7 +229,7 @@ pub fn rtp(data: &[u8]) {
             "a payload longer than its packet"
         );
         time = time + Duration::from_millis(u64::from(packet.ssrc & 0x3ff));
-        let arrival = sequence.arrive(packet.sequence);
+        let arrival = sequence.arrive(packet.sequence, |behind| behind.packets > 100);
         if let Arrival::InOrder { number } = arrival
             && jitter.update(time, packet.timestamp)
         {

@@ -7,12 +7,15 @@
 
 use std::time::Duration;
 
+use super::sequence::Behind;
 use crate::base::Timestamp;
 
 /// Depth of the jitter buffer that is assumed.
 pub const JITTER_BUFFER_MS: u64 = 60;
 /// Times further apart than this are no jitter.
-const FAR_NANOS: u64 = 10_000_000_000;
+const FAR_NANOS: i64 = 10_000_000_000;
+/// A packet that comes again after longer is another packet.
+const COPY_NANOS: i64 = 500_000_000;
 /// Steps of the timestamp in a row that make another packet duration.
 const CONFIRM_STEP: u8 = 8;
 /// No clock of RTP is faster.
@@ -98,7 +101,7 @@ impl Jitter {
         let elapsed = time.nanos_since(self.time);
         let ticks = timestamp.wrapping_sub(self.timestamp) as i32;
         (self.time, self.timestamp) = (time, timestamp);
-        if elapsed.unsigned_abs() >= FAR_NANOS {
+        if elapsed.saturating_abs() >= FAR_NANOS {
             return self.begin_anew();
         }
         // In 1/16 ticks: a whole one is a tenth of the jitter of a quiet network.
@@ -113,6 +116,25 @@ impl Jitter {
         self.sum += self.estimate;
         self.updates += 1;
         (change > self.allowance || ticks != self.step) && self.look_closer(change, ticks)
+    }
+
+    /// Whether a packet at `time` with that timestamp cannot be the one that its number, behind the newest, says it is. `None` as
+    /// long as the pace of the packets is not known.
+    #[cold]
+    pub fn contradicts(&self, behind: Behind, time: Timestamp, timestamp: u32) -> Option<bool> {
+        if self.time == Timestamp::MIN || self.step <= 0 {
+            return None;
+        }
+        let nanos = |ticks: i64| ticks * 1_000_000_000 / i64::from(self.rate_hz);
+        let since = i64::from(timestamp.wrapping_sub(self.timestamp) as i32);
+        let late = time.nanos_since(self.time) - nanos(since);
+        // A pause in which nothing was sent makes it older than its number says, and nothing makes it younger.
+        let younger = nanos(since + behind.packets as i64 * i64::from(self.step));
+        let longest = match behind.was_seen {
+            true => COPY_NANOS,
+            false => FAR_NANOS,
+        };
+        Some(late > longest || younger > COPY_NANOS)
     }
 
     #[cold]

@@ -19,7 +19,7 @@ pub use clock::{Placement, StreamClock, samples_between};
 pub use event::{DigitCollector, TelephoneEvent, digit_char};
 pub use jitter::{JITTER_BUFFER_MS, Jitter};
 pub use packet::{RtpPacket, is_rtcp, is_rtp};
-pub use sequence::{Arrival, SequenceTracker, UpTo};
+pub use sequence::{Arrival, Behind, SequenceTracker, UpTo};
 pub use srtp::{
     KeyError, KeyOptions, SrtpError, SrtpKey, SrtpReceiver, SrtpSender, Suite, SuiteError,
 };

@@ -9,6 +9,15 @@ const HOP_APART: u16 = 16;
 /// A step forward larger than this is a new start of the numbering, not loss (RFC 3550 appendix A.1, MAX_DROPOUT).
 const MAX_DROPOUT: u16 = 3000;
 
+/// A packet whose number is behind that of the newest, and near.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Behind {
+    /// Numbers between it and the newest, with it.
+    pub packets: u64,
+    /// A packet with its number was seen.
+    pub was_seen: bool,
+}
+
 /// What one packet was to its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
@@ -20,11 +29,12 @@ pub enum Arrival {
     Duplicate,
     /// So far behind that it cannot be told from a duplicate.
     TooOld,
-    /// The numbering starts again, in the same stream.
+    /// The numbering starts again, in the same stream: with the packet that came before, which was taken for something else, and
+    /// has the number before this one's.
     Restarted { number: u64 },
 }
 
-/// Follows the 16-bit sequence numbers of one stream. 112 bytes; what is lost or late is remembered beside it.
+/// Follows the 16-bit sequence numbers of one stream. 136 bytes; what is lost or late is remembered beside it.
 #[derive(Clone, Debug)]
 pub struct SequenceTracker {
     /// Extended number of the newest packet. Starts a wrap above zero, so that what came just before the first packet
@@ -36,11 +46,19 @@ pub struct SequenceTracker {
     received: u64,
     /// Packets that were expected in numberings that ended with a restart.
     expected_before: u64,
-    /// A number far from the order, and waiting for its successor to confirm a restart.
-    restart_at: Option<u16>,
+    /// The number that would confirm a restart: one after that of a packet which is out of the order. Any packet in order takes
+    /// it back.
+    restart_at: Option<Awaited>,
     started: bool,
     /// `None` as long as nothing was missing.
     losses: Option<Box<LossLog>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Awaited {
+    sequence: u16,
+    /// The newest when it was awaited.
+    newest: u64,
 }
 
 /// What came of the numbers up to one of them.
@@ -68,9 +86,9 @@ impl Default for SequenceTracker {
 }
 
 impl SequenceTracker {
-    /// Counts one packet.
+    /// Counts one packet. `is_foreign` says of one that seems to be near and behind whether it cannot be what its number says.
     #[inline]
-    pub fn arrive(&mut self, sequence: u16) -> Arrival {
+    pub fn arrive(&mut self, sequence: u16, is_foreign: impl FnOnce(Behind) -> bool) -> Arrival {
         let ahead = sequence.wrapping_sub(self.newest as u16);
         if self.started && ahead == 1 {
             self.newest += 1;
@@ -79,10 +97,15 @@ impl SequenceTracker {
                 number: self.newest,
             };
         }
-        self.arrive_out_of_order(sequence, ahead)
+        self.arrive_out_of_order(sequence, ahead, is_foreign)
     }
 
-    fn arrive_out_of_order(&mut self, sequence: u16, ahead: u16) -> Arrival {
+    fn arrive_out_of_order(
+        &mut self,
+        sequence: u16,
+        ahead: u16,
+        is_foreign: impl FnOnce(Behind) -> bool,
+    ) -> Arrival {
         if !self.started {
             self.started = true;
             self.start_at(0x1_0000 + u64::from(sequence));
@@ -101,21 +124,55 @@ impl SequenceTracker {
                 number: self.newest,
             };
         }
-        let behind = u64::from(0u16.wrapping_sub(ahead));
-        if behind < WINDOW {
-            return self.arrive_behind(self.newest - behind);
+        let packets = u64::from(0u16.wrapping_sub(ahead));
+        if packets >= WINDOW {
+            return self.restart_or(Arrival::TooOld, sequence);
         }
-        if self.restart_at == Some(sequence) {
-            let number = (self.newest | 0xffff) + 1 + u64::from(sequence);
-            self.expected_before += self.newest - self.first + 1;
-            if let Some(losses) = &mut self.losses {
-                losses.restart();
-            }
-            self.start_at(number);
-            return Arrival::Restarted { number };
+        let number = self.newest - packets;
+        let (word, bit) = place(number);
+        let was_seen = self.seen[word] & bit != 0;
+        if is_foreign(Behind { packets, was_seen }) {
+            let alone = match was_seen {
+                true => Arrival::Duplicate,
+                false => Arrival::TooOld,
+            };
+            return self.restart_or(alone, sequence);
         }
-        self.restart_at = Some(sequence.wrapping_add(1));
-        Arrival::TooOld
+        self.arrive_behind(number)
+    }
+
+    /// The second of two packets that follow each other, and nothing else, begins the numbering anew. One `alone` is no more than
+    /// that.
+    fn restart_or(&mut self, alone: Arrival, sequence: u16) -> Arrival {
+        let newest = self.newest;
+        if self.restart_at != Some(Awaited { sequence, newest }) {
+            self.restart_at = Some(Awaited {
+                sequence: sequence.wrapping_add(1),
+                newest,
+            });
+            return alone;
+        }
+        let number = (self.newest | 0xffff) + 1 + u64::from(sequence);
+        self.expected_before += self.newest - self.first + 1;
+        if let Some(losses) = &mut self.losses {
+            losses.restart();
+        }
+        self.start_at(number - 1);
+        self.newest = number;
+        self.mark_newest();
+        Arrival::Restarted { number }
+    }
+
+    /// Whether the numbering that goes on began with that number, and no other packet of it came but the next.
+    pub fn began_with(&self, number: u64) -> bool {
+        self.first == number && self.newest == number + 1 && self.expected_before > 0
+    }
+
+    /// Whether the packet that came last begins a new numbering, if its successor is next.
+    pub fn may_restart_after(&self, sequence: u16) -> bool {
+        let sequence = sequence.wrapping_add(1);
+        let newest = self.newest;
+        self.restart_at == Some(Awaited { sequence, newest })
     }
 
     fn arrive_behind(&mut self, number: u64) -> Arrival {
@@ -240,11 +297,19 @@ mod tests {
 
     use super::*;
 
+    /// Timestamps that say nothing.
+    fn near(_: Behind) -> bool {
+        false
+    }
+
     #[test]
     fn wraps_without_loss() {
         let mut tracker = SequenceTracker::default();
         for n in 65_000u32..200_000 {
-            assert!(matches!(tracker.arrive(n as u16), Arrival::InOrder { .. }));
+            assert!(matches!(
+                tracker.arrive(n as u16, near),
+                Arrival::InOrder { .. }
+            ));
         }
         assert_eq!((tracker.received(), tracker.lost()), (135_000, 0));
     }
@@ -252,31 +317,37 @@ mod tests {
     #[test]
     fn a_packet_before_the_first_is_late_not_lost() {
         let mut tracker = SequenceTracker::default();
-        assert_eq!(tracker.arrive(0), Arrival::InOrder { number: 0x1_0000 });
-        assert_eq!(tracker.arrive(0xffff), Arrival::Late { number: 0xffff });
-        assert_eq!(tracker.arrive(0xffff), Arrival::Duplicate);
+        assert_eq!(
+            tracker.arrive(0, near),
+            Arrival::InOrder { number: 0x1_0000 }
+        );
+        assert_eq!(
+            tracker.arrive(0xffff, near),
+            Arrival::Late { number: 0xffff }
+        );
+        assert_eq!(tracker.arrive(0xffff, near), Arrival::Duplicate);
         assert_eq!((tracker.expected(), tracker.lost()), (2, 0));
     }
 
     #[test]
     fn a_restart_needs_two_packets() {
         let mut tracker = SequenceTracker::default();
-        (100..200).for_each(|n| _ = tracker.arrive(n));
-        assert_eq!(tracker.arrive(40_000), Arrival::TooOld);
+        (100..200).for_each(|n| _ = tracker.arrive(n, near));
+        assert_eq!(tracker.arrive(40_000, near), Arrival::TooOld);
         assert_eq!(
-            tracker.arrive(200),
+            tracker.arrive(200, near),
             Arrival::InOrder {
                 number: 0x1_0000 + 200
             }
         );
-        assert_eq!(tracker.arrive(30_000), Arrival::TooOld);
+        assert_eq!(tracker.arrive(30_000, near), Arrival::TooOld);
         assert_eq!(
-            tracker.arrive(30_001),
+            tracker.arrive(30_001, near),
             Arrival::Restarted {
                 number: 0x2_0000 + 30_001
             }
         );
-        assert_eq!((tracker.expected(), tracker.received()), (102, 102));
+        assert_eq!((tracker.expected(), tracker.received()), (103, 103));
     }
 
     #[test]
@@ -284,7 +355,7 @@ mod tests {
         let mut tracker = SequenceTracker::default();
         assert_eq!(tracker.up_to(7), None);
         for n in (65_500u32..65_700).filter(|n| !(65_530..65_540).contains(n) && n % 50 != 0) {
-            tracker.arrive(n as u16);
+            tracker.arrive(n as u16, near);
         }
         let missing = |n: u32| tracker.up_to(n as u16).map(|up_to| up_to.missing);
         assert_eq!(missing(65_499), None);
@@ -317,7 +388,7 @@ mod tests {
             let mut tracker = SequenceTracker::default();
             let mut duplicates = 0;
             for &(_, number) in &order {
-                duplicates += u64::from(tracker.arrive(number) == Arrival::Duplicate);
+                duplicates += u64::from(tracker.arrive(number, near) == Arrival::Duplicate);
             }
             let unique: std::collections::HashSet<u16> = order.iter().map(|&(_, n)| n).collect();
             prop_assert_eq!(tracker.received(), unique.len() as u64);

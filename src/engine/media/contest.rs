@@ -154,8 +154,14 @@ impl Media {
             self.counters.duplicates += 1;
             return;
         }
-        let (sequence, len) = (arrived.number as u16, arrived.stored.len);
-        let Some((number, overtaken)) = stream.arrive(sequence, len, &mut self.counters) else {
+        let counts = Counted {
+            time: arrived.time,
+            sequence: arrived.number as u16,
+            timestamp: arrived.timestamp,
+            payload_type: arrived.payload_type,
+            len: arrived.stored.len,
+        };
+        let Ok((number, overtaken)) = stream.arrive(&counts, &mut self.counters) else {
             return;
         };
         let arrived = Arrived {

@@ -40,7 +40,7 @@ use self::placing::{Arrived, Placing, change_meaning, position};
 pub use self::plans::MediaEnd;
 pub use self::rtcp::UnclaimedStream;
 use self::slots::Slots;
-use self::stream::{Meaning, Owner, Stream, StreamKey};
+use self::stream::{Counted, Meaning, Owner, Stream, StreamKey};
 pub use self::tap::Overheard;
 use super::event::{Digit, Disposition, Event, Sink, StreamReport};
 use super::interactions::Sample;
@@ -286,11 +286,15 @@ impl Media {
     #[inline(always)]
     fn take_in(&mut self, id: u32, seen: &Seen, sink: &mut impl Sink) {
         let stream = self.streams.get_mut(id).expect("the caller found it");
-        let Some((number, overtaken)) =
-            stream.arrive(seen.sequence, seen.payload.len, &mut self.counters)
-        else {
-            return;
+        let counts = Counted {
+            time: seen.time,
+            sequence: seen.sequence,
+            timestamp: seen.timestamp,
+            payload_type: seen.payload_type,
+            len: seen.payload.len,
         };
+        let taken = stream.arrive(&counts, &mut self.counters);
+        let (number, overtaken) = taken.unwrap_or_default();
         let arrived = Arrived {
             time: seen.time,
             number,
@@ -301,6 +305,28 @@ impl Media {
             stored: seen.payload,
             packet: seen.packet,
         };
+        if let Err(why) = taken {
+            return stream.set_aside(why, seen.sequence, || arrived.keep(&self.payloads));
+        }
+        if stream.has_aside() {
+            self.hand_over_aside(id, number, sink);
+        }
+        self.hand_over(id, arrived, sink);
+    }
+
+    /// Hands over the packet that a new numbering began with, ahead of the second of it.
+    #[cold]
+    fn hand_over_aside(&mut self, id: u32, number: u64, sink: &mut impl Sink) {
+        let stream = self.streams.get_mut(id).expect("the caller found it");
+        if let Some(first) = stream.take_aside(number) {
+            let arrived = first.arrived(&mut self.payloads);
+            self.hand_over(id, arrived, sink);
+        }
+    }
+
+    #[inline(always)]
+    fn hand_over(&mut self, id: u32, arrived: Arrived, sink: &mut impl Sink) {
+        let stream = self.streams.get_mut(id).expect("the caller found it");
         match stream.owner {
             Owner::Call { slot, side } => self.handle_owned(id, slot, side, arrived, sink),
             Owner::Nobody => self.keep_orphan(id, arrived),

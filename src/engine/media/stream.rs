@@ -11,7 +11,9 @@ use crate::codec::{Codec, PayloadFormat};
 use crate::engine::event::{Hidden, StreamReport};
 use crate::engine::plan::Keyless;
 use crate::engine::quality::{Reported, StreamQuality};
-use crate::rtp::{Arrival, DigitCollector, Jitter, RtpPacket, SequenceTracker, StreamClock, Suite};
+use crate::rtp::{
+    Arrival, Behind, DigitCollector, Jitter, RtpPacket, SequenceTracker, StreamClock, Suite,
+};
 
 /// What tells a stream from every other (ARCHITECTURE.md, "Words"). Directions may share an SSRC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +65,37 @@ pub struct Kept {
     pub is_whole: bool,
 }
 
+/// What a packet is that is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotTaken {
+    Duplicate,
+    TooOld,
+}
+
+/// What is counted of a packet.
+#[derive(Clone, Copy)]
+pub struct Counted {
+    pub time: Timestamp,
+    pub sequence: u16,
+    pub timestamp: u32,
+    pub payload_type: u8,
+    /// Bytes of the payload.
+    pub len: u16,
+}
+
+impl Counted {
+    /// Whether a packet with a number behind the newest is none of those that were sent before it: the numbering began anew.
+    #[cold]
+    fn is_foreign(&self, behind: Behind, meaning: Option<&Meaning>, jitter: &Jitter) -> bool {
+        // Timestamps of digits do not go on with those of audio.
+        let same = meaning.filter(|known| known.format.payload_type == self.payload_type);
+        let audio = same.filter(|known| known.format.codec != Codec::TelephoneEvent);
+        audio
+            .and_then(|_| jitter.contradicts(behind, self.time, self.timestamp))
+            .unwrap_or(behind.packets > MAX_MISORDER)
+    }
+}
+
 /// What is known of the encryption of a stream. Boxed: most streams have none.
 #[derive(Debug, Default)]
 pub struct Secrecy {
@@ -76,6 +109,9 @@ pub struct Secrecy {
 
 /// What pauses for longer may be another call's when it goes on.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Where timestamps say nothing, packets that are further behind are, two in a row, a new start of the numbering (RFC 3550
+/// appendix A.1, MAX_MISORDER).
+const MAX_MISORDER: u64 = 100;
 /// Codecs told apart within one stream.
 const MAX_CODECS: usize = 16;
 
@@ -108,6 +144,8 @@ pub struct Stream {
     pub late: u64,
     pub not_placed: u64,
     pub restarts: u32,
+    /// The packet that came last, if a new numbering may begin with it.
+    aside: Option<Box<(Kept, NotTaken)>>,
     /// It came beside another stream of its side, for longer than a change takes.
     pub rival: bool,
     jitter: Jitter,
@@ -146,6 +184,7 @@ impl Stream {
             late: 0,
             not_placed: 0,
             restarts: 0,
+            aside: None,
             rival: false,
             jitter: Jitter::default(),
             codecs: Vec::new(),
@@ -222,8 +261,14 @@ impl Stream {
             };
             // They were counted when they came.
             let mut counted = MediaCounters::default();
-            let len = rtp.payload.len() as u16;
-            if let Some(arrived) = self.arrive(rtp.sequence, len, &mut counted) {
+            let counts = Counted {
+                time: packet.time,
+                sequence: rtp.sequence,
+                timestamp: rtp.timestamp,
+                payload_type: rtp.payload_type,
+                len: rtp.payload.len() as u16,
+            };
+            if let Ok(arrived) = self.arrive(&counts, &mut counted) {
                 (packet.number, packet.overtaken) = arrived;
                 self.keep(packet);
             }
@@ -266,16 +311,17 @@ impl Stream {
             && (own.source, own.destination) == (of.source, of.destination)
     }
 
-    /// Counts a packet with a payload of `len` bytes: its extended number, and whether a newer one had come. `None` for one
-    /// that came before, or so long ago that nobody can tell.
+    /// Counts a packet: its extended number, and whether a newer one had come. One that came before, or so long ago that nobody
+    /// can tell, is not taken.
     #[inline(always)]
     pub fn arrive(
         &mut self,
-        sequence: u16,
-        len: u16,
+        packet: &Counted,
         counters: &mut MediaCounters,
-    ) -> Option<(u64, bool)> {
-        let arrived = match self.sequence.arrive(sequence) {
+    ) -> Result<(u64, bool), NotTaken> {
+        let (meaning, jitter) = (&self.meaning, &self.jitter);
+        let is_foreign = |behind| packet.is_foreign(behind, meaning.as_ref(), jitter);
+        let arrived = match self.sequence.arrive(packet.sequence, is_foreign) {
             Arrival::InOrder { number } => (number, false),
             Arrival::Late { number } => {
                 self.late += 1;
@@ -289,16 +335,43 @@ impl Stream {
             Arrival::Duplicate => {
                 self.duplicates += 1;
                 counters.duplicates += 1;
-                return None;
+                return Err(NotTaken::Duplicate);
             }
             Arrival::TooOld => {
                 self.not_placed += 1;
                 counters.not_placed += 1;
-                return None;
+                return Err(NotTaken::TooOld);
             }
         };
-        self.bytes += u64::from(len);
-        Some(arrived)
+        self.bytes += u64::from(packet.len);
+        Ok(arrived)
+    }
+
+    /// Keeps the packet that came last and was not taken, if a new numbering may begin with it.
+    #[cold]
+    pub fn set_aside(&mut self, why: NotTaken, sequence: u16, packet: impl FnOnce() -> Kept) {
+        let may_begin = self.sequence.may_restart_after(sequence);
+        self.aside = may_begin.then(|| Box::new((packet(), why)));
+    }
+
+    pub fn has_aside(&self) -> bool {
+        self.aside.is_some()
+    }
+
+    /// The packet that a new numbering began with, whose second is `number`. What it was counted as when it came is taken back.
+    #[cold]
+    pub fn take_aside(&mut self, number: u64) -> Option<Kept> {
+        let (mut first, why) = *self.aside.take()?;
+        if !self.sequence.began_with(number - 1) {
+            return None;
+        }
+        match why {
+            NotTaken::Duplicate => self.duplicates -= 1,
+            NotTaken::TooOld => self.not_placed -= 1,
+        }
+        first.number = number - 1;
+        self.bytes += first.bytes.len() as u64;
+        Some(first)
     }
 
     /// Notes that the packet with that number anchors the clock; what was kept until then is placed by it too.

@@ -30,7 +30,7 @@ fn mirror_lost(at_sensor: impl Fn(u32) -> bool, at_receiver: impl Fn(u32) -> boo
     let first = 65_000;
     for n in 0..2000u32 {
         if at_sensor(n) {
-            tracker.arrive((first + n) as u16);
+            tracker.arrive((first + n) as u16, |_| false);
         }
         if n % 250 == 249 {
             let lost = (0..=n).filter(|&n| !at_receiver(n)).count();
@@ -78,7 +78,7 @@ proptest! {
     fn reports_that_lie_never_panic(news in proptest::collection::vec((any::<u16>(), any::<u32>(), any::<i32>(), any::<u32>(), 0u32..3), 0..200)) {
         let (mut tracker, mut reported) = (SequenceTracker::default(), Reported::default());
         for (sequence, highest, lost, delay, reporter) in news {
-            tracker.arrive(sequence);
+            tracker.arrive(sequence, |_| false);
             let mut report = reception(highest, lost);
             (report.last_sender_report, report.delay_since) = (1, delay);
             reported.note_reference(at(i64::from(sequence)), 1);
@@ -93,20 +93,20 @@ proptest! {
 #[test]
 fn a_report_ahead_of_the_sensor_waits_for_it() {
     let (mut tracker, mut reported) = (SequenceTracker::default(), Reported::default());
-    (0..100).for_each(|n| _ = tracker.arrive(n));
+    (0..100).for_each(|n| _ = tracker.arrive(n, |_| false));
     assert!(reported.note_reception(at(0), 1, &reception(104, 0), &tracker));
-    (100..200).for_each(|n| _ = tracker.arrive(n));
+    (100..200).for_each(|n| _ = tracker.arrive(n, |_| false));
     assert_eq!(reported.reports(&tracker).mirror_lost, Some(0));
     // What never comes was lost.
     assert!(reported.note_reception(at(0), 1, &reception(204, 0), &tracker));
-    (205..300).for_each(|n| _ = tracker.arrive(n));
+    (205..300).for_each(|n| _ = tracker.arrive(n, |_| false));
     assert_eq!(reported.reports(&tracker).mirror_lost, Some(5));
 }
 
 #[test]
 fn numbers_that_are_not_the_streams_change_nothing() {
     let (mut tracker, mut reported) = (SequenceTracker::default(), Reported::default());
-    (1000..1100).for_each(|n| _ = tracker.arrive(n));
+    (1000..1100).for_each(|n| _ = tracker.arrive(n, |_| false));
     for foreign in [0, 400, 9_000, 40_000] {
         assert!(!reported.note_reception(at(0), 1, &reception(foreign, 50), &tracker));
     }
@@ -117,7 +117,7 @@ fn numbers_that_are_not_the_streams_change_nothing() {
 #[test]
 fn the_round_trip_is_from_the_sensor_to_the_receiver_and_back() {
     let (mut tracker, mut reported) = (SequenceTracker::default(), Reported::default());
-    tracker.arrive(1);
+    tracker.arrive(1, |_| false);
     let info = SenderInfo {
         ntp: 0x1234_5678_9abc_def0,
         rtp_timestamp: 0,

@@ -623,6 +623,68 @@ fn a_sender_that_changes_its_ssrc_loses_nothing() {
     assert_eq!((places.len(), gaps), (150, 0));
 }
 
+/// A gateway that plays an announcement, and numbers what follows from the start again: behind the newest number, and seen before.
+#[test]
+fn a_sender_that_numbers_anew_with_the_same_ssrc_loses_nothing() {
+    // How many packets came before, how far back the numbers and the timestamps go, and how long it paused.
+    for (before, back, earlier, pause) in [
+        (50, 50, 50, 20),
+        (50, 50, 50, 900),
+        (300, 300, 300, 800),
+        (300, 300, 0, 20),
+        (60, 60, 0, 20),
+        (300, 250, 40_000, 20),
+        (80, 50, 1_000_000, 20),
+    ] {
+        let what = format!("{before} packets, {back} back, {earlier} earlier, after {pause} ms");
+        let mut world = World::new();
+        let (dialog, mut out, mut back_talk) = set_up(&mut world, "numbers");
+        world.talk_both(&mut out, &mut back_talk, before);
+        world.pass(pause - 20);
+        out.sequence -= back;
+        out.timestamp = out.timestamp.wrapping_sub(earlier * 160);
+        world.talk_both(&mut out, &mut back_talk, 200);
+        dialog.bye(&mut world);
+        let end = world.end();
+        let stream = end.streams.iter().find(|s| s.side == Side::Caller);
+        let stream = stream.unwrap();
+        let packets = u64::from(before) + 200;
+        let counts = (stream.packets, stream.expected, stream.restarts);
+        assert_eq!(counts, (packets, packets, 1), "{what}");
+        assert_eq!((stream.duplicates, stream.not_placed), (0, 0), "{what}");
+        let heard = world.heard("numbers", Side::Caller);
+        assert_eq!(heard, [(0x11, packets as usize * 160)], "{what}");
+    }
+}
+
+#[test]
+fn copies_that_come_late_are_no_new_numbering() {
+    let mut world = World::new();
+    let (dialog, mut out, mut back) = set_up(&mut world, "copies");
+    let mut sent = Vec::new();
+    for n in 0..200 {
+        let packet = out.next();
+        world.send(out.from, out.to, &packet);
+        sent.push(packet);
+        // The copies come four at a time, 300 ms later; some more than a second later, one by one.
+        if n >= 20 && n % 4 == 3 {
+            sent[n - 18..n - 14]
+                .iter()
+                .for_each(|copy| world.send(out.from, out.to, copy));
+        }
+        if n >= 70 {
+            world.send(out.from, out.to, &sent[n - 70]);
+        }
+        world.talk_both(&mut Talk::new((3, 1), (4, 1), 0), &mut back, 1);
+    }
+    dialog.bye(&mut world);
+    let end = world.end();
+    let stream = end.streams.iter().find(|s| s.side == Side::Caller);
+    let stream = stream.unwrap();
+    assert_eq!((stream.packets, stream.restarts), (200, 0));
+    assert_eq!(world.heard("copies", Side::Caller), [(0x11, 200 * 160)]);
+}
+
 #[test]
 fn a_nat_that_gives_another_port_is_followed() {
     let mut world = World::new();
