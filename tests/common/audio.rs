@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use callreel::codec::Resampler;
+use callreel::codec::{Codec, Decoder, Resampler};
 
 /// Both channels of a recording, and its rate.
 pub fn channels(path: &Path) -> (u32, [Vec<i16>; 2]) {
@@ -16,6 +16,16 @@ pub fn channels(path: &Path) -> (u32, [Vec<i16>; 2]) {
         channels[n % 2].push(sample.unwrap());
     }
     (rate_hz, channels)
+}
+
+/// A mono WAV in mu-law as linear samples.
+pub fn ulaw_wav(path: &Path) -> Vec<i16> {
+    let bytes = std::fs::read(path).unwrap();
+    let data = bytes.windows(4).position(|w| w == b"data").unwrap() + 8;
+    let mut samples = Vec::new();
+    let mut decoder = Decoder::new(Codec::Pcmu).unwrap();
+    decoder.decode(&bytes[data..], &mut samples).unwrap();
+    samples
 }
 
 pub fn resampled(samples: &[i16], from_hz: u32, to_hz: u32) -> Vec<i16> {

@@ -1,4 +1,5 @@
 pub mod audio;
+pub mod call;
 pub mod expected;
 pub mod findings;
 pub mod recording;

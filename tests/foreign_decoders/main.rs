@@ -2,9 +2,12 @@
 //!
 //! Shell scripts stand for a decoder that went mad; `ffmpeg` itself is used where it is installed.
 
+#[path = "../common/mod.rs"]
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufWriter, Read, Write};
+use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,12 +15,11 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use callreel::base::{Side, Timestamp};
-use callreel::capture::PcapWriter;
+use callreel::base::{PerSide, Side};
 use callreel::decoders::{Decoders, Error, FixedFrames, Frame, Framing, Settings};
 use callreel::recorder::{self, WhenFull, recover};
 use callreel::storage::{Cause, Layout, RawState, Sidecar};
-use callreel::wire::LinkType;
+use common::call::{Call, Packet, in_a_row};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -229,71 +231,18 @@ fn correlation(a: &[i16], b: &[i16]) -> f64 {
     dot / (power(|(a, _)| a) * power(|(_, b)| b)).sqrt()
 }
 
-/// A call from 10.0.0.1 to 10.0.0.2 in which only the callee is heard: when (in ms after the answer), RTP timestamp, payload.
-struct Call<'a> {
-    rtpmap: &'a str,
-    fmtp: &'a str,
-    packets: Vec<(i64, u32, Vec<u8>)>,
-    bye_ms: i64,
-}
-
-impl Call<'_> {
-    fn write(&self, path: &Path) {
-        let file = BufWriter::new(File::create(path).unwrap());
-        let mut pcap = PcapWriter::new(file, LinkType::Ethernet).unwrap();
-        let mut put = |ms: i64, (from, to): ((u8, u16), (u8, u16)), payload: &[u8]| {
-            let builder = etherparse::PacketBuilder::ethernet2([2; 6], [4; 6])
-                .ipv4([10, 0, 0, from.0], [10, 0, 0, to.0], 64)
-                .udp(from.1, to.1);
-            let mut frame = Vec::new();
-            builder.write(&mut frame, payload).unwrap();
-            let time = Timestamp::from_secs_nanos(1_800_000_000, ms * 1_000_000);
-            pcap.write(time, &frame, frame.len() as u32).unwrap();
-        };
-        let (there, back) = (((1, 5060), (2, 5060)), ((2, 5060), (1, 5060)));
-        let sdp = |host: u8, port: u16| {
-            let (map, fmtp) = (self.rtpmap, self.fmtp);
-            format!(
-                "v=0\r\no=- 1 1 IN IP4 10.0.0.{host}\r\ns=-\r\nc=IN IP4 10.0.0.{host}\r\nt=0 0\r\n\
-                 m=audio {port} RTP/AVP 96\r\na=rtpmap:96 {map}\r\na=fmtp:96 {fmtp}\r\n"
-            )
-        };
-        let message = |first: &str, cseq: &str, to_tag: &str, body: &str| {
-            format!(
-                "{first}\r\nVia: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK{cseq}\r\nFrom: <sip:1001@x>;tag=a\r\n\
-                 To: <sip:1002@x>{to_tag}\r\nCall-ID: raw\r\nCSeq: {cseq}\r\nContact: <sip:c@10.0.0.1>\r\n\
-                 Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
-                body.len()
-            )
-        };
-        let invite = message("INVITE sip:1002@x SIP/2.0", "1 INVITE", "", &sdp(1, 4000));
-        let answer = message("SIP/2.0 200 OK", "1 INVITE", ";tag=b", &sdp(2, 5000));
-        let bye = message("BYE sip:1001@x SIP/2.0", "2 BYE", ";tag=b", "");
-        put(-20, there, invite.as_bytes());
-        put(-10, back, answer.as_bytes());
-        for (n, (ms, timestamp, payload)) in self.packets.iter().enumerate() {
-            let mut rtp = vec![0x80, 96, 0, 0];
-            rtp[2..4].copy_from_slice(&(n as u16).to_be_bytes());
-            rtp.extend(timestamp.to_be_bytes());
-            rtp.extend(0x1234_5678u32.to_be_bytes());
-            rtp.extend(payload);
-            put(*ms, ((2, 5000), (1, 4000)), &rtp);
-        }
-        put(self.bye_ms, there, bye.as_bytes());
-        pcap.flush().unwrap();
+/// A call in which only the callee is heard.
+fn of_callee<'a>(rtpmap: &'a str, fmtp: &'a str, packets: Vec<Packet>, bye_ms: i64) -> Call<'a> {
+    Call {
+        rtpmap,
+        fmtp,
+        others: "",
+        packets: PerSide {
+            caller: Vec::new(),
+            callee: packets,
+        },
+        bye_ms,
     }
-}
-
-/// Payloads one after the other, each of `ms`, at a clock of `clock` kHz.
-fn in_a_row(
-    payloads: impl IntoIterator<Item = Vec<u8>>,
-    ms: u32,
-    clock: u32,
-) -> Vec<(i64, u32, Vec<u8>)> {
-    let at = |n: usize| n as u32 * ms;
-    let each = payloads.into_iter().enumerate();
-    each.map(|(n, payload)| (i64::from(at(n)), at(n) * clock, payload))
-        .collect()
 }
 
 /// What a replay made of a call.
@@ -386,16 +335,10 @@ fn g7231_is_heard_at_its_place() {
         &encoded,
     ));
     // Two frames of 30 ms a packet, and one packet lost.
-    let mut packets = in_a_row(encoded.chunks(48).map(<[u8]>::to_vec), 60, 8);
+    let mut packets = in_a_row(encoded.chunks(48).map(<[u8]>::to_vec), 480, 8000);
     let count = packets.len();
-    let last = packets.pop().unwrap();
-    packets.push((last.0, last.1, last.2[..24].to_vec()));
-    let call = Call {
-        rtpmap: "G723/8000",
-        fmtp: "annexa=no",
-        packets,
-        bye_ms: 60 * count as i64,
-    };
+    packets[count - 1].payload.truncate(24);
+    let call = of_callee("G723/8000", "annexa=no", packets, 60 * count as i64);
     let found = replay(&call, "keep_raw = true");
     assert_eq!(found.disposition(), "recorded");
     let raw = found.sidecar.raw.as_ref().unwrap();
@@ -432,12 +375,7 @@ fn ilbc() -> Vec<Vec<u8>> {
 }
 
 fn ilbc_call() -> Call<'static> {
-    Call {
-        rtpmap: "iLBC/8000",
-        fmtp: "mode=20",
-        packets: in_a_row(ilbc(), 20, 8),
-        bye_ms: 4000,
-    }
+    of_callee("iLBC/8000", "mode=20", in_a_row(ilbc(), 160, 8000), 4000)
 }
 
 #[test]
@@ -446,9 +384,10 @@ fn packets_that_are_lost_or_broken_cost_themselves() {
         return;
     }
     let mut call = ilbc_call();
-    call.packets[50].2.truncate(17);
-    call.packets[51].2.clear();
-    call.packets[60].2.extend([1; 1000]);
+    let packets = &mut call.packets.callee;
+    packets[50].payload.truncate(17);
+    packets[51].payload.clear();
+    packets[60].payload.extend([1; 1000]);
     let found = replay(&call, "");
     assert_eq!(found.disposition(), "kept_raw");
     assert!(found.raw_file().is_some());
@@ -529,8 +468,8 @@ fn one_poisoned_packet_does_not_silence_the_others() {
         printf -v out '%*s' $((n/38*320)) ''; [ -n \"$bad\" ] && out=x; printf '%s' \"$out\"";
     let mut call = ilbc_call();
     let letters = |n: usize| vec![b'a' + (n % 20) as u8; 38];
-    call.packets = in_a_row((0..200).map(letters), 20, 8);
-    call.packets[100].2[5] = b'P';
+    call.packets.callee = in_a_row((0..200).map(letters), 160, 8000);
+    call.packets.callee[100].payload[5] = b'P';
     let found = replay(&call, &mad(&folder, decoder));
     let stream = &found.sidecar.raw.as_ref().unwrap().streams[0];
     assert_eq!(stream.state, RawState::Failed, "{stream:?}");
@@ -625,7 +564,7 @@ fn decoding_later_gives_what_decoding_at_once_gives() {
         return;
     }
     let mut call = ilbc_call();
-    call.packets.remove(70);
+    call.packets.callee.remove(70);
     let (at_once, later) = (replay(&call, ""), replay(&call, "ffmpeg = \"\""));
     assert_eq!(later.disposition(), "kept_raw");
     let (code, report) = decode(&later, &["--all"]);

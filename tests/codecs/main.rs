@@ -1,6 +1,7 @@
 //! Every decoder against the one that ffmpeg has, and calls between real phones in every codec against the speech that was
 //! spoken.
 
+#[path = "../common/mod.rs"]
 mod common;
 
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use callreel::wire::{LinkType, TcpInterest, Unit, Wire, WireLimits};
 
 use common::audio::{
     aligned, bytes, channels, correlation, ffmpeg, lag, level, ogg, reference, resampled,
-    through_the_filters_of_amr,
+    through_the_filters_of_amr, ulaw_wav,
 };
 use common::replay::{Replay, public_captures};
 
@@ -26,14 +27,8 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/baresip-codecs")
 }
 
-/// A mono WAV as linear samples.
 fn speech(name: &str) -> Vec<i16> {
-    let bytes = std::fs::read(fixtures().join(name)).unwrap();
-    let data = bytes.windows(4).position(|w| w == b"data").unwrap() + 8;
-    let mut samples = Vec::new();
-    let mut decoder = Decoder::new(Codec::Pcmu).unwrap();
-    decoder.decode(&bytes[data..], &mut samples).unwrap();
-    samples
+    ulaw_wav(&fixtures().join(name))
 }
 
 /// File, name of the codec, rate of the recording.
