@@ -218,8 +218,24 @@ impl Amr {
         Ok(())
     }
 
+    /// Hears that nothing was sent for so many samples.
+    pub fn pass(&mut self, samples: u32) {
+        self.frame.kind = FrameKind::NoData;
+        self.frame.mode = NO_DATA;
+        self.frame.data.clear();
+        self.frame.quality_ok = true;
+        for _ in 0..samples / self.frame_samples() {
+            // What it makes up meanwhile is not wanted.
+            let _ = self.codec.decode_frame(&self.frame);
+        }
+    }
+
+    fn frame_samples(&self) -> u32 {
+        if self.layout.wideband { 320 } else { 160 }
+    }
+
     fn decode_frame(&mut self, entry: Entry, out: &mut Vec<i16>) -> Result<(), Undecodable> {
-        let samples = if self.layout.wideband { 320 } else { 160 };
+        let samples = self.frame_samples() as usize;
         let is_speech = entry.is_speech(self.layout.wideband);
         let is_noise = entry.frame_type == silence_type(self.layout.wideband);
         self.frame.kind = if is_speech {

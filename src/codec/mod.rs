@@ -110,6 +110,14 @@ impl Decoder {
         Ok(())
     }
 
+    /// Lets time go by in which a sender that had said that it is silent sent nothing: `samples` of the codec's rate. A receiver's
+    /// decoder hears that frame by frame, and what it makes of the speech that follows depends on it.
+    pub fn pass(&mut self, samples: u32) {
+        if let Decoder::Amr(decoder) = self {
+            decoder.pass(samples);
+        }
+    }
+
     /// How sure it is of what it gave so far.
     pub fn doubt(&self) -> Doubt {
         match self {

@@ -24,6 +24,8 @@ pub struct Track {
     samples: Vec<i16>,
     /// Samples before the next packet, of its codec's rate, that it is to restore.
     restoring: u32,
+    /// Samples before the next packet, of its codec's rate, of which its sender said that it would send nothing.
+    unsent: u32,
     /// What of the timeline the last piece that was noted took.
     noted: (i64, i64),
     pub losses: Losses,
@@ -80,6 +82,8 @@ struct Last {
     is_noise: bool,
     /// How long it is.
     samples: i64,
+    /// One past its last sample.
+    end: i64,
 }
 
 /// How a piece is to be drawn.
@@ -102,6 +106,7 @@ impl Track {
             decoders: Vec::new(),
             samples: Vec::new(),
             restoring: 0,
+            unsent: 0,
             noted: (0, 0),
             losses: Losses::default(),
         }
@@ -131,6 +136,7 @@ impl Track {
         let gap = piece.position - self.covered;
         let mut seam = None;
         self.restoring = 0;
+        self.unsent = self.unsent_before(piece, format.codec, rate_hz);
         if gap > 0 {
             let lost = self.lost_before(piece, samples, gap);
             if self.last.is_some() && gap <= SEAM && lost == 0 {
@@ -166,11 +172,26 @@ impl Track {
             codec: format.codec,
             is_noise,
             samples,
+            end: piece.position + samples,
         });
         let from = self.covered.max(piece.position);
         self.covered = from.max(piece.position + heard);
         self.noted = (from - restored, self.covered);
         seam
+    }
+
+    /// Samples of the codec's rate between a packet that said that its sender is silent and `piece`. After a time that decoders do not
+    /// remember there are none.
+    fn unsent_before(&self, piece: &Piece, codec: Codec, rate_hz: u32) -> u32 {
+        let rate_hz = i64::from(rate_hz);
+        let same = |last: &Last| last.stream == piece.stream && last.codec == codec;
+        let unsent = self
+            .last
+            .filter(|last| last.is_noise && same(last))
+            .map_or(0, |last| piece.position - last.end);
+        let remembered = (0..FORGETS_SECONDS * rate_hz).contains(&unsent);
+        let samples = unsent * i64::from(codec.sample_rate_hz()) / rate_hz;
+        if remembered { samples as u32 } else { 0 }
     }
 
     /// Samples of the codec's rate that `piece` can restore of the `gap` before it, which packets were lost in.
@@ -305,6 +326,7 @@ impl Track {
             return Drawing::Companded(law);
         }
         let restoring = std::mem::take(&mut self.restoring);
+        let unsent = std::mem::take(&mut self.unsent);
         if payload.is_empty() {
             return Drawing::Nothing;
         }
@@ -317,6 +339,7 @@ impl Track {
             if codec.extent(payload).samples == 0 {
                 return Err(Undecodable);
             }
+            decoder.pass(unsent);
             if restoring > 0 {
                 decoder.restore(payload, samples)?;
             }

@@ -3,6 +3,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod dtx;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
