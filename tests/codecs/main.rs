@@ -1,6 +1,7 @@
 //! Every decoder against the one that ffmpeg has, and calls between real phones in every codec against the speech that was
 //! spoken.
 
+mod channels;
 #[path = "../common/mod.rs"]
 mod common;
 mod dtx;
@@ -367,7 +368,7 @@ fn opus_is_as_ffmpeg_decodes_it() {
     let streams = payloads(&fixtures().join("opus.pcap")).into_values();
     let public = public_captures().map(|folder| payloads(&folder.join("opus-one-way.pcap")));
     for payloads in streams.chain(public.into_iter().flat_map(BTreeMap::into_values)) {
-        let file = ogg(&payloads, |packet| Codec::Opus.extent(packet).samples);
+        let file = ogg(1, &payloads, |packet| Codec::Opus.extent(packet).samples);
         // By the reference implementation: what ffmpeg has of its own is another 5 % off where bands are put together.
         let Some(theirs) = reference(&["-c:a", "libopus", "-f", "ogg"], &file) else {
             return;

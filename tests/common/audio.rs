@@ -153,11 +153,12 @@ pub fn reference(args: &[&str], stream: &[u8]) -> Option<Vec<i16>> {
     ffmpeg(&args, stream).map(|bytes| samples(&bytes))
 }
 
-/// A file of Opus packets of one channel (RFC 3533, RFC 7845): a page for each, nothing skipped at the start. `samples` of each
+/// A file of Opus packets of `channels` (RFC 3533, RFC 7845): a page for each, nothing skipped at the start. `samples` of each
 /// packet at 48 kHz.
-pub fn ogg(packets: &[Vec<u8>], samples: impl Fn(&[u8]) -> u32) -> Vec<u8> {
+pub fn ogg(channels: u8, packets: &[Vec<u8>], samples: impl Fn(&[u8]) -> u32) -> Vec<u8> {
     let head = [
-        &b"OpusHead\x01\x01\0\0"[..],
+        &b"OpusHead\x01"[..],
+        &[channels, 0, 0],
         &48_000u32.to_le_bytes(),
         &[0; 3],
     ]
@@ -189,6 +190,25 @@ pub fn ogg(packets: &[Vec<u8>], samples: impl Fn(&[u8]) -> u32) -> Vec<u8> {
         file.extend(page);
     }
     file
+}
+
+/// The packets of an Ogg file of one stream, its two headers left out.
+pub fn ogg_packets(file: &[u8]) -> Vec<Vec<u8>> {
+    let (mut packets, mut packet, mut rest) = (Vec::new(), Vec::new(), file);
+    while !rest.is_empty() {
+        assert!(rest.starts_with(b"OggS"));
+        let (lacing, mut body) = rest[27..].split_at(usize::from(rest[26]));
+        for &len in lacing {
+            let (segment, behind) = body.split_at(usize::from(len));
+            packet.extend(segment);
+            body = behind;
+            if len < 255 {
+                packets.push(std::mem::take(&mut packet));
+            }
+        }
+        rest = body;
+    }
+    packets.split_off(2)
 }
 
 /// CRC-32 with the polynomial 0x04c11db7, nothing reflected, nothing inverted.
