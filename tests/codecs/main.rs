@@ -5,6 +5,7 @@ mod channels;
 #[path = "../common/mod.rs"]
 mod common;
 mod dtx;
+mod redundancy;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
