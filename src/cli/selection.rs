@@ -18,7 +18,7 @@ pub struct Selection {
     /// The daemon's configuration [default: /etc/callreel/callreel.toml; without it, what `replay` left in ./recordings]
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-    /// A storage that `replay` filled, with its own catalog in DIR/catalog.db
+    /// A storage that `replay` filled, with its own catalog in DIR/catalog.db; of a --config besides, only decoders are taken
     #[arg(long, value_name = "DIR", global = true)]
     storage: Option<PathBuf>,
 }
@@ -37,7 +37,11 @@ impl Selection {
     /// What was chosen. Says what is wrong with the configuration where that is the reason for there being nothing.
     pub fn store(&self) -> Result<Store, Exit> {
         if let Some(root) = &self.storage {
-            return Ok(Store::of_its_own(root));
+            let mut store = Store::of_its_own(root);
+            if self.config.is_some() {
+                store.decoders = load(self.config.clone())?.settings.decoders;
+            }
+            return Ok(store);
         }
         if self.config.is_none() && !Path::new(DEFAULT_CONFIG).exists() {
             if Path::new(TRIAL_STORAGE).is_dir() {

@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod later;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
