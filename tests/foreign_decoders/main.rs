@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod disturbed;
 mod later;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -251,10 +252,16 @@ struct Replayed {
     storage: TempDir,
     report: Value,
     sidecar: Sidecar,
+    caller: Vec<i16>,
     callee: Vec<i16>,
 }
 
 fn replay(call: &Call<'_>, decoders: &str) -> Replayed {
+    replay_while(call, decoders, |_| ())
+}
+
+/// The same; `meanwhile` is given the process that does it.
+fn replay_while(call: &Call<'_>, decoders: &str, meanwhile: impl FnOnce(&mut Child)) -> Replayed {
     let storage = tempfile::tempdir().unwrap();
     let (config, pcap) = (
         storage.path().join("callreel.toml"),
@@ -262,14 +269,18 @@ fn replay(call: &Call<'_>, decoders: &str) -> Replayed {
     );
     fs::write(&config, format!("[decoders]\n{decoders}\n")).unwrap();
     call.write(&pcap);
-    let output = Command::new(env!("CARGO_BIN_EXE_callreel"))
+    let mut replay = Command::new(env!("CARGO_BIN_EXE_callreel"))
         .args(["replay", "--json", "--config"])
         .arg(&config)
         .arg("--storage")
         .arg(storage.path().join("recordings"))
         .arg(&pcap)
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
+    meanwhile(&mut replay);
+    let output = replay.wait_with_output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{stderr}");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -278,15 +289,16 @@ fn replay(call: &Call<'_>, decoders: &str) -> Replayed {
     let mut wav = hound::WavReader::open(&file).unwrap();
     let all: Vec<i16> = wav.samples().map(Result::unwrap).collect();
     assert_eq!(all.len() as u64, 2 * sidecar.samples);
-    assert!(
-        all.iter().step_by(2).all(|&sample| sample == 0),
-        "the caller was silent"
-    );
+    let caller: Vec<i16> = all.iter().copied().step_by(2).collect();
+    if call.packets.caller.is_empty() {
+        assert!(caller.iter().all(|&sample| sample == 0));
+    }
     let callee = all.into_iter().skip(1).step_by(2).collect();
     Replayed {
         storage,
         report,
         sidecar,
+        caller,
         callee,
     }
 }
