@@ -37,6 +37,8 @@ pub struct Frame {
 
 /// Frames of iLBC: bytes, and milliseconds, which are the variant (RFC 3951 section 2.1).
 const ILBC: [(usize, u8); 2] = [(38, 20), (50, 30)];
+/// Frames of silence after which its decoder has settled.
+const ILBC_SETTLES: usize = 2;
 /// Frames of G.723.1 by the last two bits of their first byte: 6.3 kbit/s, 5.3 kbit/s, silence, nothing (RFC 3551, section
 /// 4.5.3; the last from H.324).
 const G7231_BYTES: [usize; 4] = [24, 20, 4, 1];
@@ -84,15 +86,13 @@ impl Framing {
         }
     }
 
-    /// Samples by which what leaves the decoder is later than what entered the encoder. iLBC: the enhancer of the decoder
-    /// (RFC 3951 section 4.6); G.723.1: what the encoder looks ahead, 7.5 ms.
-    pub fn delay_samples(&self, variant: u8) -> i64 {
+    /// Samples by which what leaves the decoder is later than what entered the encoder. G.723.1: what the encoder looks ahead,
+    /// 7.5 ms. iLBC: none, since `ffmpeg` leaves out the enhancer of RFC 3951 section 4.6.
+    pub fn delay_samples(&self) -> i64 {
         match self {
-            Framing::Ilbc if variant == 30 => 80,
-            Framing::Ilbc => 40,
             Framing::G7231 => 60,
             Framing::Speex(band) => band.delay_samples(),
-            Framing::Fixed(_) => 0,
+            Framing::Ilbc | Framing::Fixed(_) => 0,
         }
     }
 
@@ -119,6 +119,22 @@ impl Framing {
     /// What the decoder is told of its input.
     pub fn arguments(&self) -> [&str; 2] {
         ["-f", self.needs().1]
+    }
+
+    /// Frames that bring the decoder into the state from which a stream begins; what it makes of them is nothing. `ffmpeg` begins iLBC
+    /// without the spectrum that RFC 3951 supposes for the past, and its first frame may be a click as loud as can be.
+    pub(super) fn settling(&self, variant: u8) -> Vec<Frame> {
+        let (Framing::Ilbc, Some((bytes, _))) = (self, ILBC.iter().find(|(_, ms)| *ms == variant))
+        else {
+            return Vec::new();
+        };
+        // Silence: the first entry of every codebook. Behind 20 or 40 bits of spectrum stands which block is the first, 1.
+        let mut silence = vec![0; *bytes];
+        match variant {
+            20 => silence[2] = 0b0000_0100,
+            _ => silence[5] = 0b0010_0000,
+        }
+        vec![Frame::new(variant, &silence); ILBC_SETTLES]
     }
 
     /// Frames of one variant as the decoder reads them.
@@ -178,6 +194,20 @@ mod tests {
         for wrong in [0, 1, 37, 39, 51, 88] {
             assert_eq!(lengths(&Framing::Ilbc, &vec![1; wrong]), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn ilbc_settles_on_frames_of_its_own_length() {
+        for (variant, bytes) in [(20, 38), (30, 50)] {
+            let frames = Framing::Ilbc.settling(variant);
+            assert_eq!(frames.len(), 2);
+            assert!(
+                frames
+                    .iter()
+                    .all(|f| f.bytes.len() == bytes && f.variant == variant)
+            );
+        }
+        assert_eq!(Framing::G7231.settling(0), []);
     }
 
     #[test]

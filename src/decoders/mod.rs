@@ -18,6 +18,7 @@ pub use error::Error;
 pub use framing::{FixedFrames, Frame, Framing};
 pub use probe::Abilities;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -84,13 +85,20 @@ impl Decoders {
         let Some(first) = frames.first() else {
             return Ok(Vec::new());
         };
-        let samples = framing.frame_samples(first.variant) * frames.len();
-        process::run(
+        let settling = framing.settling(first.variant);
+        let each = framing.frame_samples(first.variant);
+        let all = match &settling[..] {
+            [] => Cow::Borrowed(frames),
+            first => Cow::Owned([first, frames].concat()),
+        };
+        let mut samples = process::run(
             &self.settings,
             &framing.arguments(),
-            &framing.container(frames),
-            samples,
+            &framing.container(&all),
+            each * all.len(),
             stop,
-        )
+        )?;
+        samples.drain(..each * settling.len());
+        Ok(samples)
     }
 }

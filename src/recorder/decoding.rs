@@ -467,8 +467,7 @@ impl StreamWork<'_> {
         skipped: usize,
         draw: &mut Draw<'_>,
     ) -> Result<(), Error> {
-        let variant = chunk.frames.first().map_or(0, |frame| frame.variant);
-        let delay = self.scaled(self.framing.delay_samples(variant));
+        let delay = self.scaled(self.framing.delay_samples());
         let mut samples = &samples[skipped..];
         for packet in &chunk.packets[part.clone()] {
             let count = packet.frames.len() * self.frame_samples(chunk);
