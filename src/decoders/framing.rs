@@ -33,6 +33,8 @@ pub struct Frame {
     /// Frames of different variants cannot follow each other.
     pub variant: u8,
     pub bytes: Vec<u8>,
+    /// Its sender says that it is silent: what the decoder makes of it was not heard by a microphone.
+    pub is_noise: bool,
 }
 
 /// Frames of iLBC: bytes, and milliseconds, which are the variant (RFC 3951 section 2.1).
@@ -159,6 +161,7 @@ impl Frame {
         Frame {
             variant,
             bytes: bytes.to_vec(),
+            is_noise: false,
         }
     }
 }
@@ -166,8 +169,12 @@ impl Frame {
 fn g7231(mut payload: &[u8]) -> Option<Vec<Frame>> {
     let mut frames = Vec::new();
     while let Some(first) = payload.first() {
-        let (frame, rest) = payload.split_at_checked(G7231_BYTES[usize::from(first & 3)])?;
-        frames.push(Frame::new(0, frame));
+        let kind = usize::from(first & 3);
+        let (frame, rest) = payload.split_at_checked(G7231_BYTES[kind])?;
+        frames.push(Frame {
+            is_noise: kind >= 2,
+            ..Frame::new(0, frame)
+        });
         payload = rest;
     }
     (!frames.is_empty()).then_some(frames)
@@ -215,6 +222,9 @@ mod tests {
         let mut payload = vec![0; 24];
         payload.extend([1; 20]);
         payload.extend([2, 0, 0, 0]);
+        let noise = Framing::G7231.split(&payload).unwrap();
+        let noise: Vec<bool> = noise.iter().map(|frame| frame.is_noise).collect();
+        assert_eq!(noise, [false, false, true]);
         let expected = Some(vec![(0, 24), (0, 20), (0, 4)]);
         assert_eq!(lengths(&Framing::G7231, &payload), expected);
         assert_eq!(lengths(&Framing::G7231, &payload[..47]), None);

@@ -40,6 +40,8 @@ pub struct Decoded {
     /// Parts of the timeline that have samples since, and those whose packets gave none; by their beginnings, apart.
     decoded: PerSide<Vec<Range<u64>>>,
     failed: PerSide<Vec<Range<u64>>>,
+    /// From where on a sender said that it is silent, to its next speech.
+    noise: PerSide<Vec<Range<u64>>>,
 }
 
 impl Decoded {
@@ -112,11 +114,17 @@ impl Decoded {
                 told.push(piece(failed, Cause::DecoderFailed));
             }
             for range in quiet {
-                let cause = match self.is_kept(segment.side, &range) {
-                    true => Cause::Undecoded,
-                    false => Cause::NoMedia,
-                };
-                told.push(piece(range, cause));
+                let rest = without(range.clone(), &self.noise[segment.side]);
+                for noise in without(range, &rest) {
+                    told.push(piece(noise, Cause::ComfortNoise));
+                }
+                for range in rest {
+                    let cause = match self.is_kept(segment.side, &range) {
+                        true => Cause::Undecoded,
+                        false => Cause::NoMedia,
+                    };
+                    told.push(piece(range, cause));
+                }
             }
         }
     }
@@ -240,6 +248,8 @@ impl Decoding<'_> {
                 stretch: Stretch::default(),
                 decoded: Vec::new(),
                 failed: Vec::new(),
+                noise: Vec::new(),
+                silent_from: None,
                 packets_failed: 0,
                 error: None,
                 stopped: false,
@@ -250,6 +260,7 @@ impl Decoding<'_> {
         for side in Side::BOTH {
             in_order(&mut decoded.decoded[side]);
             in_order(&mut decoded.failed[side]);
+            in_order(&mut decoded.noise[side]);
         }
         Ok(decoded)
     }
@@ -275,6 +286,7 @@ impl Decoded {
         };
         self.decoded[stream.side].extend(work.decoded);
         self.failed[stream.side].extend(work.failed);
+        self.noise[stream.side].extend(work.noise);
     }
 }
 
@@ -323,6 +335,9 @@ struct StreamWork<'a> {
     stretch: Stretch,
     decoded: Vec<Range<u64>>,
     failed: Vec<Range<u64>>,
+    noise: Vec<Range<u64>>,
+    /// Where its sender said last that it is silent.
+    silent_from: Option<u64>,
     packets_failed: u64,
     error: Option<String>,
     stopped: bool,
@@ -458,7 +473,7 @@ impl StreamWork<'_> {
         samples * i64::from(self.rate_hz) / i64::from(self.framing.sample_rate_hz())
     }
 
-    /// Draws what was decoded at the places of its packets.
+    /// Draws what was decoded at the places of its packets, but for what describes silence.
     fn place(
         &mut self,
         chunk: &Chunk,
@@ -467,21 +482,32 @@ impl StreamWork<'_> {
         skipped: usize,
         draw: &mut Draw<'_>,
     ) -> Result<(), Error> {
+        let frame_samples = self.frame_samples(chunk);
         let delay = self.scaled(self.framing.delay_samples());
         let mut samples = &samples[skipped..];
         for packet in &chunk.packets[part.clone()] {
-            let count = packet.frames.len() * self.frame_samples(chunk);
-            let (now, later) = samples.split_at(count.min(samples.len()));
+            let frames = &chunk.frames[packet.frames.clone()];
+            let (now, later) = samples.split_at((frames.len() * frame_samples).min(samples.len()));
             samples = later;
-            let len = self.scaled(count as i64);
-            let at = packet.position;
-            add(
-                &mut self.decoded,
-                at.max(0) as u64..(at + len).max(0) as u64,
-            );
-            self.push(at - delay, now, draw)?;
+            let noise = frames.iter().rev().take_while(|f| f.is_noise).count();
+            let heard = (frames.len() - noise) * frame_samples;
+            let (from, to) = (packet.position, packet.position + self.scaled(heard as i64));
+            let (begin, end) = (from.max(0) as u64, to.max(0) as u64);
+            self.speak(begin);
+            if heard > 0 {
+                add(&mut self.decoded, begin..end);
+                self.push(from - delay, &now[..heard.min(now.len())], draw)?;
+            }
+            self.silent_from = (noise > 0).then_some(end);
         }
         Ok(())
+    }
+
+    /// Ends the silence that lasted until `at`, if there was one.
+    fn speak(&mut self, at: u64) {
+        if let Some(from) = self.silent_from.take() {
+            add(&mut self.noise, from..at.max(from));
+        }
     }
 
     fn push(&mut self, position: i64, samples: &[i16], draw: &mut Draw<'_>) -> Result<(), Error> {
@@ -500,6 +526,7 @@ impl StreamWork<'_> {
     }
 
     fn finish(&mut self, draw: &mut Draw<'_>) -> Result<(), Error> {
+        self.speak(u64::MAX);
         if let Some(resampling) = &mut self.resampling {
             let (at, samples) = resampling.finish();
             self.stretch.push(self.side, at, &samples, draw)?;

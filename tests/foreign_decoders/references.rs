@@ -1,9 +1,19 @@
 //! What comes through `ffmpeg` in whole calls, beside what others make of the same packets, and the speech that was sent.
 
-use super::common::audio;
+use std::path::Path;
+
+use callreel::storage::Cause;
+
+use super::common::audio::{self, resampled, ulaw_wav};
 use super::common::call::in_a_row;
 use super::common::replay::{Replay, public_captures};
-use super::{has_ffmpeg, ilbc_straight, of_callee, replay};
+use super::{ffmpeg, has_ffmpeg, ilbc_straight, of_callee, replay, samples};
+
+/// The caller's speech of the fixtures.
+fn speech(rate_hz: u32) -> Vec<i16> {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/baresip-codecs");
+    resampled(&ulaw_wav(&fixtures.join("caller.wav")), 16_000, rate_hz)
+}
 
 /// One prompt was played by FreeSWITCH in every codec: linear in one capture, in these in others.
 #[test]
@@ -68,4 +78,54 @@ fn ilbc_of_30_ms_is_as_ffmpeg_decodes_it() {
         assert_eq!((found.callee.len(), theirs.len()), (36_000, 36_000));
         assert_eq!(found.callee, theirs);
     }
+}
+
+/// Frames of both rates, and descriptions of silence behind which nothing is sent.
+#[test]
+fn g7231_of_both_rates_keeps_quiet_where_its_sender_does() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let said = speech(8000);
+    let said = &said[..24_000];
+    let source = ["-f", "s16le", "-ar", "8000", "-ac", "1", "-i", "pipe:0"];
+    let target = ["-c:a", "g723_1", "-b:a", "6300", "-f", "g723_1", "pipe:1"];
+    let high = ffmpeg(&[&source[..], &target].concat(), &audio::bytes(said));
+    let high: Vec<&[u8]> = high.chunks_exact(24).collect();
+    // No encoder of Debian's has 5.3 kbit/s. What stands before its pulses is the same at either rate; the pulses are any.
+    let low = |frame: &[u8]| {
+        let mut low = frame[..20].to_vec();
+        low[0] = low[0] & !3 | 1;
+        low
+    };
+    // Where in frames of 30 ms each stands.
+    let mut placed: Vec<(usize, Vec<u8>)> = Vec::new();
+    placed.extend((0..40).map(|n| (n, high[n].to_vec())));
+    placed.push((40, vec![2, 0x35, 0x40, 0x1a]));
+    placed.push((52, vec![2, 0x35, 0x40, 0x1a]));
+    placed.extend((60..95).map(|n| (n, low(high[n - 20]))));
+    let frames: Vec<u8> = placed.iter().flat_map(|(_, frame)| frame.clone()).collect();
+    let theirs = ["-f", "g723_1", "-i", "pipe:0", "-f", "s16le", "pipe:1"];
+    let theirs = samples(&ffmpeg(&theirs, &frames));
+    assert_eq!(theirs.len(), 77 * 240);
+    let mut packets = in_a_row(placed.iter().map(|(_, frame)| frame.clone()), 240, 8000);
+    for (packet, (place, _)) in packets.iter_mut().zip(&placed) {
+        packet.timestamp = *place as u32 * 240;
+        packet.at_ns = *place as i64 * 30_000_000;
+    }
+    let found = replay(&of_callee("G723/8000", "", packets, 95 * 30), "");
+    assert_eq!(found.disposition(), "recorded");
+    assert_eq!(found.callee.len(), 95 * 240);
+    // What the encoder looks ahead is taken back: 7.5 ms.
+    let off = audio::lag(&said[..9000], &found.callee[..9000], 200);
+    assert!(off.abs() <= 1, "{off} later than it was said");
+    let (pause, speech) = (40 * 240, 60 * 240);
+    assert_eq!(found.callee[..pause - 60], theirs[60..pause]);
+    assert!(found.callee[pause..speech - 60].iter().all(|&s| s == 0));
+    let behind = &theirs[42 * 240..];
+    assert_eq!(found.callee[speech - 60..95 * 240 - 60], *behind);
+    assert_eq!(
+        found.callee_segments(),
+        [(pause as u64, speech as u64, Cause::ComfortNoise)]
+    );
 }
