@@ -118,9 +118,10 @@ impl Framing {
         }
     }
 
-    /// What the decoder is told of its input.
-    pub fn arguments(&self) -> [&str; 2] {
-        ["-f", self.needs().1]
+    /// The decoder to be used, if the program has it, instead of what it takes by itself. Of the higher bands of Speex `ffmpeg` 5 makes
+    /// something else than libspeex does.
+    pub(super) fn better_decoder(&self) -> Option<&'static str> {
+        matches!(self, Framing::Speex(_)).then_some("libspeex")
     }
 
     /// Frames that bring the decoder into the state from which a stream begins; what it makes of them is nothing. `ffmpeg` begins iLBC

@@ -93,12 +93,22 @@ impl Decoders {
         };
         let mut samples = process::run(
             &self.settings,
-            &framing.arguments(),
+            &self.arguments(framing),
             &framing.container(&all),
             each * all.len(),
             stop,
         )?;
         samples.drain(..each * settling.len());
         Ok(samples)
+    }
+
+    /// What the program is told of its input.
+    fn arguments<'f>(&self, framing: &'f Framing) -> Vec<&'f str> {
+        let mut arguments = vec!["-f", framing.needs().1];
+        let better = framing.better_decoder();
+        if let Some(better) = better.filter(|name| self.abilities().is_ok_and(|a| a.has(name))) {
+            arguments.extend(["-c:a", better]);
+        }
+        arguments
     }
 }

@@ -48,6 +48,11 @@ impl Abilities {
         decoder && self.demuxers.contains(demuxer)
     }
 
+    /// Whether there is a decoder of this name.
+    pub(super) fn has(&self, decoder: &str) -> bool {
+        self.decoders.contains(decoder)
+    }
+
     /// Encoding names of what it decodes that this program does not.
     pub fn encodings(&self) -> Vec<&'static str> {
         [("iLBC", 8000), ("speex", 8000), ("G723", 8000)]

@@ -1,10 +1,12 @@
-//! What comes through `ffmpeg` in whole calls, beside what others make of the same packets, and the speech that was sent.
+//! What comes through `ffmpeg` in whole calls, beside what others make of the same packets: libspeex, which is not the decoder that
+//! `ffmpeg` takes by itself, and the speech that was sent.
 
 use std::path::Path;
 
+use callreel::codec::Codec;
 use callreel::storage::Cause;
 
-use super::common::audio::{self, resampled, ulaw_wav};
+use super::common::audio::{self, ogg_packets, resampled, ulaw_wav};
 use super::common::call::in_a_row;
 use super::common::replay::{Replay, public_captures};
 use super::{ffmpeg, has_ffmpeg, ilbc_straight, of_callee, replay, samples};
@@ -13,6 +15,53 @@ use super::{ffmpeg, has_ffmpeg, ilbc_straight, of_callee, replay, samples};
 fn speech(rate_hz: u32) -> Vec<i16> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/baresip-codecs");
     resampled(&ulaw_wav(&fixtures.join("caller.wav")), 16_000, rate_hz)
+}
+
+/// RTP clock, and samples by which libspeex is behind what it was given.
+const BANDS: [(u32, usize); 3] = [(8000, 80), (16_000, 223), (32_000, 509)];
+
+#[test]
+fn speex_of_every_band_is_as_libspeex_decodes_it() {
+    if !has_ffmpeg() {
+        return;
+    }
+    for (clock_hz, delay) in BANDS {
+        let rate = clock_hz.to_string();
+        let said = speech(clock_hz);
+        let source = ["-f", "s16le", "-ar", &rate, "-ac", "1", "-i", "pipe:0"];
+        let target = ["-c:a", "libspeex", "-f", "ogg", "pipe:1"];
+        let file = ffmpeg(&[&source[..], &target].concat(), &audio::bytes(&said));
+        let theirs = ["-c:a", "libspeex", "-i", "pipe:0", "-f", "s16le", "pipe:1"];
+        let theirs = samples(&ffmpeg(&theirs, &file));
+        let payloads = ogg_packets(&file);
+        let (frame, count) = (clock_hz / 50, payloads.len());
+        let codec = Codec::Speex {
+            sample_rate_hz: clock_hz,
+        };
+        assert!(payloads.iter().all(|p| codec.extent(p).samples == frame));
+        let rtpmap = format!("speex/{clock_hz}");
+        let packets = in_a_row(payloads, frame, clock_hz);
+        let found = replay(&of_callee(&rtpmap, "", packets, 20 * count as i64), "");
+        assert_eq!(found.disposition(), "recorded", "{rtpmap}");
+        let rate_hz = clock_hz.min(16_000);
+        assert_eq!(
+            found.callee.len(),
+            count * rate_hz as usize / 50,
+            "{rtpmap}"
+        );
+        assert_eq!(found.count("packets_decoded_later"), count as u64);
+        // What the codec is late by is taken back, in whole samples of the recording.
+        let theirs =
+            &resampled(&theirs, clock_hz, rate_hz)[delay * rate_hz as usize / clock_hz as usize..];
+        let like = audio::correlation(&found.callee, theirs);
+        let later = audio::lag(theirs, &found.callee, 100);
+        let said = resampled(&said, clock_hz, rate_hz);
+        let off = audio::lag(&said, &found.callee, 100);
+        let heard = audio::correlation(&said, &found.callee);
+        println!("{rtpmap}: as libspeex {like:.5}, {later} later; as said {heard:.3}, {off} later");
+        assert!(like >= 0.99 && later == 0, "{rtpmap}: {like:.4}, {later}");
+        assert!(heard > 0.85 && off.abs() <= 1, "{rtpmap}: {heard}, {off}");
+    }
 }
 
 /// One prompt was played by FreeSWITCH in every codec: linear in one capture, in these in others.
