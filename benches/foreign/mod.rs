@@ -13,14 +13,43 @@ const FFMPEG: &str = "/usr/bin/ffmpeg";
 /// Packets that one process decodes: a minute of audio and more, as after a call.
 const PACKETS: usize = 3000;
 
-/// Encoding name, clock rate, first byte and bytes of a frame. Any bits behind the first byte are a frame.
-const CODECS: [(&str, u32, u8, usize); 3] = [
-    ("iLBC", 8000, 0x55, 38),
-    // Narrow band, sub-mode 3: 8 kbit/s.
-    ("speex", 8000, 0b0001_1000, 20),
-    // 6.3 kbit/s: the last two bits are 0.
-    ("G723", 8000, 0b0101_0100, 24),
+/// Name of the row, encoding name, clock rate, bytes of a frame, and those of them that are not any.
+type Noise = (
+    &'static str,
+    &'static str,
+    u32,
+    usize,
+    &'static [(usize, u8)],
+);
+const CODECS: [Noise; 7] = [
+    ("iLBC 20 ms", "iLBC", 8000, 38, &[(0, 0x55)]),
+    ("iLBC 30 ms", "iLBC", 8000, 50, &[(0, 0x55)]),
+    // Sub-mode 3, 8 kbit/s; wide: the same, and sub-mode 3 of the higher band; ultra-wide: and sub-mode 1 of the highest.
+    ("speex 8 kHz", "speex", 8000, 20, &[NARROW]),
+    (
+        "speex 16 kHz",
+        "speex",
+        16_000,
+        44,
+        &[NARROW, (20, 0b1011_0000)],
+    ),
+    (
+        "speex 32 kHz",
+        "speex",
+        32_000,
+        49,
+        &[
+            NARROW,
+            (20, 0b1011_0000),
+            (44, 0b1001_0000),
+            (48, 0b0000_0111),
+        ],
+    ),
+    // The last two bits tell the rate.
+    ("G723 6.3", "G723", 8000, 24, &[(0, 0b0101_0100)]),
+    ("G723 5.3", "G723", 8000, 20, &[(0, 0b0101_0101)]),
 ];
+const NARROW: (usize, u8) = (0, 0b0001_1000);
 
 /// Prints them, or why there are none.
 pub fn rows() {
@@ -35,9 +64,9 @@ pub fn rows() {
         memory_bytes: 512 << 20,
         formats: BTreeMap::new(),
     });
-    for (name, clock_rate_hz, first, bytes) in CODECS {
-        match decoders.framing(name, clock_rate_hz) {
-            Some(framing) => row(name, &decoders, &framing, &frames(&framing, first, bytes)),
+    for (name, encoding, clock_rate_hz, bytes, fixed) in CODECS {
+        match decoders.framing(encoding, clock_rate_hz) {
+            Some(framing) => row(name, &decoders, &framing, &frames(&framing, bytes, fixed)),
             None => println!("{name:<14} is not measured: {FFMPEG} does not decode it here"),
         }
     }
@@ -63,15 +92,16 @@ fn row(name: &str, decoders: &Decoders, framing: &Framing, frames: &[Frame]) {
     print(name, bytes, seconds, f64::from(rounds) * seconds / taken);
 }
 
-fn frames(framing: &Framing, first: u8, bytes: usize) -> Vec<Frame> {
+fn frames(framing: &Framing, bytes: usize, fixed: &[(usize, u8)]) -> Vec<Frame> {
     let mut noise = 1u32;
     let mut byte = || {
         noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (noise >> 24) as u8
     };
     let payloads = (0..PACKETS).map(|_| {
-        let rest = (1..bytes).map(|_| byte());
-        std::iter::once(first).chain(rest).collect::<Vec<u8>>()
+        let mut payload: Vec<u8> = (0..bytes).map(|_| byte()).collect();
+        fixed.iter().for_each(|&(at, byte)| payload[at] = byte);
+        payload
     });
     payloads
         .flat_map(|payload| framing.split(&payload).expect("it is a frame"))
