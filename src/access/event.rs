@@ -1,5 +1,6 @@
 //! What the audit keeps.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use serde_json::Value;
@@ -44,7 +45,7 @@ pub struct Event {
     pub address: Option<IpAddr>,
     pub request_id: Option<String>,
     /// Resource and verb, such as `users.edit`.
-    pub action: &'static str,
+    pub action: Cow<'static, str>,
     /// The kind of object, such as `user`.
     pub object_kind: &'static str,
     pub object_id: Option<Uuid>,
@@ -69,7 +70,7 @@ impl Event {
             role: principal.role_name().to_owned(),
             address: None,
             request_id: None,
-            action,
+            action: action.into(),
             object_kind: "",
             object_id: None,
             before: None,
@@ -92,7 +93,7 @@ impl Event {
             role: String::new(),
             address: None,
             request_id: None,
-            action,
+            action: action.into(),
             object_kind: "",
             object_id: None,
             before: None,

@@ -19,6 +19,7 @@ mod installation;
 mod live;
 mod problem;
 mod reference;
+mod refusals;
 mod request;
 mod routes;
 mod schemas;
@@ -55,6 +56,7 @@ pub use installation::{
     HeldExtension, Installation, KnownExtension, KnownPlan, Objection, users_in_use,
 };
 pub use live::Live;
+pub use refusals::record_refusals;
 pub use routes::AuditRecord;
 pub use sensor::{
     Action, ActiveCall, ActiveParticipant, ActiveParty, Container, Hearing, LIVE_RATE_HZ,

@@ -36,6 +36,9 @@ pub struct Details {
     pub request_id: Option<String>,
     #[serde(skip)]
     retry_after_seconds: Option<u32>,
+    /// The right that the caller does not have.
+    #[serde(skip)]
+    lacking: Option<(Resource, Operation)>,
 }
 
 /// A result of a route.
@@ -51,6 +54,7 @@ impl Problem {
             field: None,
             request_id: None,
             retry_after_seconds: None,
+            lacking: None,
         }))
     }
 
@@ -83,6 +87,10 @@ impl Problem {
         &self.0
     }
 
+    pub(super) fn lacking(&self) -> Option<(Resource, Operation)> {
+        self.0.lacking
+    }
+
     pub fn unauthenticated() -> Problem {
         let title = "Sign in, or send a token";
         Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", title)
@@ -91,8 +99,10 @@ impl Problem {
     /// The principal's role lacks an operation. Never for an object: what cannot be seen is [`Problem::not_found`].
     pub fn lacks(resource: Resource, operation: Operation) -> Problem {
         let title = "Your role does not permit this";
-        Problem::new(StatusCode::FORBIDDEN, "permission_denied", title)
-            .detail(format!("it needs {resource}: {operation}"))
+        let mut problem = Problem::new(StatusCode::FORBIDDEN, "permission_denied", title)
+            .detail(format!("it needs {resource}: {operation}"));
+        problem.0.lacking = Some((resource, operation));
+        problem
     }
 
     /// What is asked cannot be undone, and it is too long ago that the caller has shown who they are.

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::installation::Installation;
 use super::live::Live;
 use super::problem::{Problem, Result};
+use super::refusals::Noted;
 use super::sign_in::{SignIn, SignInSettings};
 use crate::catalog::Catalog;
 use crate::delivery::AddressPolicy;
@@ -26,6 +27,7 @@ struct Shared {
     settings: ApiSettings,
     live: Live,
     sign_in: SignIn,
+    refusals: Noted,
     /// None until the directory is there, and in tests that need none.
     installation: OnceLock<Arc<dyn Installation>>,
 }
@@ -55,6 +57,7 @@ impl Api {
             catalog: ArcSwapOption::empty(),
             sign_in: SignIn::new(&settings.sign_in),
             settings,
+            refusals: Noted::default(),
             live: Live::default(),
             installation: OnceLock::new(),
         }))
@@ -113,6 +116,10 @@ impl Api {
         let key = self.0.sign_in.key()?;
         let seal = |plain: &str, webhook: Uuid| key.seal(plain.as_bytes(), webhook.as_bytes());
         Ok(catalog.seal_secrets(seal).await?)
+    }
+
+    pub(super) fn refusals(&self) -> &Noted {
+        &self.0.refusals
     }
 
     pub(super) fn sign_in(&self) -> &SignIn {

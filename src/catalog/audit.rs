@@ -64,7 +64,7 @@ impl Record {
             role: name(&event.role),
             address: event.address.map(|address| address.to_string()),
             request_id: event.request_id.as_deref().map(name),
-            action: event.action.into(),
+            action: event.action.to_string(),
             object_kind: event.object_kind.into(),
             object_id: event.object_id,
             before: state(&event.before),

@@ -117,6 +117,7 @@ fn serve(
         http.letters,
     ));
     runtime.spawn(api::housekeeping(http.api.clone()));
+    runtime.spawn(api::record_refusals(http.api.clone()));
     // Who is told that all is well can sign in at once.
     runtime.block_on(serving::wait_for_catalog(&http.api));
     let served = runtime.block_on(async {

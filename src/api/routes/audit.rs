@@ -57,9 +57,10 @@ pub struct AuditRecord {
     pub after: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// `allowed`, `denied` or `failed`. `allowed` is written before the effect. `denied` is entered for a share link that was
-    /// opened with a wrong password, or without the one it has; what a right is missing for is answered with 403 and not
-    /// entered. `failed`: a sign-in or a step-up that was refused, and what was allowed and could not be done.
+    /// `allowed`, `denied` or `failed`. `allowed` is written before the effect. `denied`: a request that was answered
+    /// with 403, where it is known who asked, in the audit of the tenant they worked in; `after` has the request, the problem and how often, since the same again
+    /// within ten minutes is one more record. Also a share link that was opened with a wrong password, or without the one it
+    /// has. `failed`: a sign-in or a step-up that was refused, and what was allowed and could not be done.
     pub outcome: String,
     /// Of this record and, through it, of all before it: BLAKE3, in hexadecimal.
     pub hash: String,

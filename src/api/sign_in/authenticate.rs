@@ -18,6 +18,7 @@ use crate::access::{
 };
 use crate::api::caller::{ClientAddress, address};
 use crate::api::problem::{Problem, Result};
+use crate::api::refusals::Asked;
 use crate::api::state::Api;
 use crate::base::{SYSTEM_TENANT, Timestamp};
 use crate::catalog::{Catalog, TokenInUse};
@@ -35,12 +36,19 @@ const TENANT_HEADER: &str = "callreel-tenant";
 pub async fn authenticate(State(api): State<Api>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     // Whoever is there already was put there by this program.
-    if parts.extensions.get::<Principal>().is_none()
-        && let Err(problem) = identify(&api, &mut parts).await
-    {
-        return problem.into_response();
+    let known = match parts.extensions.get::<Principal>() {
+        Some(_) => Ok(()),
+        None => identify(&api, &mut parts).await,
+    };
+    let asked = Asked::of(&parts);
+    let answer = match known {
+        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Err(problem) => problem.into_response(),
+    };
+    if let Some(asked) = asked {
+        asked.answered(&api, &answer);
     }
-    next.run(Request::from_parts(parts, body)).await
+    answer
 }
 
 /// Of a request that was let in before: whether it still would be is asked, and not noted as a use.
@@ -95,6 +103,8 @@ async fn identify(api: &Api, parts: &mut Parts) -> Result<()> {
         }
     };
     if let Some(principal) = principal {
+        // Who it is is known also where they may not go where they want to.
+        parts.extensions.insert(principal.clone());
         let principal = in_tenant(api, &parts.headers, principal).await?;
         parts.extensions.insert(principal);
     }

@@ -41,7 +41,7 @@ pub async fn failed(api: &Api, client: &Client, event: Event, if_failed: IfFaile
     let mut change = api.catalog()?.change().await?;
     if let IfFailed::Locked { until } = if_failed {
         let mut lock = event.clone();
-        lock.action = "sessions.lock";
+        lock.action = "sessions.lock".into();
         lock.after = Some(serde_json::json!({ "until": until.to_string() }));
         change.also(lock);
     }

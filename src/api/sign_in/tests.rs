@@ -1168,6 +1168,15 @@ async fn a_header_makes_nobody_a_supporter() {
         .ask(Method::GET, "/groups", &spy, None)
         .await
         .expect(403);
+    // It is in the own tenant's audit, and the other one hears nothing of it.
+    crate::api::refusals::write(&world.api, &world.catalog)
+        .await
+        .unwrap();
+    assert_eq!(
+        world.audit("acme").await[1..],
+        ["sessions.create", "groups.view"]
+    );
+    assert_eq!(world.audit("system").await, [""; 0]);
     let acme = world.tenant("acme").to_string();
     let own = [
         ("cookie", bob.cookie.as_str()),
