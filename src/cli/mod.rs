@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rustix::fs::Mode;
 
 /// Records telephone calls that it hears on a wire: SIP and RTP in, one WAV file per call and tenant out.
 #[derive(Debug, Parser)]
@@ -129,9 +130,22 @@ fn config_path(given: Option<PathBuf>) -> PathBuf {
     given.unwrap_or_else(|| DEFAULT_CONFIG.into())
 }
 
+/// Bits that no file has that is made here: others may not even read, the group may not write.
+const NOT_FOR_OTHERS: Mode = Mode::RWXO.union(Mode::WGRP);
+
+/// From now on files are made with 0640 at most, and folders with 0750, also those that libraries make. A narrower umask stays.
+fn shut_out_others() {
+    let given = rustix::process::umask(NOT_FOR_OTHERS);
+    rustix::process::umask(given | NOT_FOR_OTHERS);
+}
+
 impl Cli {
     /// Does what was asked.
     pub fn execute(self) -> anyhow::Result<Exit> {
+        // What is simulated is nobody's talk, and its configuration is for another account to read.
+        if !matches!(self.command, Command::Simulate(_)) {
+            shut_out_others();
+        }
         match self.command {
             Command::Run(args) => run::run(args),
             Command::Replay(args) => replay::run(args),

@@ -6,6 +6,7 @@ mod catalog;
 mod check;
 mod fresh;
 mod matching;
+mod modes;
 mod people;
 mod provider;
 mod reports;
