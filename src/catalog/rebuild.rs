@@ -273,6 +273,14 @@ async fn take_over_tables(
          WHERE d.tenant_id = calls.tenant_id AND d.call_id = calls.id) \
          WHERE (tenant_id, id) IN (SELECT tenant_id, call_id FROM deleted_calls)",
     )
+    .execute(&mut *new)
+    .await?;
+    // Whose sidecar was found has files that are still to go.
+    sqlx::query(
+        "UPDATE deleted_calls AS d SET files_gone_at = NULL, file_path = c.file_path FROM calls c \
+         WHERE c.tenant_id = d.tenant_id AND c.id = d.call_id AND c.file_path IS NOT NULL \
+         AND (d.file_path IS NOT c.file_path OR d.files_gone_at IS NOT NULL)",
+    )
     .execute(new)
     .await
     .map(|_| ())
@@ -638,6 +646,38 @@ mod tests {
         // And nothing brings a deleted one back.
         new.record(&calls).await.unwrap();
         assert_eq!(ids(CallQuery::default()).await.len(), 2);
+        new.close().await;
+    }
+
+    #[tokio::test]
+    async fn files_that_came_after_their_call_was_deleted_are_to_be_removed() {
+        use crate::access::{Event, Principal};
+        let late = call(0, 1);
+        let refused = CallRecord {
+            disposition: Disposition::DiskError,
+            file: None,
+            ..late.clone()
+        };
+        let old = Old::with(&[refused]).await;
+        let catalog = old.open().await.unwrap();
+        let mut change = catalog.change().await.unwrap();
+        let found = change.call_to_mark(&Scope::root(), late.id).await.unwrap();
+        let found = found.unwrap();
+        assert!(found.may_be_late);
+        change.delete_call(&found, "ann", "asked").await.unwrap();
+        let event = Event::by(&Principal::operator("ops"), "calls.delete");
+        change.commit(event).await.unwrap();
+        assert_eq!(catalog.removals(10).await.unwrap(), []);
+        catalog.close().await;
+        let mut rebuild = old.rebuild().await.unwrap();
+        rebuild.record(std::slice::from_ref(&late)).await.unwrap();
+        rebuild.finish().await.unwrap();
+        let new = old.open().await.unwrap();
+        let removals = new.removals(10).await.unwrap();
+        assert_eq!(removals.len(), 1);
+        assert_eq!(removals[0].file_path, late.file.unwrap().path);
+        let page = new.calls(&Scope::root(), &CallQuery::default()).await;
+        assert!(page.unwrap().calls.is_empty());
         new.close().await;
     }
 

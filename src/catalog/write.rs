@@ -26,7 +26,8 @@ type CallKey = (TenantId, Uuid);
 
 impl Catalog {
     /// Writes calls, all of them or none. A call that is there already (by tenant and id) is replaced; written twice it
-    /// is there once. Of a call twice in the batch the later one counts. A call that was deleted stays so.
+    /// is there once. Of a call twice in the batch the later one counts. A call that was deleted stays so, and the
+    /// file it names is one of [`Catalog::removals`].
     ///
     /// # Errors
     ///
@@ -51,7 +52,7 @@ impl Catalog {
             .begin_with("BEGIN IMMEDIATE")
             .await
             .map_err(failed)?;
-        let batch = not_deleted(&mut transaction, batch).await.map_err(failed)?;
+        let batch = undeleted(&mut transaction, batch).await.map_err(failed)?;
         let written = write_all(&mut transaction, &batch, existing)
             .await
             .map_err(failed)?;
@@ -96,8 +97,9 @@ fn distinct(batch: &[CallRecord]) -> Result<Vec<&CallRecord>> {
         .collect())
 }
 
-/// The calls that nobody deleted.
-async fn not_deleted<'a>(
+/// The calls that nobody deleted. Files that one of the others has after all are to be removed like those it had: the storage may
+/// have taken them late, or have been away when they were looked for.
+async fn undeleted<'a>(
     connection: &mut SqliteConnection,
     batch: Vec<&'a CallRecord>,
 ) -> sqlx::Result<Vec<&'a CallRecord>> {
@@ -116,8 +118,19 @@ async fn not_deleted<'a>(
         .bind(call.id)
         .fetch_one(&mut *connection)
         .await?;
-        if !deleted {
-            kept.push(call);
+        match (&call.file, deleted) {
+            (_, false) => kept.push(call),
+            (Some(file), true) => {
+                sqlx::query(
+                    "UPDATE deleted_calls SET file_path = ?, files_gone_at = NULL WHERE tenant_id = ? AND call_id = ?",
+                )
+                .bind(&file.path)
+                .bind(call.tenant.0)
+                .bind(call.id)
+                .execute(&mut *connection)
+                .await?;
+            }
+            (None, true) => {}
         }
     }
     Ok(kept)

@@ -4,8 +4,13 @@ use std::io::ErrorKind;
 
 use super::{Error, Kind, Layout, RecordingName, partition::sync_folder};
 
-/// Every file of a finished recording. The sidecar goes last: whoever is stopped on the way finds the recording again.
-const KINDS: [Kind; 6] = [
+/// Every file of a recording. Those of one that waits to be finished go first: what is renamed meanwhile is found under its other name. The
+/// sidecar goes last: whoever is stopped on the way finds the recording again.
+const KINDS: [Kind; 10] = [
+    Kind::AudioPart,
+    Kind::RawPart,
+    Kind::SignallingPart,
+    Kind::SidecarPart,
     Kind::Audio,
     Kind::AudioNew,
     Kind::Raw,
@@ -14,7 +19,7 @@ const KINDS: [Kind; 6] = [
     Kind::Sidecar,
 ];
 
-/// Removes all files of a finished recording. Those that are gone already are no error.
+/// Removes all files of a recording whose call is over. Those that are gone already are no error.
 pub fn remove_recording(layout: &Layout, name: &RecordingName) -> Result<(), Error> {
     for kind in KINDS {
         let path = layout.path(name, kind);

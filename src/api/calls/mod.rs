@@ -27,7 +27,7 @@ pub use export::{ExportFormat, lines};
 pub use json::Harmless;
 pub use link::{Grant, ShareToken};
 pub use parameters::CallParameters;
-pub use removal::{Removed, remove_files};
+pub use removal::{Removed, remove_files, with_late_file};
 pub use view::{Around, CallDetail, CallView, HoldView, NoteView};
 
 /// The recording's name, where its row's path is that of the tenant's own recording and no other.

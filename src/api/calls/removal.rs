@@ -1,6 +1,7 @@
 //! Files of calls that were deleted.
 
-use crate::catalog::{self, Catalog};
+use crate::base::RecordingId;
+use crate::catalog::{self, CallToMark, Catalog};
 use crate::storage::{self, Kind, Layout, RecordingName, remove_recording};
 
 /// Removals asked for at a time.
@@ -13,6 +14,15 @@ pub struct Removed {
     pub left: u64,
     /// Why, of the first.
     pub error: Option<storage::Error>,
+}
+
+/// The call with the place of its audio, also where the storage has not taken that yet: it waits there under another name.
+pub fn with_late_file(mut call: CallToMark) -> CallToMark {
+    if call.may_be_late {
+        let name = RecordingName::new(call.tenant, RecordingId(call.id), call.started_at);
+        call.file_path = Some(name.relative(Kind::Audio));
+    }
+    call
 }
 
 /// Removes the files of calls that were deleted and still have some, and has the catalog say so. Whoever deleted them was

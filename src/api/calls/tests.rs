@@ -410,6 +410,45 @@ async fn a_held_call_is_deleted_by_nobody_and_another_is_gone_with_its_files() {
 }
 
 #[tokio::test]
+async fn a_recording_that_the_storage_takes_after_its_call_was_deleted_does_not_stay() {
+    let (world, calls) = with_calls().await;
+    let layout = Layout::new(&world.api.settings().storage_root);
+    let name = super::recording_name(&calls[0]).unwrap();
+    let refused = CallRecord {
+        disposition: Disposition::DiskError,
+        file: None,
+        ..calls[0].clone()
+    };
+    world.catalog.record(&[refused]).await.unwrap();
+    // As it waits.
+    let finished = [Kind::Audio, Kind::Sidecar].map(|kind| layout.path(&name, kind));
+    let waiting = [Kind::AudioPart, Kind::SidecarPart].map(|kind| layout.path(&name, kind));
+    for (from, to) in finished.iter().zip(&waiting) {
+        std::fs::rename(from, to).unwrap();
+    }
+    let ann = sure(&world, "acme", Preset::TenantAdministrator, "ann");
+    let path = format!("/calls/{}", calls[0].id);
+    ann.delete(&path, "*").await.expect(204);
+    assert!(waiting.iter().all(|path| !path.exists()));
+    assert!(ann.get(&path).await.expect(200).json()["deletion"]["files_gone_at"].is_string());
+
+    // It was taken at the same moment, and is told of only now; or a start found it.
+    for path in &finished {
+        std::fs::write(path, "late").unwrap();
+    }
+    world.catalog.record(&calls).await.unwrap();
+    let removed = super::remove_files(&world.catalog, &layout).await.unwrap();
+    assert_eq!(removed.left, 0);
+    assert!(finished.iter().all(|path| !path.exists()));
+    assert!(world.catalog.removals(10).await.unwrap().is_empty());
+    let shown = ann.get(&path).await.expect(200).json();
+    assert_eq!(
+        (&shown["deletion"]["deleted_by"], &shown["file"]),
+        (&json!("ann"), &Value::Null)
+    );
+}
+
+#[tokio::test]
 async fn a_zip_holds_what_was_asked_for_under_names_of_times_and_ids() {
     let (world, calls) = with_calls().await;
     let ann = sure(&world, "acme", Preset::TenantAdministrator, "ann");

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use crate::access::{Event, Operation, Resource};
 use crate::api::caller::Caller;
-use crate::api::calls::{HoldView, Removed, by, layout, remove_files};
+use crate::api::calls::{HoldView, Removed, by, layout, remove_files, with_late_file};
 use crate::api::fields;
 use crate::api::problem::{Problem, Result};
 use crate::api::request::{Body, Id, Parameters};
@@ -68,13 +68,15 @@ async fn remove(
             .change(Some(json!({ "started_at": call.started_at.to_string(), "length_ms": call.length_ms })), None)
             .because(&reason)
     };
-    for other in others.iter().filter(|other| other.id != id) {
+    for other in others.into_iter().filter(|other| other.id != id) {
+        let other = with_late_file(other);
         change
-            .delete_call(other, &by(&caller), &reason)
+            .delete_call(&other, &by(&caller), &reason)
             .await
             .map_err(held)?;
-        change.also(event(other));
+        change.also(event(&other));
     }
+    let call = with_late_file(call);
     change
         .delete_call(&call, &by(&caller), &reason)
         .await

@@ -21,7 +21,7 @@ pub use notes::{MAX_NOTES, Note, NoteDraft};
 pub use shares::{MAX_SHARES, Opened, Share, ShareDraft};
 
 use super::reach::Reach;
-use super::{Catalog, Change, Error, Result};
+use super::{Catalog, Change, Disposition, Error, Result};
 use crate::access::Scope;
 use crate::base::{InteractionId, TenantId, Timestamp};
 
@@ -36,6 +36,8 @@ pub struct CallToMark {
     /// The audio, below the root of the storage.
     pub file_path: Option<String>,
     pub is_held: bool,
+    /// The storage refused its recording when it was over, and may take it yet.
+    pub may_be_late: bool,
 }
 
 /// What was added to a call, in numbers.
@@ -108,9 +110,11 @@ impl Change {
 fn select(scope: &Scope) -> QueryBuilder<Sqlite> {
     let mut sql = QueryBuilder::new(
         "SELECT c.tenant_id, c.id, c.started_at, c.interaction_id, c.length_ms, c.file_path, \
-         EXISTS (SELECT 1 FROM call_holds h WHERE h.tenant_id = c.tenant_id AND h.call_id = c.id) \
-         FROM tenants t CROSS JOIN calls c ON c.tenant_id = t.id WHERE c.deleted_at IS NULL",
+         EXISTS (SELECT 1 FROM call_holds h WHERE h.tenant_id = c.tenant_id AND h.call_id = c.id), \
+         c.file_path IS NULL AND c.disposition = ",
     );
+    sql.push_bind(Disposition::DiskError.code());
+    sql.push(" FROM tenants t CROSS JOIN calls c ON c.tenant_id = t.id WHERE c.deleted_at IS NULL");
     Reach::of(scope, None).limit_calls(&mut sql, "c");
     sql
 }
@@ -135,6 +139,7 @@ fn call_of(row: &sqlx::sqlite::SqliteRow) -> sqlx::Result<CallToMark> {
         length_ms: super::row::count(row.try_get(4)?),
         file_path: row.try_get(5)?,
         is_held: row.try_get(6)?,
+        may_be_late: row.try_get(7)?,
     })
 }
 
