@@ -220,7 +220,8 @@ impl Site {
         fs::write(&password, PASSWORD).expect("a password is written");
         let from_file = format!("--password-file={}", password.display());
         for person in 0..PEOPLE {
-            self.callreel(&["user", "create", &format!("person{person}"), &from_file]);
+            let role = "--role=Root Administrator";
+            self.callreel(&["user", "create", &format!("person{person}"), role, &from_file]);
         }
         let words = [
             "token",

@@ -53,7 +53,8 @@ struct CreateArgs {
     name: Option<String>,
     #[arg(long, value_name = "ADDRESS")]
     email: Option<String>,
-    /// The role, by its name [default: "Root Administrator" in the System tenant, "Tenant Administrator" in another]
+    /// The role, by its name; to be left out for the first user of a tenant only, who becomes its "Tenant Administrator", in
+    /// the System tenant "Root Administrator"
     #[arg(long)]
     role: Option<String>,
     #[command(flatten)]
@@ -136,18 +137,24 @@ pub(super) fn operator() -> Principal {
 }
 
 async fn role(change: &mut Change, tenant: TenantId, name: Option<&str>) -> anyhow::Result<RoleId> {
-    let default = match tenant == SYSTEM_TENANT {
-        true => Preset::RootAdministrator,
-        false => Preset::TenantAdministrator,
-    };
+    let names: Vec<_> = Preset::of_tenant(tenant).map(Preset::name).collect();
     let Some(name) = name else {
-        return Ok(default.role_id(tenant));
+        if change.has_users(tenant).await? {
+            bail!(
+                "the tenant has users already: say with --role what this one is to be ({})",
+                names.join(", ")
+            );
+        }
+        let first = match tenant == SYSTEM_TENANT {
+            true => Preset::RootAdministrator,
+            false => Preset::TenantAdministrator,
+        };
+        return Ok(first.role_id(tenant));
     };
     let mut presets = Preset::of_tenant(tenant);
     if let Some(preset) = presets.find(|preset| preset.name().eq_ignore_ascii_case(name)) {
         return Ok(preset.role_id(tenant));
     }
-    let names: Vec<_> = Preset::of_tenant(tenant).map(Preset::name).collect();
     let own = change.role_named(tenant, name).await?;
     own.with_context(|| {
         format!(
@@ -181,6 +188,8 @@ async fn create(installation: &Installation, args: CreateArgs) -> anyhow::Result
         email: args.email.as_deref(),
         name: Some(name),
     };
+    // Nobody is asked for a password in vain, and nobody waits for one who is.
+    let role = role(&mut catalog.change().await?, tenant, args.role.as_deref()).await?;
     let chosen = choose(&args.secret, &rules, owner)?;
     let mut change = catalog.change().await?;
     installation.has_room_for_user(&mut change, tenant).await?;
@@ -189,7 +198,7 @@ async fn create(installation: &Installation, args: CreateArgs) -> anyhow::Result
         login: login.to_owned(),
         name: name.to_owned(),
         email: args.email.clone(),
-        role: role(&mut change, tenant, args.role.as_deref()).await?,
+        role,
     };
     let user = change.create_user_of_operator(&draft).await?;
     let hash = hashed(&chosen);

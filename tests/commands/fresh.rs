@@ -179,8 +179,36 @@ fn the_plan_holds_on_the_command_line_too() {
     );
     // The System tenant's people are not part of any plan.
     for login in ["root", "second", "third"] {
-        fresh.run(&format!("user create {login}")).exits(0);
+        let line = format!("user create {login}");
+        match login {
+            "root" => fresh.run(&line).exits(0),
+            _ => fresh.run(&(line + " --role Administrator")).exits(0),
+        };
     }
+}
+
+#[test]
+fn only_the_first_user_of_a_tenant_becomes_an_administrator_unasked() {
+    let fresh = Fresh::new("big");
+    let role = |output: Output| output.exits(0).json()["role"].as_str().unwrap().to_owned();
+    assert_eq!(
+        role(fresh.run("user create root --json")),
+        "Root Administrator"
+    );
+    assert_eq!(
+        role(fresh.run("user create ann --tenant acme --json")),
+        "Tenant Administrator"
+    );
+    for line in ["user create ben", "user create ben --tenant acme"] {
+        let refused = fresh.run(line).exits(2);
+        assert!(refused.err.contains("--role"), "{}", refused.err);
+        assert!(refused.err.contains("Reader, Agent"), "{}", refused.err);
+        assert!(!refused.out.contains("one-time"), "{}", refused.out);
+    }
+    assert_eq!(
+        role(fresh.run("user create ben --tenant acme --role agent --json")),
+        "Agent"
+    );
 }
 
 #[test]

@@ -206,9 +206,18 @@ fn a_user_is_changed_shown_and_removed() {
         last.err
     );
     place.on(&["user", "remove", "bob"]).exits(0);
-    let again = place.on(&["user", "create", "Bob", "--one-time"]).exits(2);
+    let again = place
+        .on(&["user", "create", "Bob", "--role", "Agent", "--one-time"])
+        .exits(2);
     assert!(again.err.contains("login"), "{}", again.err);
     place
-        .on(&["user", "create", "two words", "--one-time"])
+        .on(&[
+            "user",
+            "create",
+            "two words",
+            "--role",
+            "Agent",
+            "--one-time",
+        ])
         .exits(2);
 }

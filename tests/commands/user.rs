@@ -76,7 +76,7 @@ fn a_user_that_cannot_be_made_leaves_nothing() {
     world
         .run(&["user", "create", "root", "--one-time"])
         .exits(0);
-    assert!(create(&["ROOT"], PASSWORD).contains("login"));
+    assert!(create(&["ROOT", "--role", "reader"], PASSWORD).contains("login"));
 }
 
 #[test]

@@ -38,6 +38,18 @@ impl Change {
         Ok(user.id)
     }
 
+    /// Whether the tenant has users, active or not.
+    pub async fn has_users(&mut self, tenant: TenantId) -> Result<bool> {
+        let failed = self.failed("look for users");
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM users WHERE tenant_id = ? AND removed_at IS NULL)",
+        )
+        .bind(tenant.0)
+        .fetch_one(self.connection())
+        .await
+        .map_err(failed)
+    }
+
     /// The user of an id, as it is now.
     pub async fn identity_of(&mut self, user: UserId) -> Result<Option<Identity>> {
         let failed = self.failed("look up a user");
