@@ -221,7 +221,13 @@ impl Site {
         let from_file = format!("--password-file={}", password.display());
         for person in 0..PEOPLE {
             let role = "--role=Root Administrator";
-            self.callreel(&["user", "create", &format!("person{person}"), role, &from_file]);
+            self.callreel(&[
+                "user",
+                "create",
+                &format!("person{person}"),
+                role,
+                &from_file,
+            ]);
         }
         let words = [
             "token",

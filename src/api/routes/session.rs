@@ -355,7 +355,8 @@ async fn step_up(
     signed: Signed,
     Body(body): Body<StepUpBody>,
 ) -> Result<Response> {
-    signed.at(&[Stage::Complete])?;
+    // Whoever is to set up an authenticator needs it for that.
+    signed.at(&[Stage::Complete, Stage::TotpSetupNeeded])?;
     let identity = &signed.0.identity;
     let has_totp = identity.authenticator().is_some();
     if has_totp && body.code.is_none() {

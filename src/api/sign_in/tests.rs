@@ -692,6 +692,61 @@ async fn a_tenant_may_ask_everybody_of_a_role_for_an_authenticator() {
 }
 
 #[tokio::test]
+async fn who_asks_everybody_for_an_authenticator_has_to_set_one_up_and_is_not_shut_out() {
+    let world = World::new().await;
+    let administrator = Preset::TenantAdministrator;
+    world.enrol("acme", "bob", administrator).await;
+    let in_role = json!({ "roles": [administrator.role_id(tenant("acme"))] });
+    for (turn, asked) in [json!("everybody"), in_role].into_iter().enumerate() {
+        let bob = world.sign_in("acme", "bob").await;
+        let mut rules = bob.get("/sign-in-rules").await.expect(200).json();
+        rules["totp"] = asked;
+        bob.put("/sign-in-rules", rules.clone()).await.expect(200);
+
+        // The session that is open may set one up and nothing else, also when it is long since it showed a password.
+        let shut = |tried: Tried| {
+            let kind = tried.expect(403).json()["type"].clone();
+            assert_eq!(kind, "urn:callreel:problem:totp_setup_needed");
+        };
+        shut(bob.get("/groups").await);
+        shut(bob.put("/sign-in-rules", rules.clone()).await);
+        world.catalog.forget_step_ups_for_tests().await;
+        let problem = bob.ask(Method::POST, "/me/totp", None).await.expect(403);
+        assert_eq!(
+            problem.json()["type"],
+            "urn:callreel:problem:step_up_required"
+        );
+        let mut bob = bob;
+        let up = bob
+            .post("/session/step-up", json!({ "password": PASSWORD }))
+            .await
+            .expect(200);
+        assert_eq!(up.json()["stage"], "totp_setup_needed");
+        bob.keep(&up);
+        shut(bob.get("/groups").await);
+        // So may one that begins anew.
+        let again = world.sign_in("acme", "bob").await;
+        shut(again.get("/groups").await);
+        let enrolled = if turn == 0 { &again } else { &bob };
+        let (secret, codes) = set_up_totp(enrolled).await;
+        enrolled.get("/groups").await.expect(200);
+
+        // From then on a code is asked for, and the rule can be taken back.
+        let without = world.try_sign_in("acme", "bob", PASSWORD, None).await;
+        let half = Browser::new(&world, &without.expect(201));
+        half.get("/groups").await.expect(403);
+        let recovery = Some(codes[0].as_str());
+        let whole = world.try_sign_in("acme", "bob", PASSWORD, recovery).await;
+        let whole = Browser::new(&world, &whole.expect(201));
+        drop(secret);
+        whole.delete("/me/totp").await.expect(409);
+        rules["totp"] = "nobody".into();
+        whole.put("/sign-in-rules", rules).await.expect(200);
+        whole.delete("/me/totp").await.expect(204);
+    }
+}
+
+#[tokio::test]
 async fn stepping_up_takes_all_that_signing_in_takes() {
     let world = World::new().await;
     world.enrol("acme", "alice", Preset::Reader).await;
