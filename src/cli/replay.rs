@@ -20,7 +20,7 @@ use crate::daemon::cataloguing::{self, Cataloguer};
 use crate::daemon::{metrics, pipeline};
 use crate::directory::Directory;
 use crate::engine::Engine;
-use crate::engine::event::{Disposition, EndReason};
+use crate::engine::event::EndReason;
 use crate::recorder::{
     CallOutcome, Recorder, RecorderCounters, WhenFull, call_quality, conversation,
 };
@@ -192,16 +192,14 @@ fn start_recorder(
 /// What became of each call in the end.
 fn settled(told: impl Iterator<Item = CallOutcome>) -> Vec<CallOutcome> {
     let (revised, mut outcomes): (Vec<CallOutcome>, Vec<CallOutcome>) =
-        told.partition(|outcome| outcome.revised);
+        told.partition(|outcome| outcome.revised.is_some());
     for news in revised {
         let first = outcomes.iter_mut().find(|o| o.end.call == news.end.call);
-        let recordings = first
-            .into_iter()
-            .flat_map(|outcome| &mut outcome.recordings);
-        for of in recordings {
-            if news.recordings.iter().any(|new| new.tenant == of.tenant) {
-                of.disposition = Disposition::OtherLeg;
-                of.recording = None;
+        let Some(first) = first else { continue };
+        for new in news.recordings {
+            let of = first.recordings.iter_mut();
+            if let Some(of) = of.into_iter().find(|of| of.tenant == new.tenant) {
+                *of = new;
             }
         }
     }
@@ -537,4 +535,43 @@ fn print_table(calls: &[CallLine], summary: &Summary) {
         line += &format!("\nnot read, or not whole: {unread}");
     }
     output::print(&(line + "\n"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::SYSTEM_TENANT;
+    use crate::daemon::outcome_for_tests;
+    use crate::engine::event::Disposition;
+    use crate::recorder::RecordingOutcome;
+
+    #[test]
+    fn a_call_is_listed_as_what_was_told_of_it_last() {
+        let told = |disposition, revised| {
+            let of = RecordingOutcome {
+                tenant: SYSTEM_TENANT,
+                disposition,
+                recording: None,
+                kept_leg: (disposition == Disposition::OtherLeg).then(|| "kept".to_owned()),
+            };
+            CallOutcome {
+                recordings: vec![of],
+                revised,
+                ..outcome_for_tests()
+            }
+        };
+        let late = told(Disposition::Recorded, Some(Disposition::StorageFailed));
+        let all = [told(Disposition::StorageFailed, None), late];
+        let settled_ones = settled(all.into_iter());
+        assert_eq!(settled_ones.len(), 1);
+        let of = &settled_ones[0].recordings[0];
+        assert_eq!(of.disposition, Disposition::Recorded);
+        let other = told(Disposition::OtherLeg, Some(Disposition::Recorded));
+        let all = [told(Disposition::Recorded, None), other];
+        let settled_ones = settled(all.into_iter());
+        assert_eq!(
+            settled_ones[0].recordings[0].kept_leg.as_deref(),
+            Some("kept")
+        );
+    }
 }

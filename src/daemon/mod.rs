@@ -29,3 +29,6 @@ pub mod storekeeping;
 mod systemd;
 pub mod tenancy;
 pub mod webhooks;
+
+#[cfg(test)]
+pub(crate) use quality::tests::an_outcome as outcome_for_tests;

@@ -38,7 +38,7 @@ fn count(counter: &AtomicU64) -> u64 {
 impl QualitySums {
     /// Takes a call that is over; one of two tenants counts once, and so does one that is told of again.
     pub fn add(&self, outcome: &CallOutcome) {
-        if outcome.revised {
+        if outcome.revised.is_some() {
             return;
         }
         let recorded = outcome
@@ -91,19 +91,21 @@ impl QualitySums {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::base::Timestamp;
+    use crate::base::{SYSTEM_TENANT, Timestamp};
+    use crate::daemon::state::CallCounts;
     use crate::directory::Directory;
     use crate::engine::event::{EndReason, Event};
     use crate::engine::{Engine, EngineSettings};
+    use crate::recorder::RecordingOutcome;
     use crate::simulate::{self, Scenario};
     use crate::wire::{LinkType, Packet};
 
-    #[test]
-    fn a_call_that_is_told_of_again_is_counted_once() {
+    /// What was told of a call that nobody owns.
+    pub fn an_outcome() -> CallOutcome {
         let mut engine = Engine::new(EngineSettings::default(), Arc::new(Directory::empty()));
         let mut ends = Vec::new();
         let mut sink = |event| {
@@ -128,20 +130,48 @@ mod tests {
             engine.handle_packet(&packet, &mut sink);
         }
         engine.finish(EndReason::EndOfCapture, &mut sink);
-        let mut outcome = CallOutcome {
+        CallOutcome {
             end: ends.pop().unwrap(),
             start: None,
             recordings: Vec::new(),
-            revised: false,
-        };
+            revised: None,
+        }
+    }
+
+    #[test]
+    fn a_call_that_is_told_of_again_is_counted_once() {
+        let mut outcome = an_outcome();
         let sums = QualitySums::default();
         sums.add(&outcome);
         let (once, scores) = (sums.read(), sums.scores());
         assert_eq!(once.rated_calls, 1);
         assert!(once.rtp_expected > 0);
-        outcome.revised = true;
+        outcome.revised = Some(Disposition::Recorded);
         sums.add(&outcome);
         assert_eq!(sums.read(), once);
         assert_eq!(sums.scores(), scores);
+    }
+
+    #[test]
+    fn what_is_true_in_the_end_is_what_was_told_first_and_its_revisions() {
+        let mut outcome = an_outcome();
+        let of = |disposition| RecordingOutcome {
+            tenant: SYSTEM_TENANT,
+            disposition,
+            recording: None,
+            kept_leg: None,
+        };
+        let calls = CallCounts::default();
+        outcome.recordings = vec![of(Disposition::StorageFailed)];
+        calls.take(&outcome);
+        calls.take(&outcome);
+        outcome.recordings = vec![of(Disposition::Recorded)];
+        outcome.revised = Some(Disposition::StorageFailed);
+        calls.take(&outcome);
+        let first: Vec<_> = calls.all().filter(|(_, calls)| *calls > 0).collect();
+        assert_eq!(first, [("disk_error", 2)]);
+        let revised = calls.revisions();
+        assert_eq!(revised[&("disk_error", "recorded")], 1);
+        assert_eq!(revised[&("recorded", "other_leg")], 0);
     }
 }

@@ -34,7 +34,6 @@ use super::tenancy::{Configured, Tenancy, Watching};
 use super::webhooks::Webhooks;
 use crate::catalog::Home;
 use crate::config::{Loaded, Settings};
-use crate::engine::event::Disposition;
 use crate::recorder::{self, CallOutcome, Recorder, WhenFull, recover};
 use crate::storage::StorageLock;
 
@@ -345,13 +344,7 @@ fn start_recorder(
     let record = cataloguer.sender();
     let happenings = telling.happenings.clone();
     let told = move |outcome: CallOutcome| {
-        if outcome.recordings.is_empty() && !outcome.revised {
-            calls.add(Disposition::Unattributed);
-        }
-        // A call counts once, by what was told of it first.
-        for of in outcome.recordings.iter().filter(|_| !outcome.revised) {
-            calls.add(of.disposition);
-        }
+        calls.take(&outcome);
         quality.add(&outcome);
         tell_end(&outcome);
         let ready = Happening::ready(&outcome);

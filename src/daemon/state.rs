@@ -2,6 +2,7 @@
 //!
 //! Written by the one whose state it is, read by anyone; nothing here is held while somebody works.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -28,6 +29,7 @@ use crate::engine::streams::StreamCounters;
 use crate::engine::vantages::Vantages;
 use crate::engine::{Engine, EngineCounters};
 use crate::mail::LetterCounters;
+use crate::recorder::CallOutcome;
 use crate::recorder::RecorderCounters;
 use crate::wire::WireCounters;
 
@@ -173,20 +175,55 @@ impl Heartbeat {
 
 /// Calls that are over, by what became of them.
 #[derive(Default)]
-pub struct CallCounts([AtomicU64; Disposition::ALL.len()]);
+pub struct CallCounts {
+    first: [AtomicU64; Disposition::ALL.len()],
+    /// What was told first, and what became of it after all.
+    revised: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+}
+
+/// Shown also while they are none.
+const REVISIONS: [(Disposition, Disposition); 2] = [
+    (Disposition::StorageFailed, Disposition::Recorded),
+    (Disposition::Recorded, Disposition::OtherLeg),
+];
 
 impl CallCounts {
+    /// A call counts once, by what was told of it first: a counter goes up only. What is told later counts as a revision.
+    pub fn take(&self, outcome: &CallOutcome) {
+        match outcome.revised {
+            None if outcome.recordings.is_empty() => self.add(Disposition::Unattributed),
+            None => (outcome.recordings.iter()).for_each(|of| self.add(of.disposition)),
+            Some(before) => {
+                let mut revised = self.revised.lock().unwrap_or_else(PoisonError::into_inner);
+                for of in &outcome.recordings {
+                    *revised
+                        .entry((before.code(), of.disposition.code()))
+                        .or_default() += 1;
+                }
+            }
+        }
+    }
+
+    /// From what to what, and how many.
+    pub fn revisions(&self) -> BTreeMap<(&'static str, &'static str), u64> {
+        let none = REVISIONS.map(|(from, to)| ((from.code(), to.code()), 0));
+        let mut all = BTreeMap::from(none);
+        let revised = self.revised.lock().unwrap_or_else(PoisonError::into_inner);
+        all.extend(revised.iter());
+        all
+    }
+
     pub fn add(&self, disposition: Disposition) {
         let place = Disposition::ALL
             .iter()
             .position(|&known| known == disposition);
-        if let Some(count) = place.and_then(|place| self.0.get(place)) {
+        if let Some(count) = place.and_then(|place| self.first.get(place)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
+        let counts = self.first.iter().map(|count| count.load(Ordering::Relaxed));
         Disposition::ALL
             .iter()
             .map(|known| known.code())

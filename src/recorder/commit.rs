@@ -30,8 +30,9 @@ pub struct CallOutcome {
     /// Time zero of its timeline, where it had media.
     pub start: Option<Timestamp>,
     pub recordings: Vec<RecordingOutcome>,
-    /// Told before, and told again: another leg was kept in its place, or the storage took what it had refused.
-    pub revised: bool,
+    /// What was told of its one recording before, where it is told again: another leg was kept in its place, or the storage took what it
+    /// had refused.
+    pub revised: Option<Disposition>,
 }
 
 /// One tenant's part in a call.
@@ -149,7 +150,7 @@ fn commit_batch(
             end,
             start,
             recordings,
-            revised: false,
+            revised: None,
         });
     }
     (done, late)

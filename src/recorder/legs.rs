@@ -35,6 +35,7 @@ struct Kept {
     name: RecordingName,
     end: Box<CallEnd>,
     start: Option<Timestamp>,
+    told: Disposition,
 }
 
 impl Legs {
@@ -73,6 +74,7 @@ impl Legs {
                             name,
                             end: end.clone(),
                             start: *start,
+                            told: of.disposition,
                         },
                     );
                     news.push(give_way(before, of.tenant, &end.info, layout));
@@ -85,6 +87,7 @@ impl Legs {
                         name,
                         end: end.clone(),
                         start: *start,
+                        told: of.disposition,
                     },
                 ),
             }
@@ -135,7 +138,7 @@ fn give_way(before: Kept, tenant: TenantId, kept: &CallInfo, layout: &Layout) ->
         end: before.end,
         start: before.start,
         recordings: vec![of],
-        revised: true,
+        revised: Some(before.told),
     }
 }
 

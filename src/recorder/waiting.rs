@@ -166,7 +166,7 @@ impl Waiting {
                     recording: Some((Box::new(sidecar), path)),
                     kept_leg: None,
                 }],
-                revised: true,
+                revised: Some(Disposition::StorageFailed),
             });
         }
         failed
@@ -231,7 +231,7 @@ mod tests {
         let outcome = outcomes.recv_timeout(PATIENCE).unwrap();
         let of = &outcome.recordings[0];
         assert_eq!(of.disposition, Disposition::StorageFailed);
-        assert!(of.recording.is_none() && !outcome.revised);
+        assert!(of.recording.is_none() && outcome.revised.is_none());
         (recorder, outcomes, obstacle)
     }
 
@@ -250,7 +250,7 @@ mod tests {
         );
         fs::remove_dir_all(&obstacle).unwrap();
         let outcome = outcomes.recv_timeout(PATIENCE).unwrap();
-        assert!(outcome.revised);
+        assert_eq!(outcome.revised, Some(Disposition::StorageFailed));
         let of = &outcome.recordings[0];
         let (sidecar, path) = of.recording.as_ref().unwrap();
         assert_eq!(

@@ -224,6 +224,9 @@ fn what_a_storage_refused_is_finished_and_removed_when_it_takes_writes_again() {
     daemon.wait_until("they are finished", |daemon| {
         daemon.metric("callreel_recordings_waiting", "") == 0
     });
+    let revised = "{from=\"disk_error\",to=\"recorded\"}";
+    let revised = daemon.metric("callreel_calls_revised_total", revised);
+    assert_eq!(revised, daemon.metric("callreel_recordings_late_total", ""));
     daemon.wait_until("the deleted ones' files are gone", |_| {
         house.recordings().len() == 2
     });

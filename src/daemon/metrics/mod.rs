@@ -173,6 +173,11 @@ fn calls(page: &mut Page, state: &State) {
     for (disposition, calls) in state.calls.all() {
         family.value(&[("disposition", disposition)], calls);
     }
+    let help = "Calls of which something else was told later: the storage took what it had refused, or another leg was kept.";
+    let mut family = page.family("callreel_calls_revised_total", "counter", help);
+    for ((from, to), calls) in state.calls.revisions() {
+        family.value(&[("from", from), ("to", to)], calls);
+    }
 }
 
 fn quality(page: &mut Page, state: &State) {
@@ -495,6 +500,8 @@ mod tests {
         }
         assert_eq!(text.matches("# TYPE callreel_packets_total").count(), 1);
         assert!(text.contains("callreel_calls_total{disposition=\"not_answered\"} 1\n"));
+        let late = "callreel_calls_revised_total{from=\"disk_error\",to=\"recorded\"} 0\n";
+        assert!(text.contains(late));
         assert!(text.contains("callreel_interface_up{interface=\"span\\\"0\"} 0\n"));
     }
 }
