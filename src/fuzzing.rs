@@ -102,6 +102,8 @@ pub fn sip_message(data: &[u8]) {
         }
     );
     assert!(looks || !known, "a message that does not look like one");
+    let faults = message.faults();
+    assert_eq!(faults.is_empty(), faults.iter().count() == 0);
     let replaces = message.replaces();
     let _ = (
         message.call_id(),

@@ -588,24 +588,19 @@ fn torture_messages_disturb_no_neighbour() {
     let good = folder.join("g711-ulaw-then-alaw.pcap");
     let mixed = tempfile::tempdir().unwrap();
     let mixed = mixed.path().join("mixed.pcap");
-    mix(&good, &messages, &mixed);
+    let hosts = ([10, 0, 2, 20], [10, 0, 2, 15]);
+    let mut frames = messages.iter().flat_map(|message| {
+        let (caller, callee) = hosts;
+        [
+            frame(caller, callee, message),
+            frame(callee, caller, message),
+        ]
+    });
+    mix(&good, (1, 8), &mut frames, &mixed);
 
     let (alone, mixed) = (Replay::run(&[good]), Replay::run(&[mixed]));
-    assert_eq!(mixed.exit_code, Some(0), "{}", mixed.stderr);
-    assert!(!mixed.panicked(), "{}", mixed.stderr);
     assert_eq!(mixed.count("packets"), 852 + 2 * 49);
-    for line in &alone.report.calls {
-        let other = mixed.call(&line.call_id).expect("the neighbour is there");
-        let told = CallLine {
-            file: line.file.clone(),
-            ..other.clone()
-        };
-        assert_eq!(told, *line);
-    }
-    assert_eq!(
-        alone.files().into_values().collect::<Vec<_>>(),
-        mixed.files().into_values().collect::<Vec<_>>(),
-    );
+    assert_undisturbed(&alone, &mixed);
     // Valid INVITEs of section 3.1.1, each seen in both directions: one attempt each.
     for call_id in [
         "wsinv.ndaksdj@192.0.2.1",
@@ -626,8 +621,13 @@ fn torture_messages_disturb_no_neighbour() {
         .collect();
     attempts.sort_unstable();
     assert_eq!(attempts, TORTURE_ATTEMPTS);
-    // Another version of SIP, in each direction.
-    assert_eq!(mixed.count("sip_malformed"), 2);
+    // Another version of SIP and a status that is none, in each direction.
+    assert_eq!(mixed.count("sip_malformed"), 4);
+    assert_eq!(
+        mixed.count("sip_messages"),
+        alone.count("sip_messages") + 2 * 47
+    );
+    assert_eq!(mixed.report.summary["sip_faults"], torture_faults());
     // Two requests in one datagram: the first counts, and it is a REGISTER.
     assert!(
         !mixed
@@ -638,21 +638,122 @@ fn torture_messages_disturb_no_neighbour() {
     );
 }
 
+/// Calls, files and what is in them are the same, whatever else was on the wire.
+fn assert_undisturbed(alone: &Replay, mixed: &Replay) {
+    assert_eq!(mixed.exit_code, Some(0), "{}", mixed.stderr);
+    assert!(!mixed.panicked(), "{}", mixed.stderr);
+    assert!(!alone.files().is_empty());
+    for line in &alone.report.calls {
+        let other = mixed.call(&line.call_id).expect("the neighbour is there");
+        let told = CallLine {
+            file: line.file.clone(),
+            ..other.clone()
+        };
+        assert_eq!(told, *line);
+    }
+    assert_eq!(
+        alone.files().into_values().collect::<Vec<_>>(),
+        mixed.files().into_values().collect::<Vec<_>>(),
+    );
+}
+
+/// The same over TCP: each on a connection between the hosts of a call, to the port of its signalling.
+#[test]
+fn torture_messages_on_tcp_disturb_no_neighbour() {
+    let Some(folder) = public_captures() else {
+        return;
+    };
+    let mut messages: Vec<Vec<u8>> = fs::read_dir(folder.join("rfc4475"))
+        .unwrap()
+        .map(|entry| fs::read(entry.unwrap().path()).unwrap())
+        .collect();
+    messages.sort();
+    let good = folder.join("sip-over-tcp-g711a.pcap");
+    let mixed = tempfile::tempdir().unwrap();
+    let mixed = mixed.path().join("mixed.pcap");
+    let (caller, callee) = (([10, 33, 6, 100], 20_000), ([10, 33, 6, 101], 5060));
+    let mut frames = messages.iter().zip(0..).flat_map(|(message, n)| {
+        let caller = (caller.0, caller.1 + n);
+        // It ends with the message, so that what has no length is whole.
+        [(caller, callee), (callee, caller)]
+            .map(|(from, to)| {
+                [
+                    segment(from, to, 1, message, false),
+                    segment(from, to, 1 + message.len() as u32, &[], true),
+                ]
+            })
+            .concat()
+    });
+    mix(&good, (4, 1), &mut frames, &mixed);
+
+    let (alone, mixed) = (Replay::run(&[good]), Replay::run(&[mixed]));
+    assert_undisturbed(&alone, &mixed);
+    assert_eq!(mixed.count("sip_malformed"), 4);
+    let mut faults = torture_faults();
+    // A head that never ends is no message on a connection; one that promises more than comes is none that can be told of.
+    let faults = faults.as_object_mut().unwrap();
+    faults.remove("display_name_unquoted");
+    assert_eq!(
+        mixed.report.summary["sip_faults"].as_object(),
+        Some(&*faults)
+    );
+}
+
+/// How many of the messages have which fault, each of them seen twice.
+fn torture_faults() -> serde_json::Value {
+    serde_json::json!({
+        "address_scheme_unknown": 2,
+        "authorization_scheme_unknown": 2,
+        "body_shorter_than_content_length": 2,
+        "body_type_unknown": 2,
+        "branch_empty": 2,
+        "broadcast_via": 2,
+        "content_length_conflict": 2,
+        "content_length_invalid": 2,
+        "cseq_out_of_range": 4,
+        "date_invalid": 2,
+        "description_not_accepted": 2,
+        "display_name_unquoted": 2,
+        "expires_out_of_range": 2,
+        "extension_unknown": 2,
+        "extraneous_separators": 2,
+        "headers_in_request_uri": 2,
+        "max_forwards_out_of_range": 2,
+        "max_forwards_zero": 2,
+        "method_mismatch": 4,
+        "missing_call_id": 2,
+        "missing_from": 2,
+        "missing_to": 2,
+        "repeated_header": 2,
+        "request_uri_in_brackets": 2,
+        "request_uri_scheme_unknown": 4,
+        "retry_after_out_of_range": 2,
+        "rfc2543": 2,
+        "status_out_of_range": 2,
+        "unknown_version": 2,
+        "unterminated_quote": 2,
+        "uri_not_enclosed": 2,
+        "warning_invalid": 2,
+        "whitespace_after_start_line": 2,
+        "whitespace_in_address": 2,
+        "whitespace_in_request_uri": 2,
+        "whitespace_in_start_line": 2,
+    })
+}
+
 /// Messages of RFC 4475 that begin a call, by their names.
 const TORTURE_ATTEMPTS: [&str; 18] = [
     "baddate", "badinv01", "bcast", "clerr", "esc01", "escruri", "inv2543", "invut", "longreq",
     "ltgtruri", "lwsruri", "lwsstart", "multi01", "ncl", "quotbal", "sdp01", "unreason", "wsinv",
 ];
 
-/// Writes `capture` to `to` with `messages` strewn among its packets, between the very hosts and ports that make its calls.
-fn mix(capture: &Path, messages: &[Vec<u8>], to: &Path) {
-    let (caller, callee) = ([10, 0, 2, 20], [10, 0, 2, 15]);
-    let mut strewn = messages.iter().flat_map(|message| {
-        [
-            frame(caller, callee, message),
-            frame(callee, caller, message),
-        ]
-    });
+/// Writes `capture` to `to` with `strewn` among its packets: so many at once, after every so many.
+fn mix(
+    capture: &Path,
+    (at_once, every): (usize, usize),
+    strewn: &mut impl Iterator<Item = Vec<u8>>,
+    to: &Path,
+) {
     let mut output = PcapWriter::new(
         BufWriter::new(File::create(to).unwrap()),
         LinkType::Ethernet,
@@ -665,9 +766,8 @@ fn mix(capture: &Path, messages: &[Vec<u8>], to: &Path) {
             .write(packet.time, packet.data, packet.original_len)
             .unwrap();
         count += 1;
-        if count % 8 == 0
-            && let Some(frame) = strewn.next()
-        {
+        let now = if count % every == 0 { at_once } else { 0 };
+        for frame in strewn.by_ref().take(now) {
             output
                 .write(packet.time, &frame, frame.len() as u32)
                 .unwrap();
@@ -675,6 +775,23 @@ fn mix(capture: &Path, messages: &[Vec<u8>], to: &Path) {
     }
     assert!(strewn.next().is_none(), "room for every message");
     output.flush().unwrap();
+}
+
+/// A segment of a TCP connection, the last one of its direction if it says so.
+fn segment(
+    (source, from): ([u8; 4], u16),
+    (destination, to): ([u8; 4], u16),
+    sequence: u32,
+    payload: &[u8],
+    is_last: bool,
+) -> Vec<u8> {
+    let builder = etherparse::PacketBuilder::ethernet2([2; 6], [4; 6])
+        .ipv4(source, destination, 64)
+        .tcp(from, to, sequence, 4000);
+    let builder = if is_last { builder.fin() } else { builder };
+    let mut frame = Vec::with_capacity(builder.size(payload.len()));
+    builder.write(&mut frame, payload).unwrap();
+    frame
 }
 
 fn frame(source: [u8; 4], destination: [u8; 4], payload: &[u8]) -> Vec<u8> {

@@ -389,6 +389,8 @@ struct Summary {
     packets_decoder_failed: u64,
     /// Everything that was counted and is not 0, under the names of the daemon's metrics.
     counters: BTreeMap<String, u64>,
+    /// SIP messages with something wrong with them, by what that is; those that could be read were.
+    sip_faults: BTreeMap<&'static str, u64>,
 }
 
 /// Those of the counters that tell of something that could not be read, and is not in the summary already.
@@ -459,6 +461,10 @@ impl Summary {
                 .filter(|counter| counter.value > 0)
                 .map(|counter| (counter.name, counter.value))
                 .collect(),
+            sip_faults: (engine.counters().sip_faults.iter())
+                .filter(|(_, count)| *count > 0)
+                .map(|(fault, count)| (fault.name(), count))
+                .collect(),
         }
     }
 
@@ -470,6 +476,14 @@ impl Summary {
         });
         told.collect::<Vec<_>>().join(", ")
     }
+}
+
+/// `date invalid 2, rfc2543 1`; nothing when there are none.
+fn told(faults: &BTreeMap<&str, u64>) -> String {
+    let told = faults
+        .iter()
+        .map(|(name, count)| format!("{} {count}", name.replace('_', " ")));
+    told.collect::<Vec<_>>().join(", ")
 }
 
 fn print_table(calls: &[CallLine], summary: &Summary) {
@@ -533,6 +547,9 @@ fn print_table(calls: &[CallLine], summary: &Summary) {
     let unread = summary.unread();
     if !unread.is_empty() {
         line += &format!("\nnot read, or not whole: {unread}");
+    }
+    if !summary.sip_faults.is_empty() {
+        line += &format!("\nSIP messages with faults: {}", told(&summary.sip_faults));
     }
     output::print(&(line + "\n"));
 }

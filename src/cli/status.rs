@@ -128,6 +128,10 @@ fn print(status: &Status) {
             .map(|c| (&*c.name, c.count)),
     );
     print_quality(status);
+    if !status.sip_faults.is_empty() {
+        let faults = status.sip_faults.iter();
+        print_counts("FAULTS IN SIP", faults.map(|c| (&*c.name, c.count)));
+    }
     print_vantages(&status.vantages);
 }
 

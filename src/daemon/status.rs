@@ -28,6 +28,9 @@ pub struct Status {
     /// Packets lost within this machine, by place.
     pub losses: Vec<Count>,
     pub quality: QualityCounts,
+    /// SIP messages with something wrong with them, by what that is, but for what was never seen.
+    #[serde(default)]
+    pub sip_faults: Vec<Count>,
     pub vantages: Vec<VantageLine>,
     pub disk: Disk,
     pub catalog: Catalog,
@@ -153,6 +156,13 @@ pub fn status(state: &State) -> Status {
             rtcp_packets: engine.engine.rtcp_packets,
             ..state.quality.read()
         },
+        sip_faults: (engine.engine.sip_faults.iter())
+            .filter(|(_, count)| *count > 0)
+            .map(|(fault, count)| Count {
+                name: fault.name().into(),
+                count,
+            })
+            .collect(),
         vantages: vantages(state),
         disk: Disk {
             free_bytes: count(&state.storage.free_bytes),

@@ -33,7 +33,7 @@ use self::vantages::Vantages;
 use crate::base::{Flow, Timestamp};
 use crate::directory::Directory;
 use crate::rtp::{self, RtpPacket, is_rtcp};
-use crate::sip::{self, Message, websocket};
+use crate::sip::{self, FaultCounts, Message, websocket};
 use crate::wire::tls::LoggedSecret;
 use crate::wire::{
     Datagram, Packet, TcpInterest, TunnelPorts, Unit, Wire, WireCounters, WireLimits,
@@ -88,6 +88,8 @@ pub struct EngineCounters {
     pub sip_messages: u64,
     /// Datagrams or stream contents that begin like SIP and are none.
     pub sip_malformed: u64,
+    /// What was wrong with messages, refused ones and those that were read all the same.
+    pub sip_faults: FaultCounts,
     pub rtcp_packets: u64,
     /// Bytes skipped in TCP connections to find the next message.
     pub sip_stream_bytes_skipped: u64,
@@ -412,11 +414,16 @@ impl Core {
 
     fn handle_sip(&mut self, time: Timestamp, flow: &Flow, bytes: &[u8], sink: &mut impl Sink) {
         let bytes = sip::decode_head(bytes);
-        let Ok(message) = Message::parse(&bytes) else {
-            self.counters.sip_malformed += 1;
-            return;
+        let message = match Message::parse(&bytes) {
+            Ok(message) => message,
+            Err(error) => {
+                self.counters.sip_malformed += 1;
+                self.counters.sip_faults.add(error.into());
+                return;
+            }
         };
         self.counters.sip_messages += 1;
+        self.counters.sip_faults.add(message.faults());
         self.settle(time, sink);
         let mut orders = Orders::new();
         self.signalling

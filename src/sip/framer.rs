@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use memchr::memchr;
 
 use super::error::FrameError;
-use super::message::{content_length, decode_head, is_start_line};
+use super::message::{
+    MAX_METHOD_BYTES, content_length, decode_head, is_refused_start_line, is_start_line,
+};
 use super::scan::is_token_byte;
 use super::table::HeaderTable;
 
@@ -13,8 +15,6 @@ use super::table::HeaderTable;
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// The longest start line: a longer one is no start line.
 const MAX_START_LINE_BYTES: usize = 8 * 1024;
-/// The longest method: bytes that go on longer without a blank begin no request.
-const MAX_METHOD_BYTES: usize = 64;
 /// An empty buffer larger than this is given back.
 const SPARE_BYTES: usize = 16 * 1024;
 
@@ -179,12 +179,18 @@ impl Framer {
         if line.is_empty() {
             self.keep_alive_bytes += (end - from) as u64;
             self.start = end;
-        } else if may_start(line) && is_start_line(line) {
+        } else if may_start(line) && self.begins_message(line) {
             self.state = State::Head;
         } else {
             self.lose(end, FrameError::Garbage);
         }
         true
+    }
+
+    /// Where a message is due, one that will be refused is framed like any other: so who refuses it can say why, and what
+    /// follows it is not lost.
+    fn begins_message(&self, line: &[u8]) -> bool {
+        is_start_line(line) || self.state == State::Start && is_refused_start_line(line)
     }
 
     fn lose_partial_line(&mut self) {

@@ -5,13 +5,18 @@ use std::borrow::Cow;
 use memchr::{memchr, memrchr};
 
 use super::error::ParseError;
+use super::examine;
+use super::faults::Faults;
 use super::headers::{CSeq, Privacy, Replaces, SessionId, media_type, via_branch};
 use super::method::Method;
 use super::multipart;
 use super::name_addr::NameAddr;
-use super::scan::{cut, is_token, leading_number, trim};
+use super::scan::{cut, is_token, is_token_byte, leading_number, trim};
 use super::table::HeaderTable;
 use super::uri::Uri;
+
+/// The longest method; 64 token bytes without a blank begin no request.
+pub(super) const MAX_METHOD_BYTES: usize = 64;
 
 /// A message as a view over its bytes. Headers are kept as text; each accessor reads the one that it is about.
 #[derive(Clone, Debug)]
@@ -19,6 +24,8 @@ pub struct Message<'a> {
     pub start: StartLine<'a>,
     /// As long as Content-Length says, or what there is of it.
     pub body: &'a [u8],
+    /// The first line as it came, without its end.
+    line: &'a str,
     method_token: &'a str,
     table: HeaderTable<'a>,
     missing_body_bytes: usize,
@@ -66,6 +73,7 @@ impl<'a> Message<'a> {
             body: declared
                 .and_then(|declared| available.get(..declared))
                 .unwrap_or(available),
+            line: line.trim_end_matches(['\r', '\n']),
             method_token,
             table,
             missing_body_bytes: declared.map_or(0, |wanted| wanted.saturating_sub(available.len())),
@@ -184,6 +192,15 @@ impl<'a> Message<'a> {
     pub fn missing_body_bytes(&self) -> usize {
         self.missing_body_bytes
     }
+
+    /// What is wrong with the message, or odd about it, though it was read.
+    pub fn faults(&self) -> Faults {
+        examine::faults(self)
+    }
+
+    pub(super) fn line(&self) -> &'a str {
+        self.line
+    }
 }
 
 /// Content-Length, if it is a number.
@@ -196,22 +213,28 @@ pub(super) fn content_length(table: &HeaderTable<'_>) -> Option<usize> {
     value.parse().ok()
 }
 
-/// Whether bytes look like the start of a SIP message: a known method and a blank, or `SIP/2.0 `; line ends before it
-/// are allowed. When the first line is whole it must also name the version, which tells SIP from HTTP and RTSP.
+/// Whether bytes look like the start of a SIP message: a method and a blank, or `SIP/2.0 `; line ends before it are
+/// allowed. When the first line is whole it must also name the protocol, which tells SIP from HTTP and RTSP; when it is
+/// not, the method must be a known one. Another version than 2.0 is SIP too, which nobody can read.
 pub fn looks_like_sip(bytes: &[u8]) -> bool {
     let bytes = skip_line_ends(bytes);
-    if bytes.starts_with(b"SIP/2.0 ") {
-        return true;
+    if bytes.starts_with(b"SIP/") {
+        return bytes.starts_with(b"SIP/2.0 ") || is_status_line(bytes);
     }
-    let begins_with = |method: &Method| {
-        bytes
-            .strip_prefix(method.name().as_bytes())
-            .is_some_and(|rest| rest.starts_with(b" "))
+    let start = bytes.get(..MAX_METHOD_BYTES).unwrap_or(bytes);
+    let Some(blank) = start.iter().position(|&byte| !is_token_byte(byte)) else {
+        return false;
     };
-    Method::KNOWN.iter().any(begins_with)
-        && memchr(b'\n', bytes)
-            .and_then(|end| bytes.get(..end))
-            .is_none_or(is_request_line)
+    if blank == 0 || bytes.get(blank) != Some(&b' ') {
+        return false;
+    }
+    match memchr(b'\n', bytes) {
+        Some(end) => bytes.get(..end).and_then(version_of_request).is_some(),
+        None => {
+            let is_begun = |method: &Method| bytes.get(..blank) == Some(method.name().as_bytes());
+            Method::KNOWN.iter().any(is_begun)
+        }
+    }
 }
 
 /// A datagram whose head is UTF-8, whatever it was sent in: borrowed when it is already, else with each byte of the
@@ -271,6 +294,9 @@ fn parse_start_line(line: &str, length: usize) -> Result<(StartLine<'_>, &str), 
     if let Some(rest) = strip_version(line) {
         return parse_status_line(rest, length).map(|start| (start, ""));
     }
+    if is_status_line(line.as_bytes()) {
+        return Err(ParseError::Version { length });
+    }
     let Some((method, uri, version)) = request_parts(line) else {
         return Err(ParseError::StartLine { length });
     };
@@ -320,18 +346,40 @@ fn request_parts(line: &str) -> Option<(&str, &str, &str)> {
     (is_token(method.as_bytes()) && is_sip).then(|| (method, trim(uri), version))
 }
 
-/// Whether a line without its end is a request line of SIP/2.0. Bytes that are not ASCII may be in the URI.
-fn is_request_line(line: &[u8]) -> bool {
+/// The version that a request line of SIP names, without its end. Bytes that are not ASCII may be in the URI.
+fn version_of_request(line: &[u8]) -> Option<&[u8]> {
     let line = line.trim_ascii();
-    let Some((head, version)) = line.split_last_chunk::<7>() else {
+    let (head, version) = line.split_at_checked(memrchr(b' ', line)? + 1)?;
+    let method_end = head.iter().position(|byte| matches!(byte, b' ' | b'\t'))?;
+    let method = head.get(..method_end)?;
+    let has_uri = head.trim_ascii().len() > method.len();
+    let is_sip = version
+        .get(..4)
+        .is_some_and(|name| name.eq_ignore_ascii_case(b"SIP/"));
+    (has_uri && is_sip && is_token(method)).then_some(version)
+}
+
+/// Whether a line without its end is a request line of SIP/2.0.
+fn is_request_line(line: &[u8]) -> bool {
+    version_of_request(line).is_some_and(|version| version.eq_ignore_ascii_case(b"SIP/2.0"))
+}
+
+/// Whether a text begins like a status line of SIP, of whichever version and status: `SIP/3.0 2`.
+fn is_status_line(text: &[u8]) -> bool {
+    let Some(rest) = text.strip_prefix(b"SIP/") else {
         return false;
     };
-    let method_end = head.iter().position(|byte| matches!(byte, b' ' | b'\t'));
-    let method = method_end.and_then(|end| head.get(..end));
-    version.eq_ignore_ascii_case(b"SIP/2.0")
-        && head.ends_with(b" ")
-        && method.is_some_and(is_token)
-        && method.is_some_and(|method| head.trim_ascii().len() > method.len())
+    let version = rest
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit() || **byte == b'.')
+        .count();
+    let (blank, status) = (rest.get(version), rest.get(version + 1));
+    (1..8).contains(&version) && blank == Some(&b' ') && status.is_some_and(u8::is_ascii_digit)
+}
+
+/// Whether a whole line without its end starts a message that is refused: of another version, or of a status that is none.
+pub(super) fn is_refused_start_line(line: &[u8]) -> bool {
+    is_status_line(line) || version_of_request(line).is_some()
 }
 
 /// Whether a whole line without its end can start a message.

@@ -348,6 +348,10 @@ fn sip_is_told_from_other_text() {
         "SIP/2.0 200 OK\r\n",
         "REGISTER ",
         "PUBLISH sip:cut",
+        "NEWMETHOD sip:a@b SIP/2.0\r\n",
+        "!odd_Method+`%'~ sip:a@b SIP/2.0\r\n",
+        "OPTIONS sip:a@b SIP/7.0\r\n",
+        "SIP/7.0 200 OK\r\n",
     ] {
         assert!(looks_like_sip(sip.as_bytes()), "{sip}");
     }
@@ -360,6 +364,9 @@ fn sip_is_told_from_other_text() {
         "SIP/2.0",
         "\u{16}\u{3}\u{1}",
         "INVITE\r\n",
+        "NEWMETHOD sip:cut",
+        "sip:a@b is SIP/2.0\r\n",
+        "SIP/3.0 OK\r\n200",
     ] {
         assert!(!looks_like_sip(other.as_bytes()), "{other}");
     }
@@ -384,6 +391,7 @@ fn interrogate(bytes: &[u8]) {
         message.privacy(),
     );
     let _ = (
+        message.faults().iter().count(),
         message.junk_lines(),
         message.dropped_headers(),
         message.content_type(),

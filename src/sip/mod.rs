@@ -13,6 +13,8 @@
 
 mod crypto;
 mod error;
+mod examine;
+mod faults;
 mod framer;
 mod headers;
 mod message;
@@ -30,6 +32,7 @@ pub mod websocket;
 
 pub use crypto::{CryptoError, CryptoLine, InlineKey, MAX_INLINE_KEYS, SessionParameters};
 pub use error::{FrameError, ParseError, SdpError};
+pub use faults::{Fault, FaultClass, FaultCounts, Faults};
 pub use framer::{Framer, MAX_HEAD_BYTES};
 pub use headers::{CSeq, Privacy, Replaces, SessionId};
 pub use message::{Message, StartLine, decode_head, looks_like_sip};

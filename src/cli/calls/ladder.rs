@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::super::output::{self, harmless};
 use crate::base::{Endpoint, Timestamp};
 use crate::capture::CaptureFiles;
-use crate::sip::{Message, Sdp, StartLine};
+use crate::sip::{Fault, Message, Sdp, StartLine};
 use crate::storage::{Cause, Sidecar};
 use crate::wire::{TcpInterest, Unit, Wire, WireLimits};
 
@@ -43,6 +43,8 @@ enum What {
         reason: String,
         cseq: String,
         media: Vec<MediaLine>,
+        /// What is wrong with the message, as far as it was kept.
+        faults: Vec<&'static str>,
     },
     Media {
         side: crate::base::Side,
@@ -145,6 +147,7 @@ impl Ladder {
                 .take(40)
                 .collect(),
             media: message.sdp().map_or_else(Vec::new, media_lines),
+            faults: message.faults().iter().map(Fault::name).collect(),
         };
         self.push(seen.at, what);
     }
@@ -199,10 +202,19 @@ impl Ladder {
             let since = (rung.at_ns - start) as f64 / 1e9;
             let time = format!("{since:+9.3}");
             match &rung.what {
-                What::Message { columns, media, .. } => {
+                What::Message {
+                    columns,
+                    media,
+                    faults,
+                    ..
+                } => {
                     text += &page.arrow(&time, *columns, &rung.what.label(), look);
                     for line in media {
                         text += &page.note("", *columns, &line.text(), look);
+                    }
+                    for fault in faults {
+                        let fault = format!("fault: {}", fault.replace('_', " "));
+                        text += &page.note("", *columns, &fault, look);
                     }
                 }
                 other => text += &page.line(&time, &other.label(), look),
@@ -490,6 +502,7 @@ mod tests {
                     endpoint: Some("10.0.0.1:4000".into()),
                     direction: "sendrecv".into(),
                 }],
+                faults: Vec::new(),
             },
         }
     }
@@ -525,6 +538,23 @@ mod tests {
         );
         assert!(!text.contains('\u{1b}'));
         assert!(ladder.text(70, false).contains("▶│"));
+    }
+
+    #[test]
+    fn faults_of_a_message_stand_below_it() {
+        let mut rung = message(0, (0, 1), "INVITE");
+        if let What::Message { faults, .. } = &mut rung.what {
+            faults.extend(["date_invalid", "rfc2543"]);
+        }
+        let ladder = Ladder {
+            hosts: vec!["10.0.0.1".into(), "10.0.0.2".into()],
+            rungs: vec![rung],
+            messages_omitted: 0,
+        };
+        let text = ladder.text(70, true);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[3].contains("fault: date invalid"), "{text}");
+        assert!(lines[4].contains("fault: rfc2543"), "{text}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::*;
 use crate::engine::Engine;
 use crate::engine::streams::StreamCounters;
+use crate::sip::FaultCounts;
 
 type Of = fn(&EngineSnapshot) -> u64;
 
@@ -17,8 +18,22 @@ pub(super) fn engine(page: &mut Page, snapshot: &EngineSnapshot) {
     for Counter { name, help, value } in counters(snapshot) {
         page.counter(&name, &help, value);
     }
+    faults(page, &snapshot.engine.sip_faults);
     for (name, help, value) in GAUGES {
         page.gauge(name, help, value(snapshot));
+    }
+}
+
+/// What was wrong with SIP messages: a label for each fault there is a name for, whether it was seen or not.
+fn faults(page: &mut Page, counts: &FaultCounts) {
+    let mut family = page.family(
+        "callreel_sip_faults_total",
+        "counter",
+        "SIP messages with something wrong with them, in the classes of RFC 4475; those that could be read were.",
+    );
+    for (fault, count) in counts.iter() {
+        let labels = [("class", fault.class().name()), ("fault", fault.name())];
+        family.value(&labels, count);
     }
 }
 

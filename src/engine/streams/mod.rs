@@ -111,7 +111,7 @@ impl SipStreams {
     pub fn push(&mut self, bytes: &StreamBytes<'_>, messages: &mut Vec<StreamMessage>) -> u64 {
         if bytes.event == StreamEvent::End {
             return match self.framers.remove(&bytes.flow) {
-                Some(_) => 0,
+                Some(framer) => ended(framer, bytes, messages),
                 None => self.with_connections(messages, |connections, work| {
                     connections.end(bytes.flow, work)
                 }),
@@ -195,6 +195,19 @@ impl SipStreams {
         };
         act(&mut self.connections, &mut work)
     }
+}
+
+/// What was waiting for more: a message without a length is whole, and of one that was cut the head is.
+fn ended(mut framer: Framer, bytes: &StreamBytes<'_>, messages: &mut Vec<StreamMessage>) -> u64 {
+    let skipped_before = framer.skipped_bytes();
+    framer.finish();
+    let left = std::iter::from_fn(|| framer.next_message()).filter_map(Result::ok);
+    messages.extend(left.map(|message| StreamMessage {
+        time: bytes.time,
+        flow: bytes.flow,
+        bytes: message,
+    }));
+    framer.skipped_bytes() - skipped_before
 }
 
 fn plain(framer: &mut Framer, bytes: &StreamBytes<'_>, messages: &mut Vec<StreamMessage>) -> u64 {
