@@ -346,7 +346,7 @@ pub struct ParticipantRecord {
 /// Something foreign, by kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SuspicionRecord {
-    /// `foreign_requests`: with tags that are not the call's. `foreign_media`: packets from where no side said it would send.
+    /// `foreign_requests`: with tags that are not the call's, or from elsewhere and agreed to by nobody. `foreign_media`: packets from where no side said it would send.
     pub kind: String,
     pub count: u64,
 }

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::control::Heard;
 use super::description::{Description, Descriptions};
+use super::doubts::{Doubted, Hops};
 use super::forks::OtherAnswer;
 use super::identity::Identity;
 use super::keeping::KeptSignalling;
@@ -19,7 +20,7 @@ use crate::engine::plan::{CallKey, MediaPlan, add_formats};
 use crate::engine::vantages::Heard as Seen;
 
 /// INVITE transactions remembered of one leg: retries with credentials, hops of proxies, forks.
-const MAX_TRANSACTIONS: usize = 64;
+pub const MAX_TRANSACTIONS: usize = 64;
 /// How long after a packet its copy from another port of a mirror comes at most.
 const MIRRORED: Duration = Duration::from_millis(100);
 /// Times that one call can be put on hold and be listed.
@@ -63,6 +64,8 @@ pub struct Transaction {
     pub refused: Option<u16>,
     /// When it was seen last.
     pub seen_at: Timestamp,
+    /// Which ways it was seen to go.
+    pub hops: Hops,
 }
 
 #[derive(Debug)]
@@ -82,6 +85,10 @@ pub struct Leg {
     pub holds: Vec<HoldSpan>,
     pub digits: Vec<Digit>,
     pub cancelled: bool,
+    /// Requests that changed nothing, and may have been true.
+    pub doubted: Vec<Doubted>,
+    /// The latest INVITE within the dialog.
+    pub reinvited: Option<(Side, u32)>,
     /// The caller acknowledged the answer that `tags` names.
     pub acknowledged: bool,
     /// Further answers to the INVITE.
@@ -141,6 +148,8 @@ impl Leg {
             holds: Vec::new(),
             digits: Vec::new(),
             cancelled: false,
+            doubted: Vec::new(),
+            reinvited: None,
             acknowledged: false,
             other_answers: Vec::new(),
             settled: SmallVec::new(),
@@ -191,24 +200,28 @@ impl Leg {
     }
 
     /// Notes an INVITE; `false` when it was known.
-    pub fn note_invite(&mut self, number: u32, branch: &str, at: Timestamp) -> bool {
+    pub fn note_invite(&mut self, number: u32, branch: &str, flow: &Flow, at: Timestamp) -> bool {
         if let Some(known) = self.transaction(number, branch) {
             known.seen_at = known.seen_at.max(at);
+            known.hops.add(flow);
             return false;
         }
         if self.transactions.len() == MAX_TRANSACTIONS {
             return false;
         }
+        let mut hops = Hops::default();
+        hops.add(flow);
         self.transactions.push(Transaction {
             number,
             branch: branch.into(),
             refused: None,
             seen_at: at,
+            hops,
         });
         true
     }
 
-    fn transaction(&mut self, number: u32, branch: &str) -> Option<&mut Transaction> {
+    pub fn transaction(&mut self, number: u32, branch: &str) -> Option<&mut Transaction> {
         self.transactions
             .iter_mut()
             .find(|t| t.number == number && *t.branch == *branch)
@@ -249,9 +262,13 @@ impl Leg {
         self.transactions.iter().all(|t| t.refused.is_some())
     }
 
+    pub fn has_settled(&self, side: Side, number: u32) -> bool {
+        self.settled.contains(&(side, number))
+    }
+
     /// Notes the 2xx to a request; `false` when it was noted before.
     pub fn settle(&mut self, side: Side, number: u32) -> bool {
-        if self.settled.contains(&(side, number)) {
+        if self.has_settled(side, number) {
             return false;
         }
         if self.settled.len() == MAX_SETTLED {
@@ -348,6 +365,7 @@ impl Leg {
         self.invite = None;
         self.holds = Vec::new();
         self.digits = Vec::new();
+        self.doubted = Vec::new();
         self.other_answers = Vec::new();
         self.identities = PerSide::default();
         self.heard = None;

@@ -7,6 +7,7 @@ mod control;
 mod conversation;
 mod deadlines;
 mod description;
+mod doubts;
 mod forks;
 mod identity;
 mod keeping;

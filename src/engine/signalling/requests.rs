@@ -22,8 +22,22 @@ impl Signalling {
             }
             return;
         };
-        self.touch(key, envelope);
+        if self.doubts(key, side, envelope, orders) {
+            return;
+        }
         self.keep_message(key, envelope, orders);
+        self.act_on(key, side, envelope, orders);
+    }
+
+    /// Does what a request within a call's dialog asks.
+    pub(super) fn act_on(
+        &mut self,
+        key: CallKey,
+        side: Side,
+        envelope: &Envelope<'_, '_>,
+        orders: &mut Orders,
+    ) {
+        self.touch(key, envelope);
         self.heed(key, side, envelope.message, envelope.time, None, orders);
         match envelope.method {
             Method::Bye if self.goes_on_with_another(key) => {}
@@ -35,7 +49,12 @@ impl Signalling {
                     self.agree_to(key, side, description, envelope.time);
                 }
             }
-            Method::Update => {
+            Method::Invite | Method::Update => {
+                if let Some(leg) = self.legs.get_mut(&key)
+                    && envelope.method == Method::Invite
+                {
+                    leg.reinvited = Some((side, envelope.number));
+                }
                 self.handle_offer(key, side, envelope);
                 self.follow_identity(key, side, envelope, orders);
             }
@@ -91,13 +110,10 @@ impl Signalling {
         // A callee that leaves the caller's tag out has none in To, and a dialog all the same.
         if !envelope.to_tag.is_empty() || matches!(found, Some((_, Side::Callee))) {
             return match found {
+                Some((key, side)) if self.doubts(key, side, envelope, orders) => {}
                 Some((key, side)) => {
-                    self.touch(key, envelope);
                     self.keep_message(key, envelope, orders);
-                    self.heed(key, side, envelope.message, envelope.time, None, orders);
-                    self.handle_offer(key, side, envelope);
-                    self.follow_identity(key, side, envelope, orders);
-                    self.replan(key, orders);
+                    self.act_on(key, side, envelope, orders);
                 }
                 None if self.by_call_id.contains_key(envelope.call_id) => {
                     self.note_foreign(envelope)
@@ -112,7 +128,9 @@ impl Signalling {
             None => self.begin(envelope, orders),
             Some(leg) if leg.is_open() => {
                 let key = leg.key;
-                self.repeat_invite(key, envelope, orders);
+                if !self.doubts(key, Side::Caller, envelope, orders) {
+                    self.repeat_invite(key, envelope, orders);
+                }
             }
             // Over: an old INVITE once more, or a new call with an old name.
             Some(leg) if leg.knows_invite(envelope.number, envelope.branch) => {}
@@ -144,7 +162,12 @@ impl Signalling {
         };
         let description = self.description(envelope);
         let leg = self.legs.get_mut(&key).expect("it was entered just now");
-        leg.note_invite(envelope.number, envelope.branch, envelope.time);
+        leg.note_invite(
+            envelope.number,
+            envelope.branch,
+            envelope.flow,
+            envelope.time,
+        );
         leg.descriptions.agreed.caller = description;
         leg.invite = keep_invite(envelope);
         self.tell(key, orders);
@@ -180,14 +203,19 @@ impl Signalling {
         let at_another_vantage =
             leg.vantages.len() > 1 && leg.knows_invite(envelope.number, envelope.branch);
         if at_another_vantage {
+            if let Some(known) = leg.transaction(envelope.number, envelope.branch) {
+                known.hops.add(envelope.flow);
+            }
             return self.see_mirrored(key, envelope, orders);
         }
-        let Some(leg) = self.legs.get_mut(&key) else {
-            return;
-        };
         let newer = leg.transactions.iter().all(|t| t.number < envelope.number);
         let met_by_answer = leg.transactions.is_empty() && leg.from_start;
-        if !leg.note_invite(envelope.number, envelope.branch, envelope.time) {
+        if !leg.note_invite(
+            envelope.number,
+            envelope.branch,
+            envelope.flow,
+            envelope.time,
+        ) {
             return;
         }
         if let State::Refused { .. } = leg.state {
@@ -353,16 +381,6 @@ impl Signalling {
             _ => State::Answered,
         };
         self.timers.cancel(LegTimer::Linger(key));
-    }
-
-    fn handle_cancel(&mut self, key: CallKey) {
-        if let Some(leg) = self
-            .legs
-            .get_mut(&key)
-            .filter(|leg| leg.state == State::Ringing)
-        {
-            leg.cancelled = true;
-        }
     }
 
     /// Notes that a leg is alive, and where.

@@ -22,6 +22,9 @@ impl Signalling {
         self.touch(key, envelope);
         self.note_session(key, envelope.message);
         self.keep_message(key, envelope, orders);
+        if (200..=299).contains(&status) {
+            self.believe(key, envelope, orders);
+        }
         let Some(leg) = self.legs.get(&key).filter(|leg| leg.is_open()) else {
             return;
         };

@@ -8,7 +8,7 @@ impl Signalling {
     pub(super) fn note_foreign(&mut self, envelope: &Envelope<'_, '_>) {
         self.counters.foreign_tags += 1;
         let changes = match envelope.method {
-            Method::Bye | Method::Update | Method::Refer | Method::Info => true,
+            Method::Bye | Method::Update | Method::Refer | Method::Info | Method::Cancel => true,
             Method::Invite => !envelope.to_tag.is_empty(),
             _ => false,
         };

@@ -5,6 +5,7 @@ mod byes;
 mod calls;
 mod control;
 mod conversations;
+mod doubts;
 mod flows;
 mod forged;
 mod identities;
