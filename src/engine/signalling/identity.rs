@@ -105,12 +105,14 @@ impl Signalling {
                 *known = Some((*named.user).into());
             }
         }
-        let named: SmallVec<[Named<'_>; 2]> = [asserted.filter(|_| by_name), contact]
-            .into_iter()
-            .flatten()
-            .collect();
-        let claim = self.ask_directory(key, side, &named, envelope);
-        if self.take_over(key, side, &named, by_name, claim, envelope.time) {
+        // What did not change proves nothing against what did, and a phone's own word nothing against a host's: a PBX keeps
+        // its Contact whoever it puts through.
+        let changed = [asserted.filter(|_| by_name), contact.filter(|_| by_contact)];
+        let changed: SmallVec<[Named<'_>; 2]> = changed.into_iter().flatten().collect();
+        let claim = changed
+            .iter()
+            .find_map(|named| self.ask_directory(key, side, named, envelope));
+        if self.take_over(key, side, &changed, by_name, claim, envelope.time) {
             self.own(key);
             self.refresh(key);
             self.tell(key, orders);
@@ -122,21 +124,18 @@ impl Signalling {
         &self,
         key: CallKey,
         side: Side,
-        named: &[Named<'_>],
+        named: &Named<'_>,
         envelope: &Envelope<'_, '_>,
     ) -> Option<Claim> {
         let leg = self.legs.get(&key)?;
         let directory = leg.directory.as_ref()?;
         let flow = envelope.flow;
         let vlans = parties::vlans(&flow.vantage);
-        let candidates: SmallVec<[Candidate<'_>; 2]> = named
-            .iter()
-            .map(|named| Candidate {
-                source: named.source,
-                user: &named.user,
-                host: named.host,
-            })
-            .collect();
+        let candidates = [Candidate {
+            source: named.source,
+            user: &named.user,
+            host: named.host,
+        }];
         let (caller, callee): (&[_], &[_]) = match side {
             Side::Caller => (&candidates, &[]),
             Side::Callee => (&[], &candidates),

@@ -17,4 +17,5 @@ mod reused_ports;
 mod script;
 mod srtp;
 mod streams;
+mod takeovers;
 mod world;

@@ -1,0 +1,96 @@
+//! Who is on a side when a PBX says so in ways that only some do.
+
+use std::sync::Arc;
+
+use super::script::{Leg, tenant};
+use super::world::World;
+use crate::base::Side;
+use crate::directory::{
+    Directory, ExtensionDefinition, ExtensionPattern, MatchRule, Place, TenantDefinition,
+};
+use crate::engine::EngineSettings;
+
+/// The PBX that all tenants share.
+const PBX: u8 = 100;
+
+/// Tenants behind one PBX, told apart by their ranges; 1005 is allocated to a user within the first.
+fn world() -> World {
+    let define = |n: u8, range: &str| {
+        let place = |line| Place::new(format!("t{n}.toml"), line);
+        let mut definition = TenantDefinition::new(tenant(n), format!("Tenant {n}"), place(1));
+        let mut rule = MatchRule::new(place(2));
+        rule.networks = vec!["10.0.0.100/32".parse().unwrap()];
+        definition.rules.push(rule);
+        definition.extensions.push(ExtensionDefinition {
+            pattern: ExtensionPattern::range(range).unwrap(),
+            aliases: Vec::new(),
+            user: None,
+            place: place(3),
+            policy: None,
+            allocated: false,
+        });
+        definition
+    };
+    let mut first = define(1, "1000-1099");
+    first.extensions.push(ExtensionDefinition {
+        pattern: ExtensionPattern::number("1005").unwrap(),
+        aliases: Vec::new(),
+        user: Some("eve".into()),
+        place: Place::new("t1.toml", 9),
+        policy: None,
+        allocated: true,
+    });
+    let tenants = vec![first, define(2, "2000-2099")];
+    World::of(
+        EngineSettings::default(),
+        Arc::new(Directory::compile(tenants, None).unwrap()),
+    )
+}
+
+/// Numbers of one side, one after the other.
+fn numbers(world: &World, side: Side) -> Vec<String> {
+    let all = world.end().info.participants.iter();
+    all.filter(|p| p.side == side)
+        .map(|p| p.number.clone())
+        .collect()
+}
+
+/// A call from outside to 1002 behind the PBX, whose answer has these headers.
+fn to_1002(world: &mut World, of_answer: &str) -> Leg {
+    let leg = Leg::new("in", ("5551234", 7), ("1002", PBX));
+    leg.invite(world, (7, 4000));
+    leg.answer(world, (PBX, 5000), of_answer);
+    leg
+}
+
+const SAME_CONTACT: &str = "Contact: <sip:1002@10.0.0.100>\r\n";
+
+#[test]
+fn a_contact_that_stays_says_nothing_against_who_took_over() {
+    for method in ["INVITE", "UPDATE"] {
+        let mut world = world();
+        let asserted = "P-Asserted-Identity: <sip:1002@10.0.0.100>\r\n";
+        let leg = to_1002(&mut world, &format!("{SAME_CONTACT}{asserted}"));
+        world.pass(4000);
+        let at = world.now;
+        let now = format!("{SAME_CONTACT}P-Asserted-Identity: <sip:2005@10.0.0.100>\r\n");
+        leg.say_back(&mut world, method, 7, &now, "");
+        leg.bye(&mut world);
+        assert_eq!(numbers(&world, Side::Callee), ["1002", "2005"], "{method}");
+        let owners = &world.end().info.owners;
+        assert_eq!(owners.len(), 1, "{method}");
+        assert_eq!((owners[0].tenant, owners[0].until), (tenant(1), Some(at)));
+    }
+}
+
+#[test]
+fn a_contact_that_changes_too_does_not_outrank_who_a_host_says_took_over() {
+    let mut world = world();
+    let leg = to_1002(&mut world, "");
+    world.pass(4000);
+    let now = format!("{SAME_CONTACT}P-Asserted-Identity: <sip:2005@10.0.0.100>\r\n");
+    leg.say_back(&mut world, "UPDATE", 7, &now, "");
+    leg.bye(&mut world);
+    assert_eq!(numbers(&world, Side::Callee), ["1002", "2005"]);
+    assert!(world.end().info.owners[0].until.is_some());
+}
