@@ -20,6 +20,8 @@ const MAX_PARTICIPANTS: usize = 32;
 /// What a side said of itself last.
 #[derive(Clone, Debug, Default)]
 pub struct Identity {
+    /// As the directory looked it up, where it knows it.
+    known: Option<Box<str>>,
     /// As a trusted host asserted it.
     pub asserted: Option<Box<str>>,
     pub contact: Option<Box<str>>,
@@ -40,6 +42,10 @@ impl Signalling {
             return;
         };
         let info = Arc::make_mut(&mut leg.info);
+        for side in Side::BOTH {
+            let claim = info.attribution.claim(side);
+            leg.identities[side].known = claim.map(|claim| claim.number.as_str().into());
+        }
         info.participants = Side::BOTH
             .map(|side| {
                 let party = &info.parties[side];
@@ -174,10 +180,11 @@ impl Signalling {
             Some(claim) => claim.seen.as_ref().unwrap_or(&claim.number).as_str(),
             None => &first.user,
         };
-        let same = current.is_some_and(|current| {
-            let extension = claim.as_ref().map(|claim| &claim.extension);
-            plain_number(&current.number) == plain_number(number)
-                || extension.is_some() && current.extension.as_ref() == extension
+        let known = leg.identities[side].known.as_deref();
+        let same = current.is_some_and(|current| match &claim {
+            Some(claim) if current.tenant == Some(claim.tenant) => is_same(current, known, claim),
+            Some(_) if current.tenant.is_some() => false,
+            _ => plain_number(&current.number) == plain_number(number),
         });
         // A Contact is any text a phone likes: only one that the directory knows names somebody.
         if same || !by_name && claim.is_none() {
@@ -185,9 +192,7 @@ impl Signalling {
         }
         let (number, display) = (parties::capped(number), parties::capped(&first.display));
         let info = Arc::make_mut(&mut leg.info);
-        if info.participants.len() == MAX_PARTICIPANTS {
-            return false;
-        }
+        leg.identities[side].known = claim.as_ref().map(|claim| claim.number.as_str().into());
         for participant in &mut info.participants {
             if participant.side == side && participant.to.is_none() {
                 participant.to = Some(at);
@@ -195,6 +200,9 @@ impl Signalling {
         }
         for owner in &mut info.owners {
             hand_over(owner, side, claim.as_ref().map(|claim| claim.tenant), at);
+        }
+        if info.participants.len() == MAX_PARTICIPANTS {
+            return true;
         }
         info.participants.push(Participant {
             side,
@@ -208,6 +216,15 @@ impl Signalling {
         });
         true
     }
+}
+
+/// Whether a claim of the same tenant is the one who is on the side, whose number was looked up as `known`: by that number,
+/// or by an alias of it. The numbers of one range are not one person.
+fn is_same(current: &Participant, known: Option<&str>, claim: &Claim) -> bool {
+    let is_one_number = !claim.extension.contains('-') && !claim.extension.ends_with('*');
+    known == Some(claim.number.as_str())
+        || plain_number(&current.number) == plain_number(&claim.number)
+        || is_one_number && current.extension.as_ref() == Some(&claim.extension)
 }
 
 /// What becomes of an owner's part when `side` goes to somebody of `tenant`, or to nobody that the directory knows.

@@ -47,12 +47,16 @@ fn world() -> World {
     )
 }
 
-/// Numbers of one side, one after the other.
-fn numbers(world: &World, side: Side) -> Vec<String> {
+/// Numbers and users of one side, one after the other.
+fn who(world: &World, side: Side) -> Vec<(String, Option<String>)> {
     let all = world.end().info.participants.iter();
     all.filter(|p| p.side == side)
-        .map(|p| p.number.clone())
+        .map(|p| (p.number.clone(), p.user.as_ref().map(|u| u.to_string())))
         .collect()
+}
+
+fn numbers(world: &World, side: Side) -> Vec<String> {
+    who(world, side).into_iter().map(|(n, _)| n).collect()
 }
 
 /// A call from outside to 1002 behind the PBX, whose answer has these headers.
@@ -93,4 +97,33 @@ fn a_contact_that_changes_too_does_not_outrank_who_a_host_says_took_over() {
     leg.bye(&mut world);
     assert_eq!(numbers(&world, Side::Callee), ["1002", "2005"]);
     assert!(world.end().info.owners[0].until.is_some());
+}
+
+#[test]
+fn two_numbers_of_one_range_are_two_participants() {
+    for header in ["P-Asserted-Identity", "Remote-Party-ID"] {
+        let says = |number: &str| format!("{header}: <sip:{number}@10.0.0.100>\r\n");
+        let mut world = world();
+        let leg = to_1002(&mut world, "");
+        for (number, cseq) in [("1003", 7), ("1005", 8), ("1006", 9)] {
+            world.pass(2000);
+            leg.say_back(&mut world, "UPDATE", cseq, &says(number), "");
+        }
+        leg.bye(&mut world);
+        let expected = [
+            ("1002".into(), None),
+            ("1003".into(), None),
+            ("1005".into(), Some("eve".into())),
+            ("1006".into(), None),
+        ];
+        assert_eq!(who(&world, Side::Callee), expected, "{header}");
+        assert_eq!(world.end().info.owners[0].until, None, "{header}");
+
+        let mut world = self::world();
+        let leg = Leg::new("out", ("1002", PBX), ("5551234", 7));
+        leg.set_up(&mut world, (PBX, 4000), (7, 5000));
+        leg.say(&mut world, "UPDATE", 7, &says("1003"), "");
+        leg.bye(&mut world);
+        assert_eq!(numbers(&world, Side::Caller), ["1002", "1003"], "{header}");
+    }
 }
