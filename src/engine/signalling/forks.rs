@@ -33,6 +33,15 @@ impl Leg {
         }
     }
 
+    /// A phone that rings with `tag` has agreed on other media since it said the first (RFC 3311): its answer may say nothing more.
+    pub fn update_fork(&mut self, tag: &str) {
+        if !self.is_answered()
+            && let Some(description) = self.descriptions.agreed.callee.clone()
+        {
+            self.descriptions.set_fork(tag, description);
+        }
+    }
+
     pub fn other_answer(&mut self, tag: &str) -> Option<&mut OtherAnswer> {
         self.other_answers
             .iter_mut()

@@ -201,11 +201,22 @@ impl Signalling {
         if let Some(offer) = accepted {
             self.agree(key, side, offer, true, envelope.time);
         }
+        let callee_said = match side {
+            Side::Caller => answer.is_some(),
+            Side::Callee => offered,
+        };
         match answer {
             Some(answer) if offered => self.agree_to(key, side.other(), answer, envelope.time),
             // Without an offer in the request this is the offer (late offer in a re-INVITE), and ACK brings the answer.
             Some(offer) => self.agree(key, side.other(), offer, true, envelope.time),
             None => {}
+        }
+        if callee_said && let Some(leg) = self.legs.get_mut(&key) {
+            let tag = match side {
+                Side::Caller => envelope.to_tag,
+                Side::Callee => envelope.from_tag,
+            };
+            leg.update_fork(tag);
         }
     }
 }

@@ -6,6 +6,7 @@ mod calls;
 mod control;
 mod conversations;
 mod doubts;
+mod early_media;
 mod flows;
 mod forged;
 mod identities;

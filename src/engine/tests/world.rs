@@ -369,6 +369,21 @@ impl Dialog {
         world.send(self.callee, self.caller, text.as_bytes());
     }
 
+    /// An answer of the caller to a request of the callee.
+    pub fn answer_back(
+        &self,
+        world: &mut World,
+        status: u16,
+        method: &str,
+        number: u32,
+        body: &str,
+    ) {
+        let cseq = format!("{number} {method}");
+        let text = format!("SIP/2.0 {status} X\r\n")
+            + &self.headers(self.to_tag, self.from_tag, &cseq, body);
+        world.send(self.caller, self.callee, text.as_bytes());
+    }
+
     /// INVITE, 180, 200, ACK with these places for media.
     pub fn set_up(&self, world: &mut World, caller_media: At, callee_media: At) {
         self.request(world, "INVITE", 1, "", &sdp(caller_media, ""));
