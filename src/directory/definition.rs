@@ -228,6 +228,8 @@ pub enum CandidateSource {
     AnswerContact,
     /// P-Asserted-Identity of the 2xx: who answered.
     AnswerPAssertedIdentity,
+    /// Remote-Party-ID of the 2xx: who answered.
+    AnswerRemotePartyId,
     RequestUri,
     To,
     Diversion,
@@ -235,13 +237,14 @@ pub enum CandidateSource {
 }
 
 impl CandidateSource {
-    pub const ALL: [CandidateSource; 10] = [
+    pub const ALL: [CandidateSource; 11] = [
         CandidateSource::PAssertedIdentity,
         CandidateSource::RemotePartyId,
         CandidateSource::From,
         CandidateSource::Contact,
         CandidateSource::AnswerContact,
         CandidateSource::AnswerPAssertedIdentity,
+        CandidateSource::AnswerRemotePartyId,
         CandidateSource::RequestUri,
         CandidateSource::To,
         CandidateSource::Diversion,
@@ -257,6 +260,7 @@ impl CandidateSource {
             CandidateSource::Contact => "contact",
             CandidateSource::AnswerContact => "answer-contact",
             CandidateSource::AnswerPAssertedIdentity => "answer-p-asserted-identity",
+            CandidateSource::AnswerRemotePartyId => "answer-remote-party-id",
             CandidateSource::RequestUri => "request-uri",
             CandidateSource::To => "to",
             CandidateSource::Diversion => "diversion",
@@ -291,9 +295,10 @@ impl CandidateOrder {
         CandidateSource::From,
         CandidateSource::Contact,
     ];
-    pub const CALLEE: [CandidateSource; 6] = [
+    pub const CALLEE: [CandidateSource; 7] = [
         CandidateSource::AnswerContact,
         CandidateSource::AnswerPAssertedIdentity,
+        CandidateSource::AnswerRemotePartyId,
         CandidateSource::RequestUri,
         CandidateSource::To,
         CandidateSource::Diversion,

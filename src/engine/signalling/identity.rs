@@ -72,7 +72,7 @@ impl Signalling {
     /// Remembers how a side names itself when the call begins, so that another name is known for one.
     pub(super) fn note_identity(&mut self, key: CallKey, side: Side, message: &Message<'_>) {
         if let Some(leg) = self.legs.get_mut(&key) {
-            let (asserted, contact) = names(message, side);
+            let (asserted, contact) = names(message, side, None);
             let identity = &mut leg.identities[side];
             identity.asserted = asserted.map(|named| (*named.user).into());
             identity.contact = contact.map(|named| (*named.user).into());
@@ -87,10 +87,13 @@ impl Signalling {
         envelope: &Envelope<'_, '_>,
         orders: &mut Orders,
     ) {
-        let (asserted, contact) = names(envelope.message, side);
         let Some(leg) = self.legs.get_mut(&key).filter(|leg| leg.is_open()) else {
             return;
         };
+        let mut all = leg.info.participants.iter().rev();
+        let other = all.find(|p| p.side == side.other());
+        let other = other.and_then(|other| plain_number(&other.number));
+        let (asserted, contact) = names(envelope.message, side, other.as_deref());
         let identity = &mut leg.identities[side];
         let differs = |known: &Option<Box<str>>, named: &Option<Named<'_>>| {
             let named = named.as_ref().and_then(|named| plain_number(&named.user));
@@ -245,25 +248,29 @@ fn hand_over(owner: &mut Ownership, side: Side, tenant: Option<TenantId>, at: Ti
 /// How the one who is on a side is called.
 fn spoken(claim: &Claim, party: &super::super::event::Party) -> String {
     match claim.source {
-        CandidateSource::AnswerContact | CandidateSource::AnswerPAssertedIdentity => {
+        CandidateSource::AnswerContact
+        | CandidateSource::AnswerPAssertedIdentity
+        | CandidateSource::AnswerRemotePartyId => {
             parties::capped(claim.seen.as_ref().unwrap_or(&claim.number))
         }
         _ => party.number.clone(),
     }
 }
 
-/// How a message names its sender: as a host asserts it, and by its Contact.
-fn names<'m>(message: &Message<'m>, side: Side) -> (Option<Named<'m>>, Option<Named<'m>>) {
+/// How a message names its sender: as a host asserts it, and by its Contact. `other`: who is on the other side, whom some
+/// name as well, or instead.
+fn names<'m>(
+    message: &Message<'m>,
+    side: Side,
+    other: Option<&str>,
+) -> (Option<Named<'m>>, Option<Named<'m>>) {
     use CandidateSource::{
-        AnswerContact, AnswerPAssertedIdentity, Contact, PAssertedIdentity, RemotePartyId,
+        AnswerContact, AnswerPAssertedIdentity, AnswerRemotePartyId, Contact, PAssertedIdentity,
+        RemotePartyId,
     };
     let sources = match side {
         Side::Caller => (PAssertedIdentity, RemotePartyId, Contact),
-        Side::Callee => (
-            AnswerPAssertedIdentity,
-            AnswerPAssertedIdentity,
-            AnswerContact,
-        ),
+        Side::Callee => (AnswerPAssertedIdentity, AnswerRemotePartyId, AnswerContact),
     };
     let named = |source, address: crate::sip::NameAddr<'m>| Named {
         source,
@@ -271,30 +278,61 @@ fn names<'m>(message: &Message<'m>, side: Side) -> (Option<Named<'m>>, Option<Na
         host: address.uri.host,
         display: address.display_text(),
     };
-    let says = |named: &Named<'_>| plain_number(&named.user).is_some();
+    let says = |named: &Named<'_>| {
+        let number = plain_number(&named.user);
+        number.is_some() && number.as_deref() != other
+    };
     let asserted = message
         .addresses("P-Asserted-Identity")
         .map(|address| named(sources.0, address))
         .find(says);
-    // Who sends a request is the one calling in it, who answers it the one called.
-    let other = match message.start {
-        StartLine::Request { .. } => "called",
-        StartLine::Response { .. } => "calling",
-    };
-    let of_sender = |address: &crate::sip::NameAddr<'_>| {
-        let party = address.param("party");
-        party.is_none_or(|party| !party.eq_ignore_ascii_case(other))
-    };
     let remote = || {
-        let mut all = message
-            .addresses("Remote-Party-ID")
-            .filter(of_sender)
-            .map(|address| named(sources.1, address));
-        all.find(says)
+        let of = |role: Role| {
+            message
+                .addresses("Remote-Party-ID")
+                .filter(move |address| role.is_of(address))
+                .map(|address| named(sources.1, address))
+                .find(says)
+        };
+        of(Role::in_dialog(side)).or_else(|| of(Role::in_transaction(message)))
     };
     let contact = message
         .contact()
         .map(|address| named(sources.2, address))
-        .filter(says);
+        .filter(|named| plain_number(&named.user).is_some());
     (asserted.or_else(remote), contact)
+}
+
+/// What Remote-Party-ID calls the sender of a message (draft-ietf-sip-privacy-04 section 5.1). Asterisk's `party` is the
+/// role in the dialog; others', as in the draft, that in the transaction, where who sends a request calls.
+#[derive(Clone, Copy)]
+enum Role {
+    Calling,
+    Called,
+}
+
+impl Role {
+    fn in_dialog(side: Side) -> Role {
+        match side {
+            Side::Caller => Role::Calling,
+            Side::Callee => Role::Called,
+        }
+    }
+
+    fn in_transaction(message: &Message<'_>) -> Role {
+        match message.start {
+            StartLine::Request { .. } => Role::Calling,
+            StartLine::Response { .. } => Role::Called,
+        }
+    }
+
+    /// Without `party` it is the sender.
+    fn is_of(self, address: &crate::sip::NameAddr<'_>) -> bool {
+        let name = match self {
+            Role::Calling => "calling",
+            Role::Called => "called",
+        };
+        let party = address.param("party");
+        party.is_none_or(|party| party.eq_ignore_ascii_case(name))
+    }
 }

@@ -127,3 +127,38 @@ fn two_numbers_of_one_range_are_two_participants() {
         assert_eq!(numbers(&world, Side::Caller), ["1002", "1003"], "{header}");
     }
 }
+
+#[test]
+fn a_remote_party_is_the_sender_s_by_its_role_in_the_dialog_or_in_the_message() {
+    let says = |party: &str| format!("Remote-Party-ID: <sip:1003@10.0.0.100>{party}\r\n");
+    for party in ["", ";party=called", ";party=calling"] {
+        let mut world = world();
+        let leg = to_1002(&mut world, "");
+        leg.say_back(&mut world, "UPDATE", 7, &says(party), "");
+        leg.bye(&mut world);
+        assert_eq!(numbers(&world, Side::Callee), ["1002", "1003"], "{party}");
+
+        let mut world = self::world();
+        let leg = Leg::new("out", ("1002", PBX), ("5551234", 7));
+        leg.set_up(&mut world, (PBX, 4000), (7, 5000));
+        leg.say_back(&mut world, "UPDATE", 7, "", "");
+        leg.accept_back(&mut world, "UPDATE", 7, &says(party), "");
+        leg.bye(&mut world);
+        assert_eq!(numbers(&world, Side::Caller), ["1002", "1003"], "{party}");
+    }
+}
+
+#[test]
+fn a_remote_party_that_is_the_other_side_takes_nothing_over() {
+    let mut world = world();
+    let leg = to_1002(&mut world, "");
+    let other = "Remote-Party-ID: <sip:5551234@10.0.0.100>;party=calling\r\n";
+    leg.say_back(&mut world, "UPDATE", 7, other, "");
+    // An answer that repeats what the request asserted.
+    let own = "P-Asserted-Identity: <sip:5551234@10.0.0.7>\r\n";
+    leg.say(&mut world, "UPDATE", 2, own, "");
+    leg.accept(&mut world, "UPDATE", 2, own, "");
+    leg.bye(&mut world);
+    assert_eq!(numbers(&world, Side::Callee), ["1002"]);
+    assert_eq!(numbers(&world, Side::Caller), ["5551234"]);
+}
