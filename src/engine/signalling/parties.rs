@@ -9,6 +9,7 @@ use crate::directory::{
     Attribution, CallFacts, Candidate, CandidateSource, Directory, Legs, Policy,
 };
 use crate::engine::event::{Disposition, Ownership, Party};
+use crate::engine::interactions::plain_number;
 use crate::sip::{Message, NameAddr, StartLine};
 
 /// Facts of the sensor that rules may name.
@@ -60,8 +61,8 @@ pub fn with_facts<T>(
         caller_candidates(invite)
     };
     let mut callee = match answer {
-        Some(answer) => answer_candidates(answer),
-        None if is_answer => answer_candidates(invite),
+        Some(answer) => answer_candidates(answer, invite),
+        None if is_answer => answer_candidates(invite, invite),
         None => Names::new(),
     };
     callee.extend(callee_candidates(invite));
@@ -128,24 +129,17 @@ fn all(message: &Message<'_>, header: &str, source: CandidateSource) -> impl Ite
 }
 
 fn caller_candidates(invite: &Message<'_>) -> Names {
-    let calling = |address: &NameAddr<'_>| {
-        address
-            .param("party")
-            .is_none_or(|party| party.eq_ignore_ascii_case("calling"))
-    };
     let mut names: Names = all(
         invite,
         "P-Asserted-Identity",
         CandidateSource::PAssertedIdentity,
     )
     .collect();
-    names.extend(
-        invite
-            .addresses("Remote-Party-ID")
-            .take(MAX_ADDRESSES)
-            .filter(calling)
-            .filter_map(|address| name(CandidateSource::RemotePartyId, &address)),
-    );
+    names.extend(remote_parties(
+        invite,
+        "calling",
+        CandidateSource::RemotePartyId,
+    ));
     names.extend(from_candidate(invite));
     names.extend(
         invite
@@ -163,7 +157,8 @@ fn from_candidate(message: &Message<'_>) -> Names {
         .collect()
 }
 
-fn callee_candidates(invite: &Message<'_>) -> Names {
+/// Who was called, as Request-URI and To say.
+fn dialled(invite: &Message<'_>) -> Names {
     let mut names = Names::new();
     if let Some(uri) = invite.request_uri() {
         let user = uri.user_decoded();
@@ -176,23 +171,56 @@ fn callee_candidates(invite: &Message<'_>) -> Names {
         }
     }
     names.extend(invite.to().and_then(|to| name(CandidateSource::To, &to)));
+    names
+}
+
+fn callee_candidates(invite: &Message<'_>) -> Names {
+    let mut names = dialled(invite);
     names.extend(all(invite, "Diversion", CandidateSource::Diversion));
     names.extend(all(invite, "History-Info", CandidateSource::HistoryInfo));
     names
 }
 
-fn answer_candidates(answer: &Message<'_>) -> Names {
-    let mut names: Names = answer
-        .contact()
-        .and_then(|c| name(CandidateSource::AnswerContact, &c))
-        .into_iter()
-        .collect();
-    names.extend(all(
+/// Those of Remote-Party-ID that are of `party`, or do not say whose they are.
+fn remote_parties(
+    message: &Message<'_>,
+    party: &str,
+    source: CandidateSource,
+) -> impl Iterator<Item = Name> {
+    let is_of = move |address: &NameAddr<'_>| {
+        let said = address.param("party");
+        said.is_none_or(|said| said.eq_ignore_ascii_case(party))
+    };
+    message
+        .addresses("Remote-Party-ID")
+        .take(MAX_ADDRESSES)
+        .filter(is_of)
+        .filter_map(move |address| name(source, &address))
+}
+
+/// Who answered. A Contact that only repeats who was dialled proves nothing where a host asserts somebody else; and some
+/// answer with the identity that the request asserted, which is the caller's.
+fn answer_candidates(answer: &Message<'_>, invite: &Message<'_>) -> Names {
+    let plain = |name: &Name| plain_number(&name.user);
+    let caller = from_candidate(invite).first().and_then(plain);
+    let dialled = dialled(invite);
+    let is_dialled = |name: &Name| dialled.iter().any(|other| plain(other) == plain(name));
+    let mut asserted: Names = all(
         answer,
         "P-Asserted-Identity",
         CandidateSource::AnswerPAssertedIdentity,
-    ));
-    names
+    )
+    .collect();
+    let source = CandidateSource::AnswerRemotePartyId;
+    asserted.extend(remote_parties(answer, "called", source));
+    asserted.retain(|name| plain(name).is_none() || plain(name) != caller);
+    let mut others = asserted.iter().filter(|name| plain(name).is_some());
+    let by_another = others.next().is_some_and(|name| !is_dialled(name)) && !others.any(is_dialled);
+    let contact = answer
+        .contact()
+        .and_then(|c| name(CandidateSource::AnswerContact, &c))
+        .filter(|contact| !(by_another && is_dialled(contact)));
+    contact.into_iter().chain(asserted).collect()
 }
 
 /// A side as From or To names it.

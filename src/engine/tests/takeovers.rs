@@ -162,3 +162,49 @@ fn a_remote_party_that_is_the_other_side_takes_nothing_over() {
     assert_eq!(numbers(&world, Side::Callee), ["1002"]);
     assert_eq!(numbers(&world, Side::Caller), ["5551234"]);
 }
+
+#[test]
+fn a_contact_that_repeats_the_number_dialled_says_nothing_against_who_answered() {
+    let ways = [
+        "P-Asserted-Identity: <sip:1003@10.0.0.100>\r\n",
+        "Remote-Party-ID: <sip:1003@10.0.0.100>;party=called\r\n",
+        "Remote-Party-ID: <sip:1003@10.0.0.100>\r\n",
+    ];
+    for way in ways {
+        for contact in [SAME_CONTACT, "", "Contact: <sip:10.0.0.100>\r\n"] {
+            let mut world = world();
+            let leg = to_1002(&mut world, &format!("{contact}{way}"));
+            leg.bye(&mut world);
+            assert_eq!(numbers(&world, Side::Callee), ["1003"], "{contact}{way}");
+        }
+    }
+}
+
+#[test]
+fn who_answered_for_another_tenant_has_the_call() {
+    let mut world = world();
+    let answer = format!("{SAME_CONTACT}P-Asserted-Identity: <sip:2005@10.0.0.100>\r\n");
+    let leg = to_1002(&mut world, &answer);
+    leg.bye(&mut world);
+    let owners: Vec<_> = world.end().info.owners.iter().map(|o| o.tenant).collect();
+    assert_eq!(owners, [tenant(2)]);
+}
+
+#[test]
+fn an_answer_that_asserts_nobody_or_the_caller_leaves_the_call_with_whom_was_dialled() {
+    let ways = [
+        "P-Asserted-Identity: <sip:anonymous@anonymous.invalid>\r\n",
+        "P-Asserted-Identity: <sip:5551234@10.0.0.100>\r\n",
+        "Remote-Party-ID: <sip:2005@10.0.0.100>;party=calling\r\n",
+        "P-Asserted-Identity: <sip:+447700900123@10.0.0.100>\r\n",
+        "P-Asserted-Identity: <sip:2005@10.0.0.100>, <tel:1002>\r\n",
+    ];
+    for way in ways {
+        let mut world = world();
+        let leg = to_1002(&mut world, &format!("{SAME_CONTACT}{way}"));
+        leg.bye(&mut world);
+        assert_eq!(numbers(&world, Side::Callee), ["1002"], "{way}");
+        let owners: Vec<_> = world.end().info.owners.iter().map(|o| o.tenant).collect();
+        assert_eq!(owners, [tenant(1)], "{way}");
+    }
+}
