@@ -137,7 +137,7 @@ fn action_of(method: &Method, template: &str) -> String {
     let below = template.strip_prefix("/api/v1/").unwrap_or(template);
     let mut words = below.split('/').filter(|word| !word.starts_with('{'));
     let resource = words.next().unwrap_or_default();
-    let verb = words.last().unwrap_or(match *method {
+    let verb = words.next_back().unwrap_or(match *method {
         Method::GET | Method::HEAD => "view",
         Method::POST => "create",
         Method::DELETE => "delete",
