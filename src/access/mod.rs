@@ -27,7 +27,7 @@ mod totp;
 pub use attempts::{AttemptRules, Attempts, IfFailed, Refused, TooMany};
 pub use error::Error;
 pub use event::{Event, Outcome};
-pub use login::is_login;
+pub use login::{LOGIN_RULE, is_login, login_key};
 pub use password::{MAX_PASSWORD_BYTES, Password, PasswordCost, PasswordHasher, Verdict};
 pub use permission::{Operation, Permissions, Resource};
 pub use plan::{Feature, PlanLimits};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::problem::{Problem, Result};
-use crate::access::is_login;
+use crate::access::{LOGIN_RULE, is_login};
 use crate::base::Timestamp;
 use crate::catalog::{Listed, Listing, MAX_LISTED};
 use crate::mail;
@@ -98,7 +98,7 @@ pub fn text(field: &str, text: &str, longest: usize) -> Result<String> {
     Ok(text.to_owned())
 }
 
-/// A name to sign in with: 1 to 64 characters that can be seen, none of them a space.
+/// A name to sign in with: see [`is_login`].
 ///
 /// # Errors
 ///
@@ -106,10 +106,7 @@ pub fn text(field: &str, text: &str, longest: usize) -> Result<String> {
 pub fn login(field: &str, text: &str) -> Result<String> {
     match is_login(text) {
         true => Ok(text.to_owned()),
-        false => Err(Problem::invalid(
-            field,
-            "1 to 64 printable characters without spaces",
-        )),
+        false => Err(Problem::invalid(field, LOGIN_RULE)),
     }
 }
 

@@ -10,8 +10,8 @@ use super::output::{self, print_json};
 use super::selection::{Selection, block_on};
 use super::{Exit, people};
 use crate::access::{
-    Event, Owner, Password, PasswordCost, PasswordHasher, Preset, Principal, Scope, SignInRules,
-    is_login,
+    Event, LOGIN_RULE, Owner, Password, PasswordCost, PasswordHasher, Preset, Principal, Scope,
+    SignInRules, is_login,
 };
 use crate::base::{RoleId, SYSTEM_TENANT, TenantId};
 use crate::catalog::{Catalog, Change, UserDraft};
@@ -169,7 +169,7 @@ async fn create(installation: &Installation, args: CreateArgs) -> anyhow::Result
     let tenant = tenant(catalog, args.tenant.as_deref()).await?;
     let login = args.login.trim();
     if !is_login(login) {
-        bail!("a login has 1 to 64 printable characters without spaces");
+        bail!("a login has {LOGIN_RULE}");
     }
     if args
         .email

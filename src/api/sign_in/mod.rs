@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use super::problem::{Problem, Result};
 use crate::access::{
     AttemptRules, Attempts, Password, PasswordCost, PasswordHasher, Refused, SealingKey,
-    SessionLimits, Verdict,
+    SessionLimits, Verdict, login_key,
 };
 use crate::base::{TenantId, Timestamp};
 use crate::mail::Outbox;
@@ -169,7 +169,7 @@ fn busy() -> Problem {
 /// How attempts name an account, whether it exists or not.
 pub(super) fn account(tenant: Option<TenantId>, login: &str) -> String {
     let tenant = tenant.map(|tenant| tenant.to_string()).unwrap_or_default();
-    format!("{tenant}/{}", login.trim().to_ascii_lowercase())
+    format!("{tenant}/{}", login_key(login.trim()))
 }
 
 /// What somebody gets who tried too often, whatever it was.

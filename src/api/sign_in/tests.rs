@@ -234,6 +234,48 @@ async fn whatever_is_wrong_the_answer_is_the_same() {
 }
 
 #[tokio::test]
+async fn a_login_is_one_however_it_is_written_and_none_passes_for_another() {
+    let world = World::new().await;
+    world
+        .enrol("acme", "müller", Preset::TenantAdministrator)
+        .await;
+    for written in ["müller", "MÜLLER", "mu\u{308}ller"] {
+        world.sign_in("acme", written).await;
+    }
+    world
+        .try_sign_in("acme", "muller", PASSWORD, None)
+        .await
+        .expect(401);
+    let bob = world.sign_in("acme", "müller").await;
+    let role = Preset::Reader.role_id(tenant("acme"));
+    let make = async |login: &str| {
+        let body = json!({ "login": login, "name": "x", "role_id": role });
+        bob.post("/users", body).await
+    };
+    make("Mu\u{308}ller").await.expect(409);
+    make("muller").await.expect(201);
+    let refused = make("m\u{443}ller").await.expect(422).json();
+    assert_eq!(refused["field"], "login");
+    // However it is written, it is one account that is tried.
+    for written in [
+        "müller",
+        "MÜLLER",
+        "mu\u{308}ller",
+        "Müller",
+        "MU\u{308}LLER",
+    ] {
+        world
+            .try_sign_in("acme", written, "wrong", None)
+            .await
+            .expect(401);
+    }
+    world
+        .try_sign_in("acme", "müller", PASSWORD, None)
+        .await
+        .expect(429);
+}
+
+#[tokio::test]
 async fn an_account_is_locked_alike_whether_it_exists_or_not() {
     let world = World::new().await;
     world.enrol("acme", "alice", Preset::Reader).await;

@@ -3,7 +3,7 @@
 use super::objection::Objection;
 use super::room::Kept;
 use super::users::{Profile, User};
-use crate::access::{AccessLevel, Lacking, Principal, Reach, Role};
+use crate::access::{AccessLevel, Lacking, Principal, Reach, Role, login_key};
 use crate::base::{GroupId, TenantId, UserId};
 use crate::catalog::change::new_id;
 use crate::catalog::{Change, Error, Result};
@@ -196,7 +196,7 @@ impl Change {
         .bind(id.0)
         .bind(tenant.0)
         .bind(login)
-        .bind(login.to_lowercase())
+        .bind(login_key(login))
         .bind(&profile.name)
         .bind(&profile.email)
         .bind(profile.group.map(|group| group.0))

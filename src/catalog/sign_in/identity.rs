@@ -7,7 +7,8 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteExecutor};
 use uuid::Uuid;
 
 use crate::access::{
-    AccessLevel, Actor, Permissions, Principal, Reach, Role, Scope, SignInRules, Standing, preset,
+    AccessLevel, Actor, Permissions, Principal, Reach, Role, Scope, SignInRules, Standing,
+    login_key, preset,
 };
 use crate::base::{GroupId, RoleId, TenantId, Timestamp, UserId};
 use crate::catalog::{Catalog, Change, Error, Result};
@@ -106,7 +107,7 @@ impl Identity {
 }
 
 impl Catalog {
-    /// The user of this login, in the tenant of this short name or id. None: there is none; a removed one is none.
+    /// The user of this login, or of one with the same key, in the tenant of this short name or id. None: there is none; a removed one is none.
     pub async fn identity_by_login(
         &self,
         tenant: TenantId,
@@ -114,9 +115,11 @@ impl Catalog {
     ) -> Result<Option<Identity>> {
         let sql = sqlx::query(identities!(
             "",
-            "WHERE u.tenant_id = ? AND u.login = ? AND u.removed_at IS NULL"
+            "WHERE u.tenant_id = ?1 AND (u.login = ?2 OR u.login_key = ?3) AND u.removed_at IS NULL \
+             ORDER BY u.login = ?2 DESC LIMIT 1"
         ));
-        let row = sql.bind(tenant.0).bind(login).fetch_optional(&self.readers);
+        let sql = sql.bind(tenant.0).bind(login).bind(login_key(login));
+        let row = sql.fetch_optional(&self.readers);
         self.identity_read(row.await)
     }
 
