@@ -1,4 +1,4 @@
-//! What each decoder costs: seconds of audio that one CPU second decodes.
+//! What each decoder costs: seconds of audio that one CPU second decodes; and what a mix of codecs does.
 //!
 //! `make bench`, or `cargo bench --bench codecs`. The payloads are those of `fixtures/baresip-codecs`, real phones' speech, and for
 //! what no phone there speaks, speech encoded here, or, for G.726 and those of `ffmpeg`, noise. One thread; CPU time as the kernel counts it.
@@ -21,11 +21,35 @@ fn main() {
         "codec", "kbit/s", "us/20 ms", "s/CPU second"
     );
     for (name, codec, payloads) in rows() {
-        let row = Row::measure(codec, &payloads);
-        let bytes = payloads.iter().map(Vec::len).sum();
-        print(name, bytes, seconds_of(codec, &payloads), row.speed);
+        row(name, &[(codec, payloads)]);
     }
+    row("mix", &mix());
     foreign::rows();
+}
+
+/// Measures streams, and prints that.
+fn row(name: &str, streams: &[(Codec, Vec<Vec<u8>>)]) {
+    let payloads = streams.iter().flat_map(|(_, payloads)| payloads);
+    let bytes = payloads.map(Vec::len).sum();
+    let row = Row::measure(streams);
+    print(name, bytes, row.seconds, row.speed);
+}
+
+/// As much of each: half G.711, a quarter Opus, a quarter G.729.
+fn mix() -> [(Codec, Vec<Vec<u8>>); 4] {
+    let streams = [
+        (Codec::Pcma, pcma()),
+        (Codec::Pcmu, pcmu()),
+        (Codec::Opus, phone("opus")),
+        (Codec::G729, g729()),
+    ];
+    let lengths = streams.iter().map(|(codec, all)| seconds_of(*codec, all));
+    let shortest = lengths.fold(f64::INFINITY, f64::min);
+    streams.map(|(codec, mut payloads)| {
+        let each = seconds_of(codec, &payloads) / payloads.len() as f64;
+        payloads.truncate((shortest / each) as usize);
+        (codec, payloads)
+    })
 }
 
 /// A row: how long the payloads are in bytes and seconds, and how many seconds of audio a CPU second decodes.
@@ -71,30 +95,35 @@ fn rows() -> Vec<(&'static str, Codec, Vec<Vec<u8>>)> {
 }
 
 struct Row {
+    /// Length of the audio.
+    seconds: f64,
     /// Seconds of audio a second.
     speed: f64,
 }
 
 impl Row {
-    /// Decodes the payloads again and again.
-    fn measure(codec: Codec, payloads: &[Vec<u8>]) -> Row {
-        let mut decoder = Decoder::new(codec).expect("it is decodable");
+    /// Decodes the payloads of each stream again and again.
+    fn measure(streams: &[(Codec, Vec<Vec<u8>>)]) -> Row {
+        let decoder = |(codec, _): &(Codec, _)| Decoder::new(*codec).expect("it is decodable");
+        let mut decoders: Vec<Decoder> = streams.iter().map(decoder).collect();
         let mut samples = Vec::with_capacity(1 << 20);
-        let length = seconds_of(codec, payloads);
+        let lengths = streams.iter().map(|(codec, all)| seconds_of(*codec, all));
+        let seconds = lengths.sum();
         let (begin, mut rounds) = (cpu_seconds(), 0);
         loop {
-            samples.clear();
-            for payload in payloads {
-                decoder
-                    .decode(payload, &mut samples)
-                    .expect("real phones' payloads fit");
+            for (decoder, (_, payloads)) in decoders.iter_mut().zip(streams) {
+                samples.clear();
+                for payload in payloads {
+                    decoder
+                        .decode(payload, &mut samples)
+                        .expect("real phones' payloads fit");
+                }
             }
             rounds += 1;
             let taken = cpu_seconds() - begin;
             if taken > SECONDS {
-                return Row {
-                    speed: f64::from(rounds) * length / taken,
-                };
+                let speed = f64::from(rounds) * seconds / taken;
+                return Row { seconds, speed };
             }
         }
     }
