@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::access::{Operation, Resource};
+use crate::access::{AccessLevel, Operation, Resource};
 use crate::api::caller::Caller;
 use crate::api::feed::EventKind;
 use crate::api::fields::{self, Page};
@@ -106,6 +106,7 @@ fn yes() -> bool {
 
 impl WebhookBody {
     fn draft(&self, api: &Api, caller: &Caller) -> Result<WebhookDraft> {
+        sees_all_calls(caller)?;
         let settings = &api.settings().webhooks;
         Target::parse(&self.url, settings.allow_http, &settings.addresses)
             .map_err(|refused| Problem::invalid("url", refused.to_string()))?;
@@ -136,6 +137,12 @@ impl WebhookBody {
                 .may(Resource::Calls, Operation::ViewConfidential),
         })
     }
+}
+
+/// A webhook is told of all calls of its tenant: it is written by who sees them.
+fn sees_all_calls(caller: &Caller) -> Result<()> {
+    caller.reaches(AccessLevel::System)?;
+    caller.needs(Resource::Calls, Operation::View)
 }
 
 /// The webhooks that the caller can see, oldest first.
@@ -400,8 +407,9 @@ fn state(webhook: &Webhook) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::Preset;
+    use crate::access::{Permissions, Preset, Role};
     use crate::api::testing::World;
+    use crate::base::TenantId;
 
     fn body(url: &str) -> serde_json::Value {
         json!({ "url": url, "events": ["call.ended", "recording.ready", "call.ended"] })
@@ -509,6 +517,45 @@ mod tests {
         reader.get("/webhooks").await.expect(403);
         assert_eq!(world.audit("acme").await, [""; 0]);
     }
+
+    #[tokio::test]
+    async fn who_does_not_see_all_calls_is_told_of_none() {
+        let world = World::new().await;
+        let ann = world.user("acme", Preset::TenantAdministrator);
+        let path = ann
+            .post("/webhooks", body("https://hooks.example.com/x"))
+            .await
+            .expect(201)
+            .location();
+        let mut webhooks_only = Permissions::default();
+        let all = [Operation::View, Operation::Edit, Operation::Delete];
+        webhooks_only.allow(Resource::Webhooks, &all);
+        let mut with_calls = webhooks_only.clone();
+        with_calls.allow(Resource::Calls, &[Operation::View]);
+        for (access_level, permissions, why) in [
+            (AccessLevel::User, &with_calls, "beyond_own_rights"),
+            (AccessLevel::ManagedGroups, &with_calls, "beyond_own_rights"),
+            (AccessLevel::System, &webhooks_only, "permission_denied"),
+        ] {
+            let role = Role {
+                access_level,
+                permissions: permissions.clone(),
+                ..Preset::Agent.role(TenantId(world.tenant("acme")))
+            };
+            let bob = world.somebody("acme", &role);
+            let refused = [
+                bob.post("/webhooks", body("https://evil.example/")).await,
+                bob.put(&path, "*", body("https://evil.example/")).await,
+            ];
+            for refused in refused {
+                let kind = refused.expect(403).json()["type"].to_string();
+                assert!(kind.contains(why), "{kind}");
+            }
+        }
+        let kept = ann.get(&path).await.expect(200).json();
+        assert_eq!(kept["url"], "https://hooks.example.com/x");
+    }
+
     /// What a copy of the catalog has, without the key beside it.
     fn copied(world: &World) -> Vec<u8> {
         let files = std::fs::read_dir(world.folder()).unwrap();
