@@ -237,6 +237,15 @@ impl Principal {
         Scope::new(reach, false).with_own(self.home, &self.login)
     }
 
+    /// What is lacking to stand for a user of this tenant and login: to sign in as it, to have a program ask in its name, or to
+    /// say whether its calls are confidential. For that of who is confidential one may see such calls, or is the user.
+    pub fn lacks_to_stand_for(&self, tenant: TenantId, login: &str) -> Option<Lacking> {
+        let (resource, operation) = (Resource::Calls, Operation::ViewConfidential);
+        let is_self = self.home == tenant && self.login.eq_ignore_ascii_case(login);
+        (!is_self && !self.may(resource, operation))
+            .then_some(Lacking::Operation(resource, operation))
+    }
+
     /// What in these rights, at this level, is more than the principal has: nobody grants what they do not hold.
     pub fn lacks(&self, level: AccessLevel, permissions: &Permissions) -> Option<Lacking> {
         if !self.level.reaches(level) {

@@ -12,7 +12,9 @@ use super::selection::{Selection, block_on};
 use super::user::{operator, tenant};
 use crate::access::{Event, Feature, Operation, Permissions, Resource, Scope, ServiceToken};
 use crate::base::{Network, TenantId, Timestamp};
-use crate::catalog::{Catalog, Change, ServiceAccountDraft, TokenDraft};
+use crate::catalog::{
+    Catalog, Change, Listing, MAX_LISTED, ServiceAccount, ServiceAccountDraft, TokenDraft,
+};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -214,7 +216,7 @@ async fn list(catalog: &Catalog, args: &ListArgs) -> anyhow::Result<()> {
         Some(name) => Scope::tenant(tenant(catalog, Some(name)).await?),
     };
     let mut lines = Vec::new();
-    for account in catalog.service_accounts(&scope).await? {
+    for account in accounts(catalog, &scope).await? {
         let Some((account, tokens)) = catalog.service_account(&scope, account.id).await? else {
             continue;
         };
@@ -261,9 +263,26 @@ async fn list(catalog: &Catalog, args: &ListArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// All service accounts of the scope, by name.
+async fn accounts(catalog: &Catalog, scope: &Scope) -> anyhow::Result<Vec<ServiceAccount>> {
+    let mut listing = Listing {
+        after: None,
+        limit: MAX_LISTED,
+    };
+    let mut all = Vec::new();
+    loop {
+        let page = catalog.service_accounts(scope, &listing).await?;
+        all.extend(page.items);
+        listing.after = page.next;
+        if listing.after.is_none() {
+            return Ok(all);
+        }
+    }
+}
+
 async fn revoke(catalog: &Catalog, id: Uuid) -> anyhow::Result<()> {
     let scope = Scope::root();
-    for account in catalog.service_accounts(&scope).await? {
+    for account in accounts(catalog, &scope).await? {
         let mut change = catalog.change().await?;
         if change.revoke_token(account.id, id).await? {
             let event = Event::by(&operator(), "tokens.revoke")

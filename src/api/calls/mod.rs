@@ -9,6 +9,8 @@ mod link;
 mod parameters;
 mod removal;
 #[cfg(test)]
+mod share_tests;
+#[cfg(test)]
 mod tests;
 mod view;
 

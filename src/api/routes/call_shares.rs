@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Json, Response};
@@ -13,14 +14,16 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::access::{
-    Event, Operation, Outcome, Password, PasswordCost, PasswordHasher, Resource, Verdict, random,
+    Event, MAX_PASSWORD_BYTES, Operation, Outcome, Password, Resource, Verdict, random,
 };
 use crate::api::audio::{self, Asked, AudioFile, Format, Purpose};
 use crate::api::caller::{Caller, Client};
 use crate::api::calls::{Grant, ShareToken, by, found, now};
 use crate::api::fields::{self, Page};
+use crate::api::front::HoldsSecret;
 use crate::api::problem::{Problem, Result};
 use crate::api::request::{Body, Id, Parameters};
+use crate::api::sign_in::too_many;
 use crate::api::state::Api;
 use crate::catalog::{Opened, Share, ShareDraft};
 
@@ -101,7 +104,7 @@ struct ShareBody {
 }
 
 impl ShareBody {
-    async fn draft(self) -> Result<ShareDraft> {
+    async fn draft(self, api: &Api) -> Result<ShareDraft> {
         let life = Duration::from_secs(self.expires_in_seconds);
         if !(Duration::from_secs(60)..=LONGEST).contains(&life) {
             let range = format!("60 to {}", LONGEST.as_secs());
@@ -114,7 +117,7 @@ impl ShareBody {
             reason: fields::line("reason", &self.reason, 1, 500)?,
             expires_at: now() + life,
             password_hash: match self.password {
-                Some(password) => Some(hashed(password).await?),
+                Some(password) => Some(hashed(api, &password).await?),
                 None => None,
             },
             max_uses: self.max_uses,
@@ -122,14 +125,12 @@ impl ShareBody {
     }
 }
 
-async fn hashed(password: Password) -> Result<String> {
+async fn hashed(api: &Api, password: &Password) -> Result<String> {
     let length = password.reveal().chars().count();
     if !(8..=128).contains(&length) {
         return Err(Problem::invalid("password", "8 to 128 characters"));
     }
-    let hash = move || PasswordHasher::new(PasswordCost::default()).hash(&password);
-    let hashed = tokio::task::spawn_blocking(hash).await;
-    hashed.map_err(|_| Problem::internal())
+    api.sign_in().hash(password).await
 }
 
 /// The links of a call, the newest first.
@@ -156,7 +157,7 @@ async fn create(
     caller: Caller,
     Id(id): Id,
     Body(body): Body<ShareBody>,
-) -> Result<(StatusCode, Json<ShareView>)> {
+) -> Result<(StatusCode, Extension<HoldsSecret>, Json<ShareView>)> {
     caller.needs(Resource::Calls, Operation::Share)?;
     caller.needs(Resource::Calls, Operation::Playback)?;
     let catalog = api.catalog()?;
@@ -167,12 +168,12 @@ async fn create(
             "there is no recording of this call",
         ));
     }
-    let draft = body.draft().await?;
+    let draft = body.draft(&api).await?;
     let key = catalog.share_key(*random::<32>()).await?;
     let mut change = catalog.change().await?;
     let call = change.call_to_mark(&caller.scope(), id).await?;
     let call = call.ok_or_else(Problem::not_found)?;
-    let creator = caller.principal.user();
+    let creator = caller.principal.actor().id();
     let share = change
         .create_share(&call, creator, &by(&caller), &draft)
         .await?;
@@ -186,6 +187,7 @@ async fn create(
     let path = format!("/s/{}", ShareToken(share.id).to_text(&key));
     Ok((
         StatusCode::CREATED,
+        Extension(HoldsSecret),
         Json(ShareView::new(&share, Some(path))),
     ))
 }
@@ -227,7 +229,8 @@ struct OpenBody {
     password: Password,
 }
 
-/// Opens a link. A link that is not signed, over, revoked or used up is not there.
+/// Opens a link. A link that is not signed, over, revoked or used up is not there, nor one whose maker may not hear or share
+/// the call any more.
 #[utoipa::path(get, path = "/s/{token}", tag = "shares", operation_id = "open_share", security(()),
     params(("token" = String, Path)), responses((status = 200, body = SharedCall)))]
 async fn open(
@@ -262,9 +265,8 @@ async fn opened(
         .await?
         .ok_or_else(Problem::not_found)?;
     let ShareToken(id) = ShareToken::parse(token, &key).ok_or_else(Problem::not_found)?;
-    let wanted = catalog.change().await?.follow_share(id).await?;
+    let wanted = catalog.opened_share(id).await?;
     let wanted = wanted.ok_or_else(Problem::not_found)?;
-    let right = password_is_right(&wanted.share, password).await?;
     let event = |outcome| {
         Event::anonymous(wanted.share.tenant, "shares.open")
             .from_address(client.address, client.request_id.clone())
@@ -272,10 +274,14 @@ async fn opened(
             .change(None, Some(json!({ "share_id": id })))
             .outcome(outcome)
     };
-    if !right {
-        catalog.audit(event(Outcome::Denied)).await?;
-        let title = "The link needs its password";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "wrong_password", title));
+    match tried(api, client, &wanted.share, password).await? {
+        Tried::Right => {}
+        // Nothing was tried.
+        Tried::Nothing => return Err(wrong_password()),
+        Tried::Wrong => {
+            catalog.audit(event(Outcome::Denied)).await?;
+            return Err(wrong_password());
+        }
     }
     let mut change = catalog.change().await?;
     // Hashing takes a while: it may have been revoked or used up.
@@ -295,19 +301,44 @@ async fn opened(
     }))
 }
 
-async fn password_is_right(share: &Share, given: Option<Password>) -> Result<bool> {
+fn wrong_password() -> Problem {
+    let title = "The link needs its password";
+    Problem::new(StatusCode::FORBIDDEN, "wrong_password", title)
+}
+
+/// What came of a password.
+enum Tried {
+    Right,
+    Wrong,
+    /// The link has one, and none was given.
+    Nothing,
+}
+
+/// Passwords of links wait their turn with those of people, and are tried as rarely: of one link, and from one address.
+async fn tried(
+    api: &Api,
+    client: &Client,
+    share: &Share,
+    given: Option<Password>,
+) -> Result<Tried> {
     let Some(hash) = share.password_hash.clone() else {
-        return Ok(true);
+        return Ok(Tried::Right);
     };
     let Some(given) = given else {
-        return Ok(false);
+        return Ok(Tried::Nothing);
     };
-    let verify = move || {
-        let hasher = PasswordHasher::new(PasswordCost::default());
-        hasher.verify(&given, Some(&hash)) != Verdict::Wrong
-    };
-    let verified = tokio::task::spawn_blocking(verify).await;
-    verified.map_err(|_| Problem::internal())
+    if given.reveal().len() > MAX_PASSWORD_BYTES {
+        let most = format!("at most {MAX_PASSWORD_BYTES} bytes");
+        return Err(Problem::invalid("password", most));
+    }
+    let (attempts, link, now) = (&api.sign_in().links, share.id.to_string(), now());
+    let begun = attempts.begin(&link, client.address, now);
+    begun.map_err(|refused| too_many(&refused, now))?;
+    if api.sign_in().verify(&given, Some(hash)).await? == Verdict::Wrong {
+        return Ok(Tried::Wrong);
+    }
+    attempts.succeeded(&link, client.address);
+    Ok(Tried::Right)
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

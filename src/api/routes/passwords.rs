@@ -17,12 +17,12 @@ use crate::api::problem::{Details, Problem, Result};
 use crate::api::request::{Body, Id};
 use crate::api::sign_in::{self, Client, accept_new, now, too_many};
 use crate::api::state::Api;
-use crate::base::{SYSTEM_TENANT, UserId};
+use crate::base::{SYSTEM_TENANT, TenantId, UserId};
 use crate::catalog::Identity;
 use crate::mail::Letter;
 
 /// How long a letter opens.
-const OPENS_FOR: Duration = Duration::from_secs(10 * 60);
+const OPENS_FOR: Duration = sign_in::LETTER_OPENS_FOR;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -65,19 +65,23 @@ async fn ask(
         let problem = Problem::new(StatusCode::CONFLICT, "no_mail", title);
         return Err(problem.detail("ask an administrator to reset your password"));
     }
-    let name = format!(
-        "{}/{}",
-        body.tenant.as_deref().unwrap_or("system"),
-        body.login
-    );
-    let begun = api
-        .sign_in()
-        .resets
-        .begin(&sign_in::account(None, &name), client.address, now());
+    let tenant = match &body.tenant {
+        None => Some(SYSTEM_TENANT),
+        Some(name) => api.catalog()?.tenant_named(name.trim()).await?,
+    };
+    // As it is named, whether it exists or not: that the account itself has had its letters is told to nobody.
+    let name = match (tenant, &body.tenant) {
+        (None, Some(unknown)) => {
+            sign_in::account(None, &format!("{}/{}", unknown.trim(), body.login))
+        }
+        _ => sign_in::account(tenant, &body.login),
+    };
+    let resets = &api.sign_in().resets;
+    let begun = resets.begin(&name, client.address, now());
     begun.map_err(|refused| too_many(&refused, now()))?;
     // Whoever asks is not kept waiting, and cannot tell from the time whether there was somebody.
     tokio::spawn(async move {
-        if let Err(problem) = send(&api, &client, &body).await {
+        if let Err(problem) = send(&api, &client, tenant, &body).await {
             tracing::error!(
                 problem = problem.details().title,
                 "a letter to reset a password was not written"
@@ -87,12 +91,8 @@ async fn ask(
     Ok(StatusCode::ACCEPTED)
 }
 
-async fn send(api: &Api, client: &Client, body: &AskBody) -> Result<()> {
+async fn send(api: &Api, client: &Client, tenant: Option<TenantId>, body: &AskBody) -> Result<()> {
     let catalog = api.catalog()?;
-    let tenant = match &body.tenant {
-        None => Some(SYSTEM_TENANT),
-        Some(name) => catalog.tenant_named(name.trim()).await?,
-    };
     let Some(tenant) = tenant else { return Ok(()) };
     let login = body.login.trim();
     let identity = match catalog.identity_by_login(tenant, login).await? {
@@ -109,6 +109,13 @@ async fn send(api: &Api, client: &Client, body: &AskBody) -> Result<()> {
     else {
         return Ok(());
     };
+    // By login, by address, by the tenant's id: it is one account. Its last letter still opens where it gets no other.
+    let account = format!("letters/{}", identity.user);
+    let resets = &api.sign_in().resets;
+    if resets.begin(&account, None, now()).is_err() {
+        tracing::warn!(user = %identity.user, "a letter to reset a password is not sent: there were too many");
+        return Ok(());
+    }
     let token = ResetToken::drawn();
     let mut change = catalog.change().await?;
     change
@@ -231,6 +238,9 @@ async fn reset(
     Body(body): Body<ResetBody>,
 ) -> Result<Response> {
     let identity = helped(&api, &caller, id).await?;
+    if let Some(lacking) = identity.kept_from(&caller.principal) {
+        return Err(Problem::beyond_own_rights(lacking));
+    }
     let drawn = body.password.is_none().then(Password::drawn);
     let hash = match (&body.password, &drawn) {
         (Some(password), _) => accept_new(&api, &identity, password, "password").await?,

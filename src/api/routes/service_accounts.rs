@@ -13,16 +13,16 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::access::{Feature, Operation, Permissions, Resource, ServiceToken};
+use crate::access::{AccessLevel, Feature, Operation, Permissions, Resource, ServiceToken};
 use crate::api::caller::Caller;
 use crate::api::fields::{self, Page};
 use crate::api::front::HoldsSecret;
 use crate::api::problem::{Problem, Result};
-use crate::api::request::{Body, Id, IfMatch, Versioned};
+use crate::api::request::{Body, Id, IfMatch, Parameters, Versioned};
 use crate::api::schemas::PermissionsSchema;
 use crate::api::sign_in::now;
 use crate::api::state::Api;
-use crate::api::tenancy;
+use crate::api::tenancy::{self, OfTenant};
 use crate::base::{Network, TenantId, UserId};
 use crate::catalog::{Change, Identity, ServiceAccount, ServiceAccountDraft, Token, TokenDraft};
 
@@ -178,6 +178,9 @@ impl AccountBody {
 
 /// Nobody grants what they do not hold: neither the caller, nor the user whose reach the account has.
 fn within_rights(caller: &Caller, responsible: &Identity, permissions: &Permissions) -> Result<()> {
+    if let Some(lacking) = responsible.kept_from(&caller.principal) {
+        return Err(Problem::beyond_own_rights(lacking));
+    }
     let theirs = responsible.principal();
     if let Some(lacking) = caller.principal.lacks(theirs.level(), permissions) {
         return Err(Problem::beyond_own_rights(lacking));
@@ -192,16 +195,21 @@ fn within_rights(caller: &Caller, responsible: &Identity, permissions: &Permissi
 }
 
 /// The service accounts that the caller can see, by name.
-#[utoipa::path(get, path = "/service-accounts", tag = "service accounts", operation_id = "list_service_accounts",
+#[utoipa::path(get, path = "/service-accounts", tag = "service accounts", operation_id = "list_service_accounts", params(OfTenant),
     responses((status = 200, body = Page<AccountView>)))]
-async fn list(State(api): State<Api>, caller: Caller) -> Result<Json<Page<AccountView>>> {
+async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Parameters(asked): Parameters<OfTenant>,
+) -> Result<Json<Page<AccountView>>> {
     caller.needs(Resource::ServiceAccounts, Operation::View)?;
-    let accounts = api.catalog()?.service_accounts(&caller.scope()).await?;
-    let items = accounts
-        .iter()
-        .map(|account| AccountView::new(&api, account, None))
-        .collect();
-    Ok(Json(Page { items, next: None }))
+    let Some((scope, listing)) = asked.of(&caller)? else {
+        return Ok(Json(Page::empty()));
+    };
+    let accounts = api.catalog()?.service_accounts(&scope, &listing).await?;
+    Ok(Json(Page::of(accounts, |account| {
+        AccountView::new(&api, &account, None)
+    })))
 }
 
 /// A new service account. It has no token yet.
@@ -213,6 +221,8 @@ async fn create(
     Body(body): Body<AccountBody>,
 ) -> Result<Versioned<AccountView>> {
     caller.needs(Resource::ServiceAccounts, Operation::Edit)?;
+    // Service accounts are a tenant's: who reaches less of it would not see what was made.
+    caller.reaches(AccessLevel::System)?;
     let mut change = api.catalog()?.change().await?;
     let tenant = tenancy::target(&caller, &mut change, body.tenant_id).await?;
     api.needs_feature(tenant, Feature::ApiAccess)?;

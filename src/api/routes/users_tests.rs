@@ -672,3 +672,86 @@ async fn permissions_list_all_that_roles_can_say() {
     assert_eq!(all, Permissions::all());
     assert_eq!(told["access_levels"][0]["name"], "root");
 }
+
+/// The rights of a tenant's administrator who may not see confidential calls.
+fn without_confidential() -> Role {
+    let all = Preset::TenantAdministrator.permissions();
+    let mut permissions = Permissions::default();
+    for (resource, operation) in all.iter() {
+        if operation != Operation::ViewConfidential {
+            permissions.allow(resource, &[operation]);
+        }
+    }
+    Role {
+        permissions,
+        ..Preset::TenantAdministrator.role(tenant("acme"))
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_see_confidential_calls_does_not_get_to_them_through_the_user() {
+    let world = World::new().await;
+    let more = json!({ "confidential": true, "email": "chief@acme.example" });
+    let chief = hired(&world, "chief", Preset::Agent, more).await;
+    let plain = hired(&world, "bob", Preset::Agent, json!({})).await;
+    let ann = world.user("acme", Preset::TenantAdministrator);
+    let account = |name: &str, user: &Value| json!({ "name": name, "reason": "abc", "responsible_id": user["id"], "permissions": { "calls": ["view"] } });
+    let made = ann.post("/service-accounts", account("CRM", &chief)).await;
+    let made = made.expect(201);
+    let snoop = world.somebody("acme", &without_confidential());
+    let new = json!({
+        "login": "new", "role_id": role_id("acme", Preset::Agent), "confidential": true,
+    });
+    let tokens = format!("{}/tokens", made.location());
+    let password = format!("{}/password", path(&chief));
+    let edit = async |edit: Value| snoop.put(&path(&chief), "*", edit).await;
+    for refused in [
+        edit(json!({ "confidential": false })).await,
+        edit(json!({ "email": "snoop@acme.example" })).await,
+        edit(json!({ "email": null })).await,
+        snoop
+            .put(&path(&plain), "*", json!({ "confidential": true }))
+            .await,
+        snoop.put(&password, "*", json!({})).await,
+        snoop
+            .put(&password, "*", json!({ "remove_totp": true }))
+            .await,
+        snoop
+            .post("/service-accounts", account("spy", &chief))
+            .await,
+        snoop
+            .put(&made.location(), "*", account("CRM", &chief))
+            .await,
+        snoop.post(&tokens, json!({ "expires_in_days": 1 })).await,
+        snoop.post("/users", new).await,
+    ] {
+        let problem = refused.expect(403).json();
+        assert_eq!(problem["type"], "urn:callreel:problem:beyond_own_rights");
+        assert_eq!(
+            problem["detail"],
+            "you do not hold calls: view_confidential"
+        );
+    }
+    // All else about them is an administrator's work.
+    edit(json!({ "name": "The chief" })).await.expect(200);
+    snoop
+        .put(&format!("{}/password", path(&plain)), "*", json!({}))
+        .await
+        .expect(200);
+    snoop
+        .post("/service-accounts", account("plain", &plain))
+        .await
+        .expect(201);
+    let shown = ann.get(&path(&chief)).await.expect(200).json();
+    assert_eq!(
+        (&shown["confidential"], &shown["email"], &shown["name"]),
+        (
+            &json!(true),
+            &json!("chief@acme.example"),
+            &json!("The chief")
+        )
+    );
+    ann.put(&path(&chief), "*", json!({ "confidential": false }))
+        .await
+        .expect(200);
+}

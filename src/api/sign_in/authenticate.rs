@@ -13,8 +13,8 @@ use axum::response::{IntoResponse, Response};
 use super::signed::SignedIn;
 use super::{Signed, Unfinished, cookie, now};
 use crate::access::{
-    Actor, Feature, Operation, Principal, Resource, ServiceToken, SessionFacts, SessionToken,
-    Stage, Support,
+    Feature, Operation, Principal, Resource, ServiceToken, SessionFacts, SessionToken, Stage,
+    Support,
 };
 use crate::api::caller::{ClientAddress, address};
 use crate::api::problem::{Problem, Result};
@@ -146,15 +146,7 @@ async fn service(api: &Api, parts: &Parts, token: &ServiceToken) -> Result<Princ
     if !is_glance && touched.is_none_or(|at| now.since(at) >= TOUCHED_EACH) {
         noted(catalog.touch_token(used.token.id, from, now)).await;
     }
-    let actor = Actor::ServiceAccount {
-        id: used.account.id,
-        name: used.account.name.as_str().into(),
-        responsible: used.account.responsible,
-    };
-    let principal = used
-        .responsible
-        .principal_as(actor)
-        .limited_to(&used.account.permissions);
+    let principal = used.account.principal(&used.responsible);
     Ok(match used.token.unattended {
         true => principal.stepped_up(now),
         false => principal,

@@ -42,11 +42,15 @@ const AT_A_TIME: usize = 2;
 /// Requests that wait for their turn; further ones are turned away.
 const WAITING: usize = 64;
 
-/// Requests for letters are rarer than attempts to sign in: three for an account before they wait.
+/// How long a letter opens.
+pub(super) const LETTER_OPENS_FOR: Duration = Duration::from_secs(10 * 60);
+
+/// Requests for letters are rarer than attempts to sign in: three for an account before they wait. No longer than a letter
+/// opens: whoever asks in somebody's name keeps nobody from having one.
 const RESET_RULES: AttemptRules = AttemptRules {
     account_failures: 3,
-    first_lock: Duration::from_secs(5 * 60),
-    longest_lock: Duration::from_secs(60 * 60),
+    first_lock: LETTER_OPENS_FOR,
+    longest_lock: LETTER_OPENS_FOR,
     address_failures: 30,
     address_window: Duration::from_secs(10 * 60),
 };
@@ -72,6 +76,8 @@ pub(super) struct SignIn {
     places: Semaphore,
     pub attempts: Attempts,
     pub resets: Attempts,
+    /// At passwords of links.
+    pub links: Attempts,
     key_file: PathBuf,
     key: OnceLock<SealingKey>,
     outbox: OnceLock<Outbox>,
@@ -85,6 +91,7 @@ impl SignIn {
             places: Semaphore::new(WAITING),
             attempts: Attempts::new(settings.attempts),
             resets: Attempts::new(RESET_RULES),
+            links: Attempts::new(settings.attempts),
             key_file: settings.key_file.clone(),
             key: OnceLock::new(),
             outbox: OnceLock::new(),

@@ -868,7 +868,7 @@ async fn a_letter_opens_once_and_says_nothing_about_who_is_there() {
             .expect(202);
         assert!(answer.body.is_empty());
     }
-    // Only the last letter opens.
+    // Both open, until a password is set.
     let read = tokio::task::spawn_blocking(move || (server.taken(), server.taken()));
     let (first, last) = read.await.unwrap();
     assert_eq!(last["to"], json!(["alice@acme.example"]));
@@ -889,29 +889,24 @@ async fn a_letter_opens_once_and_says_nothing_about_who_is_there() {
     let new = "violet umbrella 7 dance";
     world
         .nobody()
-        .put("/password-resets", "*", redeem(token(&first), new))
-        .await
-        .expect(410);
-    world
-        .nobody()
         .put("/password-resets", "*", redeem("x".repeat(43), new))
         .await
         .expect(410);
-    world
-        .nobody()
-        .put("/password-resets", "*", redeem(token(&last), "short"))
-        .await
-        .expect(422);
+    for letter in [&first, &last] {
+        let short = redeem(token(letter), "short");
+        let refused = world.nobody().put("/password-resets", "*", short).await;
+        refused.expect(422);
+    }
     world
         .nobody()
         .put("/password-resets", "*", redeem(token(&last), new))
         .await
         .expect(204);
-    world
-        .nobody()
-        .put("/password-resets", "*", redeem(token(&last), new))
-        .await
-        .expect(410);
+    for letter in [&first, &last] {
+        let spent = redeem(token(letter), new);
+        let refused = world.nobody().put("/password-resets", "*", spent).await;
+        refused.expect(410);
+    }
     old.get("/me").await.expect(401);
     world
         .try_sign_in("acme", "alice", new, None)
@@ -941,6 +936,146 @@ async fn letters_for_one_account_are_few() {
         .post("/password-resets", body())
         .await
         .expect(429);
+}
+
+#[tokio::test]
+async fn an_account_by_another_name_gets_no_more_letters() {
+    let Some(server) = Server::start("open") else {
+        return;
+    };
+    let world = World::new().await;
+    world.enrol("acme", "alice", Preset::Reader).await;
+    let (outbox, _sending) = Outbox::new(Mailer::new(&server.settings()).unwrap());
+    world.api.set_outbox(outbox);
+    let ask = async |tenant: &str, login: &str| {
+        let body = json!({ "tenant": tenant, "login": login });
+        let answer = world.nobody().post("/password-resets", body).await;
+        answer.status.as_u16()
+    };
+    // Blanks, capitals and the tenant's id are the same name, and of nobody alike.
+    let id = world.tenant("acme").to_string();
+    for login in ["alice", "nobody"] {
+        let padded = [
+            format!(" {login}"),
+            login.to_uppercase(),
+            format!("{login}\t"),
+        ];
+        assert_eq!(ask("acme", &padded[0]).await, 202);
+        assert_eq!(ask(" acme ", &padded[1]).await, 202);
+        assert_eq!(ask(&id, &padded[2]).await, 202);
+        for tenant in ["acme", " acme", &id] {
+            assert_eq!(ask(tenant, login).await, 429, "{tenant:?}");
+        }
+    }
+    // By the address the answer says nothing, and no letter comes.
+    for address in ["alice@acme.example", "nobody@acme.example"] {
+        assert_eq!(ask("acme", address).await, 202);
+    }
+    let begun = async || {
+        world
+            .audit("acme")
+            .await
+            .iter()
+            .filter(|act| *act == "passwords.ask_reset")
+            .count()
+    };
+    for _ in 0..200 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(begun().await, 3);
+}
+
+#[tokio::test]
+async fn tokens_of_who_is_removed_do_not_come_back() {
+    let world = World::new().await;
+    world
+        .enrol("acme", "bob", Preset::TenantAdministrator)
+        .await;
+    let carol = world.enrol("acme", "carol", Preset::Reader).await;
+    let browser = world.sign_in("acme", "bob").await;
+    let account = |responsible: Option<UserId>| {
+        json!({
+            "name": "CRM", "reason": "shows calls", "permissions": { "calls": ["view"] },
+            "responsible_id": responsible.map(|user| user.0),
+        })
+    };
+    let made = browser
+        .post("/service-accounts", account(Some(carol)))
+        .await;
+    let path = made.expect(201).location();
+    let tokens = format!("{path}/tokens");
+    let given = browser
+        .post(&tokens, json!({ "expires_in_days": 30 }))
+        .await;
+    let token = given.expect(201).json()["token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let ask = async || with_token(&world, &token, Method::GET, "/calls", None).await;
+    ask().await.expect(200);
+    browser.delete(&format!("/users/{carol}")).await.expect(204);
+    ask().await.expect(401);
+    browser.put(&path, account(None)).await.expect(200);
+    ask().await.expect(401);
+    let shown = browser.get(&path).await.expect(200).json();
+    assert!(shown["tokens"][0]["revoked_at"].is_string());
+}
+
+#[tokio::test]
+async fn service_accounts_are_a_tenants_and_come_page_by_page() {
+    let world = World::new().await;
+    let bob = world
+        .enrol("acme", "bob", Preset::TenantAdministrator)
+        .await;
+    let browser = world.sign_in("acme", "bob").await;
+    let account = |name: &str| json!({ "name": name, "reason": "shows calls", "permissions": { "calls": ["view"] } });
+    for name in ["CRM", "archive", "Backup"] {
+        browser
+            .post("/service-accounts", account(name))
+            .await
+            .expect(201);
+    }
+    let mut names = Vec::new();
+    let mut path = "/service-accounts?limit=2".to_owned();
+    loop {
+        let page = browser.get(&path).await.expect(200).json();
+        let items = page["items"].as_array().unwrap();
+        assert!(items.len() <= 2);
+        names.extend(
+            items
+                .iter()
+                .map(|item| item["name"].as_str().unwrap().to_owned()),
+        );
+        match page["next"].as_str() {
+            Some(next) => path = format!("/service-accounts?limit=2&after={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(names, ["archive", "Backup", "CRM"]);
+    let foreign = format!("/service-accounts?tenant_id={}", world.tenant("globex"));
+    let listed = browser.get(&foreign).await.expect(200).json();
+    assert_eq!(listed["items"], json!([]));
+    // Who reaches less than the tenant makes none: also none that it would not see.
+    let narrow = crate::access::Role {
+        access_level: crate::access::AccessLevel::ManagedGroups,
+        ..Preset::TenantAdministrator.role(tenant("acme"))
+    };
+    let actor = crate::access::Actor::User {
+        id: bob,
+        login: "bob".into(),
+    };
+    let principal = Principal::new(actor, tenant("acme"), "bob".into(), &narrow, [].into());
+    let refused = world
+        .principal(principal)
+        .post("/service-accounts", account("ghost"))
+        .await
+        .expect(403);
+    assert_eq!(
+        refused.json()["type"],
+        "urn:callreel:problem:beyond_own_rights"
+    );
+    let listed = browser.get("/service-accounts").await.expect(200).json();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 3);
 }
 
 #[tokio::test]

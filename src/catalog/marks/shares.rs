@@ -5,9 +5,9 @@ use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
 use super::CallToMark;
-use crate::access::Scope;
+use crate::access::{Operation, Principal, Resource, Scope};
 use crate::base::{TenantId, Timestamp, UserId};
-use crate::catalog::change::new_id;
+use crate::catalog::change::{new_id, now};
 use crate::catalog::row::count;
 use crate::catalog::{Catalog, Change, Error, Result};
 
@@ -21,7 +21,8 @@ pub struct Share {
     pub call: Uuid,
     pub created_at: Timestamp,
     pub created_by: String,
-    pub creator: Option<UserId>,
+    /// The user, or the service account: without its rights the link leads nowhere.
+    pub creator: Option<Uuid>,
     pub reason: String,
     pub expires_at: Timestamp,
     pub revoked_at: Option<Timestamp>,
@@ -73,26 +74,61 @@ impl Catalog {
             .map_err(|error| Error::from_sqlx("list links", &self.place, error))
     }
 
+    /// The link, if it leads to a call at this time. Only for who holds its signed token: there is no scope to ask.
+    pub async fn opened_share(&self, id: Uuid) -> Result<Option<Opened>> {
+        let share = self.share_by_id(id).await?;
+        match share.filter(|share| share.is_open(now())) {
+            Some(share) => Ok(self
+                .call_of(&share)
+                .await?
+                .map(|call| Opened { share, call })),
+            None => Ok(None),
+        }
+    }
+
     /// The call that a link leads to, if it was not revoked and is not over; whether it is used up does not matter any more.
     /// Only for who has opened it: there is no scope to ask.
     pub async fn shared_call(&self, id: Uuid) -> Result<Option<CallToMark>> {
+        let open = |share: &Share| share.revoked_at.is_none() && now() < share.expires_at;
+        match self.share_by_id(id).await?.filter(open) {
+            Some(share) => self.call_of(&share).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The call of a link, as far as who made the link may hear and share it now.
+    async fn call_of(&self, share: &Share) -> Result<Option<CallToMark>> {
+        let Some(maker) = self.maker(share).await? else {
+            return Ok(None);
+        };
+        let may = |operation| maker.may(Resource::Calls, operation);
+        if !may(Operation::Share) || !may(Operation::Playback) {
+            return Ok(None);
+        }
+        let Some(scope) = maker.scope().within(share.tenant) else {
+            return Ok(None);
+        };
+        self.call_to_mark(&scope, share.call).await
+    }
+
+    async fn maker(&self, share: &Share) -> Result<Option<Principal>> {
+        let Some(id) = share.creator else {
+            return Ok(None);
+        };
+        match self.principal_of_user(UserId(id)).await? {
+            Some(person) => Ok(Some(person.principal())),
+            None => self.principal_of_account(id).await,
+        }
+    }
+
+    async fn share_by_id(&self, id: Uuid) -> Result<Option<Share>> {
         let text = format!("{COLUMNS} id = ?");
         let row = sqlx::query(sqlx::AssertSqlSafe(text))
             .bind(id)
             .fetch_optional(&self.readers)
             .await;
-        let share = row
-            .and_then(|row| row.as_ref().map(share_of).transpose())
-            .map_err(|error| Error::from_sqlx("look up a link", &self.place, error))?;
-        let now = crate::catalog::change::now();
-        let open = |share: &Share| share.revoked_at.is_none() && now < share.expires_at;
-        match share.filter(open) {
-            Some(share) => {
-                let scope = Scope::tenant(share.tenant);
-                self.call_to_mark(&scope, share.call).await
-            }
-            None => Ok(None),
-        }
+        row.and_then(|row| row.as_ref().map(share_of).transpose())
+            .map_err(|error| Error::from_sqlx("look up a link", &self.place, error))
     }
 
     /// What links are signed with. The same from the first question on.
@@ -129,7 +165,7 @@ impl Change {
     pub async fn create_share(
         &mut self,
         call: &CallToMark,
-        creator: Option<UserId>,
+        creator: Option<Uuid>,
         by: &str,
         draft: &ShareDraft,
     ) -> Result<Share> {
@@ -145,7 +181,7 @@ impl Change {
         .bind(call.id)
         .bind(at.as_nanos())
         .bind(by)
-        .bind(creator.map(|creator| creator.0))
+        .bind(creator)
         .bind(&draft.reason)
         .bind(draft.expires_at.as_nanos())
         .bind(&draft.password_hash)
@@ -241,7 +277,7 @@ fn share_of(row: &SqliteRow) -> sqlx::Result<Share> {
         call: row.try_get(2)?,
         created_at: Timestamp::from_nanos(row.try_get(3)?),
         created_by: row.try_get(4)?,
-        creator: row.try_get::<Option<Uuid>, _>(5)?.map(UserId),
+        creator: row.try_get(5)?,
         reason: row.try_get(6)?,
         expires_at: Timestamp::from_nanos(row.try_get(7)?),
         revoked_at: time(row.try_get(8)?),

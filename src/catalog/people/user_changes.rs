@@ -27,6 +27,9 @@ impl Change {
         }
         let role = self.role_for(tenant, profile).await?;
         may_have_power_over(by, &role, &profile.managed_groups)?;
+        if profile.confidential {
+            may_stand_for(by, tenant, login)?;
+        }
         self.group_for(by, tenant, profile.group).await?;
         self.managed_by(by, tenant, &profile.managed_groups).await?;
         let id = UserId(new_id());
@@ -63,6 +66,11 @@ impl Change {
         may_have_power_over(by, &role, &profile.managed_groups)?;
         if is_self(by, user) {
             may_change_oneself(by, before, profile)?;
+        }
+        // A letter to another address would let somebody else in.
+        let takes_over = before.confidential && profile.email != before.email;
+        if profile.confidential != before.confidential || takes_over {
+            may_stand_for(by, user.tenant, &user.login)?;
         }
         if profile.group != before.group {
             self.group_for(by, user.tenant, profile.group).await?;
@@ -112,7 +120,8 @@ impl Change {
             .await
     }
 
-    /// Passwords, authenticator and codes. Sessions end by themselves.
+    /// Passwords, authenticator and codes, and tokens of programs that the user answered for: whoever answers for them later
+    /// gives out others. Sessions end by themselves.
     async fn forget_credentials(&mut self, user: UserId) -> Result<()> {
         for statement in [
             "DELETE FROM credentials WHERE user_id = ?",
@@ -126,7 +135,17 @@ impl Change {
                 .await;
             done.map_err(failed)?;
         }
-        Ok(())
+        let (at, failed) = (self.at.as_nanos(), self.failed("revoke a user's tokens"));
+        sqlx::query(
+            "UPDATE tokens SET revoked_at = ? WHERE revoked_at IS NULL AND account_id IN \
+             (SELECT id FROM service_accounts WHERE responsible_id = ?)",
+        )
+        .bind(at)
+        .bind(user.0)
+        .execute(self.connection())
+        .await
+        .map(|_| ())
+        .map_err(failed)
     }
 
     async fn role_for(&mut self, tenant: TenantId, profile: &Profile) -> Result<Role> {
@@ -277,6 +296,18 @@ fn may_have_power_over(
     match beyond {
         true => Err(Objection::OtherGroups),
         false => Ok(()),
+    }
+}
+
+/// Who may not see confidential calls neither says whose are, nor gets to be such a user.
+fn may_stand_for(
+    by: &Principal,
+    tenant: TenantId,
+    login: &str,
+) -> std::result::Result<(), Objection> {
+    match by.lacks_to_stand_for(tenant, login) {
+        Some(lacking) => Err(lacking.into()),
+        None => Ok(()),
     }
 }
 

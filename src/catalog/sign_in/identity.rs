@@ -7,7 +7,7 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteExecutor};
 use uuid::Uuid;
 
 use crate::access::{
-    AccessLevel, Actor, Permissions, Principal, Reach, Role, Scope, SignInRules, Standing,
+    AccessLevel, Actor, Lacking, Permissions, Principal, Reach, Role, Scope, SignInRules, Standing,
     login_key, preset,
 };
 use crate::base::{GroupId, RoleId, TenantId, Timestamp, UserId};
@@ -29,6 +29,8 @@ pub struct Identity {
     /// Of the user and of its tenant.
     pub standing: Standing,
     pub must_change_password: bool,
+    /// The calls are kept from who may not see what is confidential.
+    pub confidential: bool,
     /// argon2id in PHC format.
     pub password_hash: Option<String>,
     pub password_set_at: Option<Timestamp>,
@@ -59,7 +61,7 @@ macro_rules! identities {
              u.active = 1 AND u.removed_at IS NULL AND t.status = 'active', u.valid_until, u.must_change_password, \
              t.name, t.slug, CASE WHEN json_valid(t.settings) THEN json_extract(t.settings, '$.sign_in') END, \
              (SELECT group_concat(hex(m.group_id), '') FROM managed_groups m WHERE m.user_id = u.id), \
-             c.password_hash, c.password_set_at, c.totp_secret, c.totp_since, c.totp_last_step",
+             c.password_hash, c.password_set_at, c.totp_secret, c.totp_since, c.totp_last_step, u.confidential",
             $extra,
             " FROM users u JOIN registered_tenants t ON t.id = u.tenant_id \
              LEFT JOIN roles r ON r.id = u.role_id AND r.tenant_id = u.tenant_id \
@@ -71,7 +73,7 @@ macro_rules! identities {
 pub(super) use identities;
 
 /// Columns of [`identities`]; what else a query asks for comes behind them.
-pub(super) const IDENTITY_COLUMNS: usize = 21;
+pub(super) const IDENTITY_COLUMNS: usize = 22;
 
 impl Identity {
     /// The user as who asks, with the rights of this moment.
@@ -87,6 +89,12 @@ impl Identity {
     pub fn principal_as(&self, actor: Actor) -> Principal {
         let (login, groups) = (self.login.clone(), self.managed_groups.clone());
         Principal::new(actor, self.tenant, login, &self.role, groups)
+    }
+
+    /// What `by` lacks to be let in as this user, or to have a program ask in its name.
+    pub fn kept_from(&self, by: &Principal) -> Option<Lacking> {
+        by.lacks_to_stand_for(self.tenant, &self.login)
+            .filter(|_| self.confidential)
     }
 
     /// The authenticator, if it is one already.
@@ -226,6 +234,7 @@ pub(super) fn identity_of(row: &SqliteRow) -> sqlx::Result<Identity> {
             valid_until: time(row.try_get(10)?),
         },
         must_change_password: row.try_get(11)?,
+        confidential: row.try_get(21)?,
         password_hash: row.try_get(16)?,
         password_set_at: time(row.try_get(17)?),
         totp: sealed.map(|sealed| TotpKept {

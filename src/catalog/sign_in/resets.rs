@@ -40,7 +40,8 @@ impl Catalog {
 }
 
 impl Change {
-    /// A letter is on its way, in place of every earlier one.
+    /// A letter is on its way. Earlier ones open until they are over, or a password is set: whoever asks in somebody's name
+    /// takes no letter from them.
     pub async fn begin_reset(
         &mut self,
         user: UserId,
@@ -48,10 +49,6 @@ impl Change {
         expires_at: Timestamp,
     ) -> Result<()> {
         let token = token.bytes().to_vec();
-        self.run("DELETE FROM password_resets WHERE user_id = ?", |sql| {
-            sql.bind(user.0)
-        })
-        .await?;
         self.run(
             "INSERT INTO password_resets (token_hash, user_id, expires_at) VALUES (?, ?, ?)",
             |sql| sql.bind(token).bind(user.0).bind(expires_at.as_nanos()),

@@ -7,9 +7,10 @@ use sqlx::{QueryBuilder, Row, Sqlite};
 use uuid::Uuid;
 
 use super::identity::{IDENTITY_COLUMNS, Identity, identities, identity_of, time};
-use crate::access::{Permissions, Reach, Scope, TokenHash};
+use crate::access::{Actor, Permissions, Principal, Reach, Scope, TokenHash};
 use crate::base::{Network, TenantId, Timestamp, UserId};
-use crate::catalog::change::new_id;
+use crate::catalog::change::{new_id, now};
+use crate::catalog::people::{Listed, Listing, Position};
 use crate::catalog::{Catalog, Change, Error, Result};
 
 /// Service accounts of a tenant, and tokens of one that can be used, at most.
@@ -31,6 +32,20 @@ pub struct ServiceAccount {
     pub version: i64,
     pub created_at: Timestamp,
     pub changed_at: Timestamp,
+}
+
+impl ServiceAccount {
+    /// The program as who asks, with its part of the rights of who answers for it.
+    pub fn principal(&self, responsible: &Identity) -> Principal {
+        let actor = Actor::ServiceAccount {
+            id: self.id,
+            name: self.name.as_str().into(),
+            responsible: self.responsible,
+        };
+        responsible
+            .principal_as(actor)
+            .limited_to(&self.permissions)
+    }
 }
 
 /// What of a service account can be written.
@@ -137,13 +152,47 @@ impl Catalog {
     }
 
     /// Service accounts of the scope, by name.
-    pub async fn service_accounts(&self, scope: &Scope) -> Result<Vec<ServiceAccount>> {
+    pub async fn service_accounts(
+        &self,
+        scope: &Scope,
+        listing: &Listing,
+    ) -> Result<Listed<ServiceAccount>> {
         let mut sql = in_scope(scope);
-        sql.push(" ORDER BY a.name, a.id LIMIT +")
-            .push_bind(MAX_SERVICE_ACCOUNTS);
+        if let Some(after) = listing.position()? {
+            sql.push(" AND (a.name, a.id) > (").push_bind(after.name);
+            sql.push(" COLLATE NOCASE, ").push_bind(after.id).push(")");
+        }
+        sql.push(" ORDER BY a.name, a.id LIMIT +");
+        sql.push_bind(listing.limit() as i64 + 1);
         let rows = sql.build().fetch_all(&self.readers).await;
-        rows.and_then(|rows| rows.iter().map(|row| account_of(row, 0)).collect())
-            .map_err(|error| Error::from_sqlx("list service accounts", &self.place, error))
+        let accounts: sqlx::Result<Vec<ServiceAccount>> =
+            rows.and_then(|rows| rows.iter().map(|row| account_of(row, 0)).collect());
+        let failed = |error| Error::from_sqlx("list service accounts", &self.place, error);
+        Ok(listing.page(accounts.map_err(failed)?, |account| Position {
+            name: account.name.clone(),
+            id: account.id,
+        }))
+    }
+
+    /// What a service account may do now. None: there is none, or it or who answers for it is not active. Only for what it
+    /// has left behind: requests show a token.
+    pub async fn principal_of_account(&self, id: Uuid) -> Result<Option<Principal>> {
+        let row = sqlx::query(identities!(
+            ", a.id, a.tenant_id, a.name, a.reason, a.responsible_id, u.login, \
+             a.permissions, a.active, a.version, a.created_at, a.changed_at",
+            "JOIN service_accounts a ON a.responsible_id = u.id AND a.tenant_id = u.tenant_id \
+             WHERE a.id = ? AND u.removed_at IS NULL"
+        ))
+        .bind(id)
+        .fetch_optional(&self.readers)
+        .await;
+        let read = |row: SqliteRow| Ok((account_of(&row, IDENTITY_COLUMNS)?, identity_of(&row)?));
+        let found = row
+            .and_then(|row| row.map(read).transpose())
+            .map_err(|error| Error::from_sqlx("look up a service account", &self.place, error))?;
+        let active = found
+            .filter(|(account, responsible)| account.active && responsible.standing.is_good(now()));
+        Ok(active.map(|(account, responsible)| account.principal(&responsible)))
     }
 
     /// A service account of the scope, with its tokens, the last one first.
