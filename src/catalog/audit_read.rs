@@ -214,6 +214,16 @@ impl Catalog {
         Ok(position.unwrap_or(0))
     }
 
+    /// Tenants of whose chains a follower of this name was told anything.
+    pub async fn told_chains(&self, name: &str) -> Result<Vec<TenantId>> {
+        let failed = |error| Error::from_sqlx("follow the audit", &self.place, error);
+        let position = self.audit_follower(name).await?;
+        let text = "SELECT DISTINCT tenant_id FROM audit_order WHERE position <= ?";
+        let tenants = sqlx::query_scalar(text).bind(position);
+        let tenants: Vec<Uuid> = tenants.fetch_all(&self.readers).await.map_err(failed)?;
+        Ok(tenants.into_iter().map(TenantId).collect())
+    }
+
     /// Notes how far a follower has come.
     pub async fn set_audit_follower(&self, name: &str, position: i64) -> Result<()> {
         let failed = |error| Error::from_sqlx("follow the audit", &self.place, error);

@@ -1,5 +1,6 @@
 //! `callreel audit`: what people did, and whether the record of it is whole.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -37,8 +38,8 @@ enum Command {
 first record is named that is not as it was written: changed, missing, cut_off or rewritten.\n\n\
 What was cut off at the end is known from the heads that the daemon keeps in a file beside the catalog (catalog.db.audit-heads), \
 and from an earlier export: whoever can write the catalog can write that file too, so keep exports elsewhere ([audit] in the \
-configuration) and compare with --against. After a power cut the last records may be missing without anybody's doing.\n\n\
-Exit status: 0 all is as it was written, 1 something is not, 2 bad usage or configuration, or no catalog."
+configuration) and compare with --against. A chain of which neither says where it ended is told so. After a power cut the last records may be missing without anybody's doing.\n\n\
+Exit status: 0 all is as it was written, 1 something is not or where it ended is not known, 2 bad usage or configuration, or no catalog."
     )]
     Verify(VerifyOptions),
 }
@@ -217,22 +218,56 @@ impl Filters {
 
 async fn verify(store: &Store, catalog: &Catalog, options: &VerifyOptions) -> anyhow::Result<Exit> {
     let mut known = Vec::new();
+    // Chains that the file of heads has to have a line of; none: all.
+    let mut told = None;
     if let Some(path) = auditing::heads_path(&store.catalog_url) {
         let heads = auditing::read_heads(&path);
-        known.extend(heads.with_context(|| format!("cannot read {}", path.display()))?);
+        if let Some(heads) = heads.with_context(|| format!("cannot read {}", path.display()))? {
+            known.extend(heads);
+            told = Some(catalog.told_chains(auditing::HEADS).await?);
+        }
     }
     for path in &options.against {
         known.extend(read_export(path).with_context(|| format!("cannot read {}", path.display()))?);
     }
-    let chains = catalog.verify_audit(&known).await?;
+    let named: HashSet<TenantId> = known.iter().map(|known| known.tenant).collect();
+    let chains = catalog.verify_audit(&known).await?.into_iter();
+    let chains: Vec<Verified> = chains
+        .map(|chain| Verified {
+            has_no_head: !named.contains(&chain.tenant)
+                && (told.as_ref()).is_none_or(|told| told.contains(&chain.tenant)),
+            chain,
+        })
+        .collect();
     match options.json {
         true => output::print_json(&chains.iter().map(chain_as_json).collect::<Vec<_>>())?,
         false => print_chains(&chains),
     }
-    Ok(match chains.iter().any(|chain| chain.broken.is_some()) {
+    if chains.iter().any(|one| one.has_no_head) {
+        eprintln!(
+            "callreel: nothing here says where a chain ended: the daemon's file of heads is gone, or has no line of it; compare \
+             with an earlier export (--against FILE)"
+        );
+    }
+    let is_found = |one: &Verified| one.chain.broken.is_some() || one.has_no_head;
+    Ok(match chains.iter().any(is_found) {
         true => Exit::Found,
         false => Exit::Success,
     })
+}
+
+/// A chain, and whether there is nothing to know its end by.
+struct Verified {
+    chain: Chain,
+    has_no_head: bool,
+}
+
+impl Verified {
+    /// What is wrong, a code.
+    fn breach(&self) -> Option<&'static str> {
+        let broken = self.chain.broken.map(|(_, breach)| breach.name());
+        broken.or(self.has_no_head.then_some("no_head"))
+    }
 }
 
 /// Records of an earlier export.
@@ -255,20 +290,25 @@ fn read_export(path: &Path) -> anyhow::Result<Vec<KnownRecord>> {
     Ok(known)
 }
 
-fn chain_as_json(chain: &Chain) -> Value {
+fn chain_as_json(verified: &Verified) -> Value {
+    let chain = &verified.chain;
     json!({
         "tenant_id": chain.tenant.0,
         "records": chain.records,
         "head": KnownRecord::hash_text(&chain.head),
         "broken_at": chain.broken.map(|(number, _)| number),
-        "breach": chain.broken.map(|(_, breach)| breach.name()),
+        "breach": verified.breach(),
     })
 }
 
-fn print_chains(chains: &[Chain]) {
+fn print_chains(chains: &[Verified]) {
     let mut table = Table::new(&["TENANT", "RECORDS", "HEAD", "STATE"]);
-    for chain in chains {
+    for verified in chains {
+        let chain = &verified.chain;
         let state = match chain.broken {
+            None if verified.has_no_head => {
+                "as it was written, to an end that nothing confirms".to_owned()
+            }
             None => "as it was written".to_owned(),
             Some((number, breach)) => format!("record {number}: {}", breach.name()),
         };

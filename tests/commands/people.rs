@@ -95,6 +95,24 @@ fn an_exported_audit_is_a_record_a_line_oldest_first_and_verifies() {
 }
 
 #[test]
+fn an_audit_that_nothing_says_the_end_of_is_not_called_sound() {
+    let place = Place::new();
+    place.on(&["group", "create", "Sales"]).exits(0);
+    // No daemon has written the heads, or somebody took them away.
+    let found = place.on(&["audit", "verify"]).exits(1);
+    assert!(found.out.contains("nothing confirms"), "{}", found.out);
+    assert!(found.err.contains("--against"), "{}", found.err);
+    let found = place.on(&["audit", "verify", "--json"]).exits(1);
+    let chains: Value = serde_json::from_str(&found.out).unwrap();
+    assert_eq!(chains[0]["breach"], "no_head");
+    let exported = place.on(&["audit", "export"]).exits(0).out;
+    std::fs::write(place.0.path().join("audit.jsonl"), exported).unwrap();
+    place
+        .on(&["audit", "verify", "--against", "audit.jsonl"])
+        .exits(0);
+}
+
+#[test]
 fn a_role_is_copied_narrowed_and_taken_from_a_file() {
     let place = Place::new();
     let listed = place.json(&["role", "list"]);

@@ -20,6 +20,9 @@ const LARGE: u64 = 4 << 20;
 /// Bytes of a line, at most.
 const LINE: u64 = 128;
 
+/// What the catalog calls who writes the file.
+pub const HEADS: &str = "heads";
+
 pub struct HeadsFile {
     path: PathBuf,
 }
@@ -34,11 +37,11 @@ pub fn heads_path(url: &str) -> Option<PathBuf> {
     Some(path.into())
 }
 
-/// The heads that the file holds; none where there is no file. Lines that are no heads are left out.
-pub fn read_heads(path: &Path) -> std::io::Result<Vec<KnownRecord>> {
+/// The heads that the file holds; `None` where there is no file. Lines that are no heads are left out.
+pub fn read_heads(path: &Path) -> std::io::Result<Option<Vec<KnownRecord>>> {
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     let mut heads: BTreeMap<TenantId, KnownRecord> = BTreeMap::new();
@@ -50,7 +53,7 @@ pub fn read_heads(path: &Path) -> std::io::Result<Vec<KnownRecord>> {
             }
         }
     }
-    Ok(heads.into_values().collect())
+    Ok(Some(heads.into_values().collect()))
 }
 
 fn parse(line: &str) -> Option<KnownRecord> {
@@ -99,7 +102,7 @@ impl HeadsFile {
 
     /// Heads only, written beside and put in place; unless they are most of the file.
     fn shorten(&self) -> std::io::Result<()> {
-        let heads = read_heads(&self.path)?;
+        let heads = read_heads(&self.path)?.unwrap_or_default();
         let large = std::fs::metadata(&self.path)?.len();
         if heads.len() as u64 * LINE > large / 2 {
             return Ok(());

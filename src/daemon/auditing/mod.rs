@@ -20,7 +20,7 @@ use crate::config;
 
 use file::LinesFile;
 use heads::HeadsFile;
-pub use heads::{heads_path, read_heads};
+pub use heads::{HEADS, heads_path, read_heads};
 use syslog::SyslogTarget;
 pub use waiting::{Steered, Waiting, WaitingCounters};
 
@@ -90,8 +90,8 @@ pub struct Follower {
 /// Those that the configuration names, and the file of heads beside the catalog.
 pub fn followers(settings: &config::Settings) -> Vec<Follower> {
     let audit = &settings.audit;
-    let heads = heads_path(&settings.catalog.url)
-        .map(|path| ("heads", Target::Heads(HeadsFile::new(path))));
+    let heads =
+        heads_path(&settings.catalog.url).map(|path| (HEADS, Target::Heads(HeadsFile::new(path))));
     let file = audit
         .file
         .clone()

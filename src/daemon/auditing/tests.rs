@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 use std::path::Path;
 use std::time::Duration;
 
-use super::heads::{heads_path, read_heads};
+use super::heads::{HEADS, heads_path, read_heads};
 use super::*;
 use crate::access::{Event, Outcome};
 use crate::base::SYSTEM_TENANT;
@@ -178,13 +178,15 @@ async fn heads_are_kept_beside_the_catalog() {
             file.write_all(b"not a head\n").unwrap();
         })
         .unwrap();
-    let heads = read_heads(&path).unwrap();
+    let heads = read_heads(&path).unwrap().unwrap();
     let [head] = heads[..] else {
         panic!("{heads:?}")
     };
     assert_eq!(head.number, 3);
     let chains = catalog.verify_audit(&heads).await.unwrap();
     assert_eq!((chains[0].head, chains[0].broken), (head.hash, None));
-    assert!(read_heads(&folder.path().join("none")).unwrap().is_empty());
+    assert_eq!(read_heads(&folder.path().join("none")).unwrap(), None);
+    assert_eq!(catalog.told_chains(HEADS).await.unwrap(), [head.tenant]);
+    assert!(catalog.told_chains("file").await.unwrap().is_empty());
     assert_eq!(heads_path("sqlite::memory:"), None);
 }
