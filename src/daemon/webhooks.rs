@@ -131,6 +131,12 @@ pub async fn queue_one(
     catalog: &Catalog,
 ) -> crate::catalog::Result<crate::catalog::Queued> {
     let call = &event.call;
+    let id = event.stored.map(|stored| stored.call_id).or(call.recording);
+    if let Some(id) = id
+        && catalog.deletion(call.tenant, id).await?.is_some()
+    {
+        return Ok(crate::catalog::Queued::default());
+    }
     let logins = call
         .participants
         .iter()

@@ -32,7 +32,7 @@ pub struct Removal {
 }
 
 impl Change {
-    /// Deletes a call. Its notes, categories and links go at once, its files when [`Catalog::removals`] are done.
+    /// Deletes a call. Its notes, categories and links go at once, and what webhooks are told of it, its files when [`Catalog::removals`] are done.
     ///
     /// # Errors
     ///
@@ -161,5 +161,122 @@ async fn delete(
             .execute(&mut *connection)
             .await?;
     }
+    forget_told(connection, call).await?;
     Ok(true)
+}
+
+/// What webhooks are still to be told of the call is not told, and what they were told is not kept: of a delivery that is over
+/// the log has that it was, and how it went.
+async fn forget_told(connection: &mut SqliteConnection, call: &CallToMark) -> sqlx::Result<()> {
+    // Events from before the first media do not name the call: they have its Call-ID, and the interaction.
+    const ABOUT: &str = "webhook_id IN (SELECT id FROM webhooks WHERE tenant_id = ?1) AND (instr(body, ?2) > 0 \
+         OR (instr(body, ?3) > 0 AND body ->> '$.data.call.recording.id' IS NULL AND body ->> '$.data.call.sip_call_id' = \
+         (SELECT sip_call_id FROM calls WHERE tenant_id = ?1 AND id = ?4)))";
+    let id = call.id.to_string();
+    let interaction = call.interaction.map_or(id.clone(), |one| one.0.to_string());
+    for act in [
+        "DELETE FROM deliveries WHERE next_at IS NOT NULL AND",
+        "UPDATE deliveries SET body = '' WHERE next_at IS NULL AND",
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(format!("{act} {ABOUT}")))
+            .bind(call.tenant.0)
+            .bind(&id)
+            .bind(&interaction)
+            .bind(call.id)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::AssertSqlSafe;
+
+    use super::*;
+    use crate::access::{Event, Principal, Scope};
+    use crate::catalog::testing::{call, in_memory, tenant};
+
+    const NOW: Timestamp = Timestamp::from_secs_nanos(1_800_000_000, 0);
+
+    /// A webhook of the tenant; what it is told waits for ever.
+    async fn webhook(catalog: &Catalog, of: u128, id: u128) -> Uuid {
+        let id = Uuid::from_u128(id);
+        let (webhook, tenant) = (id.simple(), tenant(of).0.simple());
+        let sql = format!(
+            "INSERT INTO webhooks (id, tenant_id, url, description, events, secret, created_at, changed_at) \
+             VALUES (X'{webhook}', X'{tenant}', '', '', '[]', '', 0, 0)"
+        );
+        sqlx::query(AssertSqlSafe(sql))
+            .execute(&catalog.writer)
+            .await
+            .unwrap();
+        id
+    }
+
+    #[tokio::test]
+    async fn what_webhooks_are_told_of_a_call_goes_with_it() {
+        let catalog = in_memory().await;
+        for (of, slug) in [(1, "one"), (2, "two")] {
+            catalog.register_for_tests(tenant(of), slug).await;
+        }
+        let calls = [call(1, 1), call(1, 2)];
+        catalog.record(&calls).await.unwrap();
+        let told = |of: usize, recording: bool| {
+            let call = &calls[of];
+            serde_json::json!({ "type": "call.ended", "data": { "call": {
+                "interaction_id": call.interaction.unwrap().0, "sip_call_id": call.sip_call_id,
+                "recording": { "id": recording.then_some(call.id) }, "caller": { "number": format!("+4930{of}") },
+            }}})
+            .to_string()
+        };
+        let (own, foreign) = (webhook(&catalog, 1, 7).await, webhook(&catalog, 2, 8).await);
+        let mut past = Vec::new();
+        for (hook, of, recording) in [
+            (own, 0, true),
+            (own, 0, false),
+            (own, 1, true),
+            (own, 1, false),
+            (foreign, 0, true),
+        ] {
+            let body = told(of, recording);
+            for _ in 0..2 {
+                let queued = catalog.queue_delivery(hook, "call.ended", &body, NOW).await;
+                past.push(queued.unwrap().unwrap());
+            }
+        }
+        // Every other is over.
+        for id in past.iter().step_by(2) {
+            let sql = format!(
+                "UPDATE deliveries SET next_at = NULL, state = 'delivered' WHERE id = X'{}'",
+                id.simple()
+            );
+            sqlx::query(AssertSqlSafe(sql))
+                .execute(&catalog.writer)
+                .await
+                .unwrap();
+        }
+        let mut change = catalog.change().await.unwrap();
+        let found = change
+            .call_to_mark(&Scope::tenant(tenant(1)), calls[0].id)
+            .await
+            .unwrap()
+            .unwrap();
+        change.delete_call(&found, "ann", "asked").await.unwrap();
+        let event = Event::by(&Principal::operator("ops"), "calls.delete").of_tenant(tenant(1));
+        change.commit(event).await.unwrap();
+        let left: Vec<(Uuid, String)> =
+            sqlx::query_as("SELECT id, body FROM deliveries ORDER BY id")
+                .fetch_all(&catalog.readers)
+                .await
+                .unwrap();
+        let of = |at: usize| left.iter().find(|(id, _)| *id == past[at]);
+        for at in [0, 2] {
+            assert_eq!(of(at).map(|(_, body)| body.as_str()), Some(""), "{at}");
+            assert_eq!(of(at + 1), None, "{at}");
+        }
+        for at in 4..10 {
+            assert!(of(at).is_some_and(|(_, body)| !body.is_empty()), "{at}");
+        }
+    }
 }
