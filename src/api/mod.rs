@@ -7,6 +7,7 @@
 //! works, `/metrics` for Prometheus, `/status` for who sits at this machine. Nothing here waits for a packet or a disk.
 
 pub mod audio;
+mod bare;
 mod caller;
 mod calls;
 mod document;
@@ -45,6 +46,7 @@ use serde::Serialize;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+use bare::Bare;
 use front::{Door, Front, Tls};
 
 pub use audio::{OggOpus, endless_wav};
@@ -133,8 +135,10 @@ pub fn v1(api: Api) -> Router {
     let (router, document) = described();
     let once = from_fn_with_state(api.clone(), idempotency::once);
     let asks = from_fn_with_state(api.clone(), sign_in::authenticate);
+    let bare = Arc::new(Bare::of(&document));
+    let bare = from_fn_with_state(bare, bare::without_parameters);
     let router = router.merge(reference::routes(&document));
-    router.layer(once).layer(asks).with_state(api)
+    router.layer(bare).layer(once).layer(asks).with_state(api)
 }
 
 /// The OpenAPI document of `/api/v1`.
@@ -212,7 +216,11 @@ async fn health(State(service): State<Arc<dyn Service>>) -> Response {
     (code, Json(body)).into_response()
 }
 
-async fn metrics(State(service): State<Arc<dyn Service>>) -> Response {
+/// For who collects them here or on the operator's own network: a proxy asks for others.
+async fn metrics(State(service): State<Arc<dyn Service>>, headers: HeaderMap) -> Response {
+    if front::is_forwarded(&headers) {
+        return StatusCode::FORBIDDEN.into_response();
+    }
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], service.metrics()).into_response()
 }
@@ -324,13 +332,17 @@ mod tests {
         let answer = ask(Health::default(), "/status");
         assert!(answer.contains("content-type: application/json"));
         assert!(answer.ends_with("{\"status\":\"ok\"}"), "{answer}");
-        // Through a proxy on this machine.
-        let answer = ask_with(
-            Health::default(),
-            "/status",
-            "X-Forwarded-For: 203.0.113.7\r\n",
-        );
-        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    }
+
+    #[test]
+    fn nobody_behind_a_proxy_learns_how_the_installation_is() {
+        for path in ["/status", "/metrics"] {
+            for header in ["X-Forwarded-For: 203.0.113.7", "Forwarded: for=203.0.113.7"] {
+                let answer = ask_with(Health::default(), path, &format!("{header}\r\n"));
+                assert!(answer.starts_with("HTTP/1.1 403 "), "{path}: {answer}");
+                assert!(!answer.contains("callreel_"), "{path}: {answer}");
+            }
+        }
     }
 
     #[test]

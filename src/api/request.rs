@@ -1,8 +1,8 @@
 //! What requests carry: bodies, parameters, ids and versions, each with the field at fault when it is wrong.
 
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
@@ -102,13 +102,53 @@ pub struct Parameters<T>(pub T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Parameters<T>> {
-        let parameters = Query::<T>::from_request_parts(parts, state).await;
-        let failed = |rejection: QueryRejection| Problem::malformed(rejection.body_text());
-        parameters
-            .map(|Query(parameters)| Parameters(parameters))
-            .map_err(failed)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Parameters<T>> {
+        let pairs = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        let reader = serde_urlencoded::Deserializer::new(pairs);
+        serde_path_to_error::deserialize(reader)
+            .map(Parameters)
+            .map_err(|error| {
+                let path = error.path().to_string();
+                of_parameter(&path, &error.into_inner().to_string())
+            })
     }
+}
+
+/// What is wrong with a parameter: `path` is its name, where it is one, `why` what the parser says of it.
+fn of_parameter(path: &str, why: &str) -> Problem {
+    for (what, detail) in [
+        ("unknown field", "there is no such parameter here"),
+        ("missing field", "it is missing"),
+        ("duplicate field", "it is there twice"),
+    ] {
+        let name = why
+            .strip_prefix(what)
+            .and_then(|rest| rest.split('`').nth(1));
+        if let Some(name) = name {
+            return Problem::malformed(detail).field(name);
+        }
+    }
+    let detail = match () {
+        () if why.contains("UUID") => "an id is expected here",
+        () if why.contains("`true` or `false`") => "true or false is expected here",
+        () if ["digit", "integer", "number too", "float"]
+            .iter()
+            .any(|word| why.contains(word)) =>
+        {
+            "a number is expected here, not below 0 and not too large"
+        }
+        () => why,
+    };
+    let problem = Problem::malformed(detail);
+    match path {
+        "." | "?" => problem,
+        name => problem.field(name),
+    }
+}
+
+/// A parameter of an operation that has none.
+pub fn no_such_parameter(name: &str) -> Problem {
+    Problem::malformed("there is no such parameter here").field(name)
 }
 
 /// The id in a path. What is no id is not there.
@@ -254,6 +294,46 @@ mod tests {
         assert_eq!((other.status, other.field.as_deref()), (422, None));
         assert!(!other.detail.unwrap().contains("struct"));
         assert_eq!(problem(" [\"x\"]").status, 422);
+    }
+
+    #[tokio::test]
+    async fn a_wrong_parameter_is_named_in_our_words() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[allow(dead_code, reason = "only read")]
+        struct Wanted {
+            tenant_id: Option<Uuid>,
+            active: Option<bool>,
+            limit: Option<u32>,
+            mos: Option<f64>,
+            reason: String,
+        }
+        for (query, field) in [
+            ("tenant_id=x&reason=y", "tenant_id"),
+            ("active=yes&reason=y", "active"),
+            ("limit=-1&reason=y", "limit"),
+            ("limit=&reason=y", "limit"),
+            ("limit=99999999999&reason=y", "limit"),
+            ("mos=good&reason=y", "mos"),
+            ("limit=1&limit=2&reason=y", "limit"),
+            ("colour=red&reason=y", "colour"),
+            ("limit=1", "reason"),
+        ] {
+            let uri = format!("/x?{query}");
+            let (mut parts, ()) = axum::http::Request::get(uri).body(()).unwrap().into_parts();
+            let read = Parameters::<Wanted>::from_request_parts(&mut parts, &()).await;
+            let problem = read.unwrap_err();
+            let details = problem.details();
+            assert_eq!(
+                (details.status, details.field.as_deref()),
+                (400, Some(field)),
+                "{query}"
+            );
+            let words = details.detail.as_deref().unwrap();
+            for foreign in ["erialize", "UUID", "literal", "field", "string"] {
+                assert!(!words.contains(foreign), "{query}: {words}");
+            }
+        }
     }
 
     #[test]

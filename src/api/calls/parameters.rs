@@ -106,16 +106,6 @@ impl CallParameters {
         if !(1..=MAX_PAGE).contains(&limit) {
             return Err(Problem::invalid("limit", format!("1 to {MAX_PAGE}")));
         }
-        let number = |field, exact: &Option<String>, prefix: &Option<String>| {
-            Ok::<_, Problem>(match (text(field, exact)?, text(field, prefix)?) {
-                (Some(_), Some(_)) => {
-                    return Err(Problem::invalid(field, "either whole or its beginning"));
-                }
-                (Some(exact), None) => Some(NumberFilter::Exact(as_dialled(&exact))),
-                (None, Some(prefix)) => Some(NumberFilter::Prefix(as_dialled(&prefix))),
-                (None, None) => None,
-            })
-        };
         let direction = named("direction", &self.direction, Direction::named)?;
         let state = named("state", &self.state, CallState::named)?;
         let disposition = text("disposition", &self.disposition)?;
@@ -123,9 +113,21 @@ impl CallParameters {
             tenant: self.tenant_id.map(TenantId),
             from: time("from", &self.from)?,
             to: time("to", &self.to)?,
-            number: number("number", &self.number, &self.number_prefix)?,
-            caller: number("caller", &self.caller, &self.caller_prefix)?,
-            callee: number("callee", &self.callee, &self.callee_prefix)?,
+            number: number(
+                ["number", "number_prefix"],
+                &self.number,
+                &self.number_prefix,
+            )?,
+            caller: number(
+                ["caller", "caller_prefix"],
+                &self.caller,
+                &self.caller_prefix,
+            )?,
+            callee: number(
+                ["callee", "callee_prefix"],
+                &self.callee,
+                &self.callee_prefix,
+            )?,
             user: text("user", &self.user)?,
             group: self.group_id.map(GroupId),
             extension: text("extension", &self.extension)?,
@@ -174,6 +176,21 @@ impl CallParameters {
         say("notes", self.notes.clone());
         say("format", self.format.clone());
         said.into()
+    }
+}
+
+/// A number, or how it begins; `names` are those of the two parameters.
+fn number(
+    names: [&'static str; 2],
+    exact: &Option<String>,
+    prefix: &Option<String>,
+) -> Result<Option<NumberFilter>> {
+    let [of_exact, of_prefix] = names;
+    match (text(of_exact, exact)?, text(of_prefix, prefix)?) {
+        (Some(_), Some(_)) => Err(Problem::invalid(of_exact, "either whole or its beginning")),
+        (Some(exact), None) => Ok(Some(NumberFilter::Exact(as_dialled(&exact)))),
+        (None, Some(prefix)) => Ok(Some(NumberFilter::Prefix(as_dialled(&prefix)))),
+        (None, None) => Ok(None),
     }
 }
 

@@ -340,7 +340,8 @@ async fn create(
     }
     let mut change = api
         .directory_change(&catalog, tenant, |rows| rows.extensions.push(row.clone()))
-        .await?;
+        .await
+        .map_err(|problem| about(kind, problem))?;
     let row = change.create_extension(&row).await?;
     let event = caller.event("extensions.create").of_tenant(tenant);
     let event = event.on("extension", id).change(None, Some(state(&row)));
@@ -349,6 +350,14 @@ async fn create(
     let (known, view) = found(&api, &caller, id).await?;
     let path = format!("/api/v1/extensions/{id}");
     Ok(Versioned::created(known.version, path, view))
+}
+
+/// Who asks for an extension can mend the pattern: match rules, which meet another tenant's because of it, are not theirs.
+fn about(kind: &'static str, problem: Problem) -> Problem {
+    match problem.details().field.as_deref() {
+        Some("extension" | "rules.match") => problem.field(kind),
+        _ => problem,
+    }
 }
 
 /// What of an extension can be changed.

@@ -126,7 +126,7 @@ impl TenantBody {
         }
         Ok(TenantDraft {
             slug,
-            timezone: line_or("timezone", self.timezone.as_deref(), "UTC")?,
+            timezone: fields::timezone("timezone", self.timezone.as_deref().unwrap_or("UTC"))?,
             language: line_or("language", self.language.as_deref(), "en")?,
             plan: self.plan.clone(),
             status: status.ok_or_else(|| Problem::invalid("status", "active or suspended"))?,

@@ -41,7 +41,7 @@ pub struct Filters {
     /// An extension of the tenant that took part
     #[arg(long, value_name = "EXTENSION")]
     extension: Option<String>,
-    /// Of this tenant only, by id or name
+    /// Of this tenant only, by short name, id or name
     #[arg(long, value_name = "TENANT")]
     tenant: Option<String>,
     /// How it ended for the recorder, such as recorded or no_media
@@ -134,6 +134,9 @@ fn as_dialled(text: &str) -> String {
 
 async fn tenant_id(wanted: &str, catalog: &Catalog) -> anyhow::Result<TenantId> {
     if let Ok(id) = wanted.parse() {
+        return Ok(id);
+    }
+    if let Some(id) = catalog.tenant_named(wanted).await? {
         return Ok(id);
     }
     let tenants = catalog.tenants(&Scope::root()).await?;

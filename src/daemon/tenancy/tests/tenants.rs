@@ -98,6 +98,8 @@ async fn two_tenants_that_nothing_tells_apart_are_refused_by_name() {
         detail.contains("Filed Ltd") && detail.contains("ACME"),
         "{detail}"
     );
+    // What the request holds is at fault, not the rules that were there.
+    assert_eq!(problem["field"], "prefix");
     // And the other way round.
     running.give_rules("acme", "10.1.0.0/16").await;
     running.extension("acme", "prefix", "50").await;
@@ -118,6 +120,10 @@ async fn what_is_written_wrong_is_named_by_its_field() {
         (json!({ "name": "x", "slug": "X Y" }), "slug"),
         (json!({ "name": "x", "plan": "tin" }), "plan"),
         (json!({ "name": "x", "timezone": "London" }), "timezone"),
+        (
+            json!({ "name": "x", "timezone": "Mars/Phobos" }),
+            "timezone",
+        ),
         (json!({ "name": "x", "language": "english!" }), "language"),
         (json!({ "name": "x", "status": "gone" }), "status"),
         (json!({ "name": "x", "rules": [] }), "rules"),
