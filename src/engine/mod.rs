@@ -277,7 +277,7 @@ impl Core {
     /// Has media take in what has come, and fires what that makes due.
     fn settle(&mut self, time: Timestamp, sink: &mut impl Sink) {
         self.settle_media(sink);
-        self.link_by_audio(sink);
+        self.compare_audio();
         self.look_ahead();
         if time >= self.next {
             self.fire(time, sink);
@@ -310,20 +310,15 @@ impl Core {
             let mut messages = Vec::new();
             self.counters.sip_stream_bytes_skipped += self.streams.expire(at, &mut messages);
             self.handle_stream_messages(messages, sink);
-            self.link_by_audio(sink);
+            self.compare_audio();
         }
         self.look_ahead();
     }
 
-    /// Audio that was sampled as blocks were closed may say that two calls are one conversation.
-    fn link_by_audio(&mut self, sink: &mut impl Sink) {
+    /// Audio that was sampled as blocks were closed may say that two calls are one conversation: a deadline tells when.
+    fn compare_audio(&mut self) {
         let samples = self.media.take_samples();
-        if samples.is_empty() {
-            return;
-        }
-        let mut orders = Orders::new();
-        self.signalling.hear(&samples, self.now, &mut orders);
-        self.obey(orders, sink);
+        self.signalling.hear(&samples);
     }
 
     fn look_ahead(&mut self) {
@@ -498,7 +493,7 @@ impl Core {
 
     fn finish(&mut self, reason: EndReason, sink: &mut impl Sink) {
         self.settle_media(sink);
-        self.link_by_audio(sink);
+        self.compare_audio();
         let mut orders = Orders::new();
         self.signalling.finish(self.now, reason, &mut orders);
         self.obey(orders, sink);

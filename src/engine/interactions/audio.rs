@@ -2,8 +2,12 @@
 //!
 //! A B2BUA that hands packets on changes their headers and not their payloads. Of each recorded call a few payloads every
 //! few seconds are sampled, at the same moments of capture time in all calls, so that two legs of one conversation sample
-//! the same packets. One side that sounds the same proves nothing: music on hold and ringing tones go to many. Both sides
-//! do; or one, where it is seen going into a host and coming out of it.
+//! the same packets.
+//!
+//! What one side hears proves nothing: music on hold, announcements and ringing tones go to many calls. Only a conversation
+//! has both directions in both legs. A payload counts where the legs that carry it can be the hops of one packet and nobody
+//! else carries it; that is known when all have been heard, so it is judged a moment later, whatever the order in which
+//! calls are looked at.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -24,12 +28,14 @@ const WINDOW_NANOS: i64 = 240_000_000;
 const YOUNG: Duration = Duration::from_secs(30);
 /// Payloads that are the same within this are the same packet at another hop.
 const TOLERANCE: Duration = Duration::from_millis(300);
-/// Payloads heard of each side, where both sides are the same.
-const BOTH_SIDES: u8 = 2;
-/// Payloads heard of one side, where it goes through a host.
-const ONE_SIDE: u8 = 3;
-/// Calls that one payload is heard in: more have it from a recording or a tone.
-const MAX_CALLS: usize = 4;
+/// After a moment of sampling began, its payloads have been looked at in all calls: the last block with one is closed.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+/// Payloads in common that it takes, with some of either direction: a host that holds packets back for half the window leaves few.
+const ENOUGH: u8 = 4;
+/// So far apart the two directions may be: people speak in turns, and old calls are looked at seldom.
+const TOGETHER: Duration = Duration::from_secs(64);
+/// Legs of one conversation that one payload is followed through.
+const MAX_HOPS: usize = 4;
 /// Samples remembered; beyond it the oldest goes.
 const MAX_SAMPLES: usize = 1 << 16;
 /// Pairs of calls with a payload in common; beyond it the oldest goes.
@@ -87,76 +93,154 @@ pub struct Verdict {
     pub b: CallKey,
 }
 
+/// When a payload is judged: all of one moment of sampling at once.
+fn judged_at(at: Timestamp) -> Timestamp {
+    let phase = at.as_nanos().rem_euclid(EVERY_NANOS);
+    Timestamp::from_nanos(at.as_nanos().saturating_sub(phase)) + PATIENCE
+}
+
 /// What was heard lately, and which calls have it in common.
 #[derive(Debug, Default)]
 pub struct Matches {
-    heard: WireMap<u64, SmallVec<[Sample; 2]>>,
+    heard: WireMap<u64, Heard>,
     order: VecDeque<(Timestamp, u64)>,
     pairs: WireMap<(CallKey, CallKey), Tally>,
     pair_order: VecDeque<(CallKey, CallKey)>,
 }
 
-/// Payloads that two calls have in common.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    /// Caller with caller, callee with callee.
-    straight: PerSide<u8>,
-    /// Of the first call's side with the second's other one.
-    crossed: PerSide<u8>,
-    /// Of either, those that go through a host.
-    through: u8,
+/// Who carries a payload.
+#[derive(Debug, Default)]
+struct Heard {
+    hops: SmallVec<[Sample; 2]>,
+    /// It is no voice: one call has it twice, as it has a tone, or too many calls have it.
+    common: bool,
 }
 
-impl Tally {
-    fn add(&mut self, a: &Sample, b: &Sample) {
-        let count = if a.side == b.side {
-            &mut self.straight[a.side]
-        } else {
-            &mut self.crossed[a.side]
-        };
-        *count = count.saturating_add(1);
-        let apart = a.source != a.destination && b.source != b.destination;
-        if apart && (a.destination == b.source) != (b.destination == a.source) {
-            self.through = self.through.saturating_add(1);
+impl Heard {
+    fn add(&mut self, sample: &Sample) {
+        let known = self.hops.iter().any(|other| other.call == sample.call);
+        self.common |= known || self.hops.len() == MAX_HOPS;
+        if !self.common {
+            self.hops.push(*sample);
         }
     }
 
-    fn convinces(&self) -> bool {
-        let both = |sides: &PerSide<u8>| sides.caller.min(sides.callee) >= BOTH_SIDES;
-        both(&self.straight) || both(&self.crossed) || self.through >= ONE_SIDE
+    /// Neighbours on the way of one packet; none where the legs cannot be one way.
+    fn neighbours(&self) -> SmallVec<[(&Sample, &Sample); 2]> {
+        let pairs = || {
+            let hops = self.hops.iter().enumerate();
+            hops.flat_map(|(n, a)| self.hops.iter().skip(n + 1).map(move |b| (a, b)))
+        };
+        if self.common || pairs().any(|(a, b)| !may_follow(a, b)) {
+            return SmallVec::new();
+        }
+        // Of two, one may have come to an address of the host between that the other did not leave.
+        if self.hops.len() == 2 {
+            return pairs().collect();
+        }
+        let meet =
+            |(a, b): &(&Sample, &Sample)| a.destination == b.source || b.destination == a.source;
+        let meeting: SmallVec<[(&Sample, &Sample); 2]> = pairs().filter(meet).collect();
+        match meeting.len() + 1 == self.hops.len() {
+            true => meeting,
+            false => SmallVec::new(),
+        }
+    }
+}
+
+/// Whether two samples may be one packet at two hops: it comes into no host twice, and leaves none twice. On one host
+/// addresses do not tell.
+fn may_follow(a: &Sample, b: &Sample) -> bool {
+    let apart = a.source != a.destination && b.source != b.destination;
+    let alike = a.source == b.source || a.destination == b.destination;
+    let lag = a.at.nanos_since(b.at).unsigned_abs();
+    lag <= TOLERANCE.as_nanos() as u64 && !(apart && alike)
+}
+
+/// Payloads of one direction that two calls have in common.
+#[derive(Clone, Copy, Debug, Default)]
+struct Common {
+    payloads: u8,
+    last: Option<Timestamp>,
+}
+
+impl Common {
+    fn add(&mut self, at: Timestamp) {
+        if !self.is_near(at) {
+            self.payloads = 0;
+        }
+        self.payloads = self.payloads.saturating_add(1);
+        self.last = Some(at);
+    }
+
+    fn is_near(&self, at: Timestamp) -> bool {
+        self.last
+            .is_some_and(|last| at.nanos_since(last).unsigned_abs() <= TOGETHER.as_nanos() as u64)
+    }
+
+    fn count(&self, at: Timestamp) -> u8 {
+        if self.is_near(at) { self.payloads } else { 0 }
+    }
+}
+
+/// What two calls have in common.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    /// Caller with caller, callee with callee.
+    straight: PerSide<Common>,
+    /// Of the first call's side with the second's other one.
+    crossed: PerSide<Common>,
+}
+
+impl Tally {
+    /// Counts a payload; whether that is enough.
+    fn add(&mut self, a: &Sample, b: &Sample) -> bool {
+        let sides = if a.side == b.side {
+            &mut self.straight
+        } else {
+            &mut self.crossed
+        };
+        sides[a.side].add(a.at);
+        let [caller, callee] = Side::BOTH.map(|side| sides[side].count(a.at));
+        caller.min(callee) > 0 && caller.saturating_add(callee) >= ENOUGH
     }
 }
 
 impl Matches {
-    /// Takes one sample; pairs of calls that it completes the evidence for.
-    pub fn hear(&mut self, sample: &Sample) -> SmallVec<[Verdict; 1]> {
-        let mut verdicts = SmallVec::new();
-        self.expire(sample.at);
+    /// Takes one sample.
+    pub fn hear(&mut self, sample: &Sample) {
+        if self.order.len() == MAX_SAMPLES
+            && let Some((_, oldest)) = self.order.pop_front()
+        {
+            self.heard.remove(&oldest);
+        }
         let heard = self.heard.entry(sample.print).or_default();
-        let same = |other: &Sample| other.call == sample.call && other.side == sample.side;
-        if heard.len() > MAX_CALLS || heard.iter().any(same) {
-            return verdicts;
+        if heard.hops.is_empty() {
+            self.order.push_back((judged_at(sample.at), sample.print));
         }
-        let others: SmallVec<[Sample; 2]> = heard.clone();
-        heard.push(*sample);
-        self.order.push_back((sample.at, sample.print));
-        if others.len() == MAX_CALLS {
-            return verdicts;
-        }
-        for other in others.iter().filter(|other| other.call != sample.call) {
-            if sample.at.nanos_since(other.at).unsigned_abs() > TOLERANCE.as_nanos() as u64 {
+        heard.add(sample);
+    }
+
+    /// When [`Matches::judge`] has something to do next.
+    pub fn next_timeout(&self) -> Option<Timestamp> {
+        self.order.front().map(|&(due, _)| due)
+    }
+
+    /// Pairs of calls for which the evidence is complete by `now`.
+    pub fn judge(&mut self, now: Timestamp) -> Vec<Verdict> {
+        let mut verdicts = Vec::new();
+        while let Some((_, print)) = self.order.pop_front_if(|(due, _)| *due <= now) {
+            let Some(heard) = self.heard.remove(&print) else {
                 continue;
-            }
-            let (a, b) = if other.call < sample.call {
-                (other, sample)
-            } else {
-                (sample, other)
             };
-            if self.tally(a, b) {
-                verdicts.push(Verdict {
-                    a: a.call,
-                    b: b.call,
-                });
+            for (a, b) in heard.neighbours() {
+                let (a, b) = if a.call < b.call { (a, b) } else { (b, a) };
+                if self.tally(a, b) {
+                    verdicts.push(Verdict {
+                        a: a.call,
+                        b: b.call,
+                    });
+                }
             }
         }
         verdicts
@@ -172,23 +256,6 @@ impl Matches {
             }
             self.pair_order.push_back(pair);
         }
-        let tally = self.pairs.entry(pair).or_default();
-        tally.add(a, b);
-        tally.convinces()
-    }
-
-    fn expire(&mut self, now: Timestamp) {
-        while let Some(&(at, print)) = self.order.front() {
-            if self.order.len() < MAX_SAMPLES && at + 2 * TOLERANCE >= now {
-                return;
-            }
-            self.order.pop_front();
-            if let Some(heard) = self.heard.get_mut(&print) {
-                heard.retain(|sample| sample.at > at);
-                if heard.is_empty() {
-                    self.heard.remove(&print);
-                }
-            }
-        }
+        self.pairs.entry(pair).or_default().add(a, b)
     }
 }

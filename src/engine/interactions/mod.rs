@@ -301,14 +301,23 @@ impl Interactions {
         self.members.get(&key).map_or(&[], |member| &member.ties)
     }
 
-    /// Takes samples of audio; legs that carry the same are linked.
+    /// Takes samples of audio; legs that carry the same are linked when all have been heard.
     pub fn hear(&mut self, samples: &[Sample]) {
         for sample in samples {
-            let verdicts = self.matches.hear(sample);
-            for Verdict { a, b } in verdicts {
-                if self.may_carry_the_same(a, b) {
-                    self.link(a, b, LinkReason::Audio);
-                }
+            self.matches.hear(sample);
+        }
+    }
+
+    /// When [`Interactions::handle_timeout`] has something to do next.
+    pub fn next_timeout(&self) -> Option<Timestamp> {
+        self.matches.next_timeout()
+    }
+
+    /// Links what waited for evidence to be complete.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        for Verdict { a, b } in self.matches.judge(now) {
+            if self.may_carry_the_same(a, b) {
+                self.link(a, b, LinkReason::Audio);
             }
         }
     }

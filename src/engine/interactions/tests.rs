@@ -91,7 +91,8 @@ fn sample(call: u64, side: Side, print: u64, hosts: (u8, u8), millis: u64) -> Sa
 fn verdicts(samples: &[Sample]) -> Vec<Verdict> {
     let mut matches = Matches::default();
     let mut all: Vec<Verdict> = Vec::new();
-    for verdict in samples.iter().flat_map(|sample| matches.hear(sample)) {
+    samples.iter().for_each(|sample| matches.hear(sample));
+    for verdict in matches.judge(Timestamp::MAX) {
         if !all.contains(&verdict) {
             all.push(verdict);
         }
@@ -119,24 +120,96 @@ fn one_side_is_no_evidence_and_both_sides_are() {
     assert_eq!(verdicts(&both), [pair]);
 }
 
-#[test]
-fn one_side_that_goes_through_a_host_is_evidence() {
-    let through = |out: (u8, u8)| -> Vec<Sample> {
-        (0..5)
-            .flat_map(|print| {
-                [
-                    sample(1, Side::Caller, print, (1, 100), print * 20),
-                    sample(2, Side::Callee, print, out, print * 20 + 3),
-                ]
-            })
-            .collect()
+/// What a conversation through these hosts has in each of its legs, 1, 2, …: five payloads of either direction from `print` on.
+fn conversation(hosts: &[u8], print: u64) -> Vec<Sample> {
+    let hops = (1..).zip(hosts.windows(2));
+    let of_hop = |(call, hop): (u64, &[u8])| {
+        let (from, to) = (hop[0], hop[1]);
+        (0..5).flat_map(move |n| {
+            let there = sample(call, Side::Caller, print + n, (from, to), n * 20);
+            let back = sample(call, Side::Callee, print + 50 + n, (to, from), n * 20);
+            [there, back]
+        })
     };
-    assert_eq!(verdicts(&through((100, 7))).len(), 1);
-    assert!(
-        verdicts(&through((7, 100))).is_empty(),
-        "into the same host"
-    );
-    assert!(verdicts(&through((100, 1))).is_empty(), "and back again");
+    hops.flat_map(of_hop).collect()
+}
+
+fn pairs(samples: &[Sample]) -> Vec<(u64, u64)> {
+    let pair = |verdict: Verdict| (verdict.a.0, verdict.b.0);
+    let mut pairs: Vec<(u64, u64)> = verdicts(samples).into_iter().map(pair).collect();
+    pairs.sort_unstable();
+    pairs
+}
+
+#[test]
+fn a_conversation_is_followed_from_host_to_host_in_any_order() {
+    let mut samples = conversation(&[1, 100, 101, 2], 0);
+    assert_eq!(pairs(&samples), [(1, 2), (2, 3)]);
+    samples.reverse();
+    assert_eq!(pairs(&samples), [(1, 2), (2, 3)]);
+}
+
+#[test]
+fn one_side_that_goes_through_a_host_is_no_evidence() {
+    let through: Vec<Sample> = conversation(&[1, 100, 7], 0)
+        .into_iter()
+        .filter(|sample| sample.side == Side::Caller)
+        .collect();
+    assert!(verdicts(&through).is_empty());
+}
+
+#[test]
+fn two_payloads_into_one_host_or_out_of_it_are_two() {
+    let mut samples = conversation(&[1, 100], 0);
+    let other = conversation(&[3, 100], 0);
+    samples.extend(other.into_iter().map(|sample| Sample {
+        call: CallKey(2),
+        ..sample
+    }));
+    assert!(verdicts(&samples).is_empty());
+}
+
+#[test]
+fn what_a_third_call_carries_too_is_no_evidence() {
+    let mut samples = conversation(&[1, 100, 7], 0);
+    let heard = |sample: &Sample| sample.call == CallKey(1) && sample.side == Side::Callee;
+    let third: Vec<Sample> = (samples.iter().filter(|sample| heard(sample)))
+        .map(|sample| Sample {
+            call: CallKey(3),
+            destination: [10, 0, 0, 55].into(),
+            ..*sample
+        })
+        .collect();
+    samples.extend(third);
+    assert!(verdicts(&samples).is_empty());
+}
+
+#[test]
+fn what_comes_again_in_one_call_is_a_tone() {
+    let mut samples = conversation(&[1, 100, 7], 0);
+    let again: Vec<Sample> = (samples.iter().filter(|sample| sample.call == CallKey(1)))
+        .map(|sample| Sample {
+            at: sample.at + Duration::from_millis(100),
+            ..*sample
+        })
+        .collect();
+    samples.extend(again);
+    assert!(verdicts(&samples).is_empty());
+}
+
+#[test]
+fn sides_that_are_alike_at_different_times_are_no_evidence() {
+    let later = |sample: Sample| match sample.side {
+        Side::Caller => sample,
+        Side::Callee => Sample {
+            at: sample.at + Duration::from_secs(90),
+            ..sample
+        },
+    };
+    let samples: Vec<Sample> = (conversation(&[1, 100, 7], 0).into_iter())
+        .map(later)
+        .collect();
+    assert!(verdicts(&samples).is_empty());
 }
 
 #[test]

@@ -34,9 +34,8 @@ impl Signalling {
     }
 
     /// Takes samples of audio.
-    pub fn hear(&mut self, samples: &[Sample], now: Timestamp, orders: &mut Orders) {
+    pub fn hear(&mut self, samples: &[Sample]) {
         self.interactions.hear(samples);
-        self.tell_of_links(now, orders);
     }
 
     /// Enters a new leg among the interactions.

@@ -40,6 +40,8 @@ impl Signalling {
                 }
             }
         }
+        self.interactions.handle_timeout(now);
+        self.tell_of_links(now, orders);
     }
 
     /// A while after a BYE: the call is over, unless nobody answered it and who is said to have sent it speaks on.
@@ -123,6 +125,8 @@ impl Signalling {
 
     /// Ends all calls: the capture is over, or the daemon.
     pub fn finish(&mut self, now: Timestamp, reason: EndReason, orders: &mut Orders) {
+        self.interactions.handle_timeout(Timestamp::MAX);
+        self.tell_of_links(now, orders);
         let mut keys: Vec<CallKey> = self
             .legs
             .values()

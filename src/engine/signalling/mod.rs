@@ -257,7 +257,8 @@ impl Signalling {
     }
 
     pub fn next_timeout(&self) -> Option<Timestamp> {
-        self.timers.next()
+        let waiting = self.interactions.next_timeout();
+        self.timers.next().into_iter().chain(waiting).min()
     }
 
     /// Takes one message, and the bytes it was read from.

@@ -128,12 +128,17 @@ fn a_conversation_is_linked_by_the_audio_alone() {
         (Talk::new((2, 4000), (200, 5000), 3), 2),
         (Talk::new((100, 6000), (1, 4000), 4), 2),
         (Talk::new((210, 5000), (9, 4000), 5), 3),
-        // Its callee hears the same announcement as that of the others: one side, which proves nothing.
+        // Its caller hears at first the same announcement as that of the others: one side, which proves nothing.
         (Talk::new((9, 4000), (210, 5000), 6), 2),
     ];
     for n in 0..1500u32 {
         for (talk, voice) in &mut streams {
-            let payload = speech(*voice, n);
+            let voice = if talk.from.0 == 9 && n > 750 {
+                4
+            } else {
+                *voice
+            };
+            let payload = speech(voice, n);
             world.send_voice(talk, &payload);
         }
         world.pass(20);
@@ -206,6 +211,95 @@ fn music_on_hold_that_a_pbx_sends_to_many_links_nobody() {
     world.finish();
     assert_eq!(linked(&world, "held1", "held2"), None);
     assert_eq!(linked(&world, "held2", "held3"), None);
+}
+
+/// Two calls through the PBX, each with a leg in and a leg out, whose callers speak and all hear the same.
+fn two_calls_that_hear(world: &mut World, heard: impl Fn(u32) -> Vec<u8>, packets: u32) {
+    let mut streams = Vec::new();
+    for (n, caller, number) in [(0u16, 1u8, "1001"), (1, 3, "1003")] {
+        let incoming = Leg::new(&format!("in{n}"), (number, caller), ("8000", PBX));
+        let outgoing = Leg::new(&format!("out{n}"), (number, PBX), ("8000", 2));
+        let [to_caller, to_server, server] = [6000, 5000, 4000].map(|port| port + n * 2);
+        incoming.invite(world, (caller, 4000));
+        world.pass(20);
+        outgoing.invite(world, (PBX, to_server));
+        outgoing.answer(world, (2, server), "");
+        incoming.answer(world, (PBX, to_caller), "");
+        let own = |from, to, voice| (Talk::new(from, to, voice as u8 + 10 * n as u8), voice);
+        streams.extend([
+            own((caller, 4000), (PBX, to_caller), 1),
+            own((PBX, to_server), (2, server), 1),
+            own((2, server), (PBX, to_server), 0),
+            own((PBX, to_caller), (caller, 4000), 0),
+        ]);
+        world.pass(3000);
+    }
+    for n in 0..packets {
+        for (talk, voice) in &mut streams {
+            let payload = match *voice {
+                0 => heard(n),
+                voice => speech(voice + u32::from(talk.fill), n),
+            };
+            world.send_voice(talk, &payload);
+        }
+        world.pass(20);
+    }
+}
+
+fn assert_two_calls(world: &World) {
+    for n in ["0", "1"] {
+        let reason = linked(world, &format!("in{n}"), &format!("out{n}"));
+        assert_eq!(reason, Some(LinkReason::Numbers));
+    }
+    for (a, b) in [
+        ("in0", "in1"),
+        ("in0", "out1"),
+        ("out0", "in1"),
+        ("out0", "out1"),
+    ] {
+        assert_eq!(linked(world, a, b), None, "{a} {b}");
+    }
+}
+
+#[test]
+fn the_same_music_in_two_calls_through_one_pbx_is_two_conversations() {
+    let mut world = World::new();
+    two_calls_that_hear(&mut world, |n| speech(99, n), 1500);
+    world.finish();
+    assert_two_calls(&world);
+}
+
+#[test]
+fn the_same_tone_in_two_calls_through_one_pbx_is_two_conversations() {
+    let mut world = World::new();
+    // The ringing tone of North America comes again after 100 ms.
+    let sine = |hz: f64, n: u32| (std::f64::consts::TAU * hz * f64::from(n) / 8000.0).sin();
+    let ringing = |packet: u32| -> Vec<u8> {
+        let samples = packet * 160..(packet + 1) * 160;
+        let level = |n| 60.0 * (sine(440.0, n) + sine(480.0, n));
+        samples.map(|n| (128.0 + level(n)) as u8).collect()
+    };
+    two_calls_that_hear(&mut world, ringing, 2500);
+    world.finish();
+    assert_two_calls(&world);
+}
+
+#[test]
+fn a_pause_of_one_call_is_none_of_another_that_hears_the_same() {
+    let mut world = World::new();
+    two_calls_that_hear(&mut world, |n| speech(99, n), 1500);
+    let pause = ControlRequest {
+        target: "in0".into(),
+        action: ControlAction::Pause,
+        tenant: Some(SYSTEM_TENANT),
+        only: None,
+        looks: false,
+        who: "ann".into(),
+        why: String::new(),
+    };
+    assert_eq!(world.control(&pause).changed(), 2);
+    world.finish();
+    assert!(end(&world, "out1").info.control.is_empty());
 }
 
 #[test]
