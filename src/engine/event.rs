@@ -491,6 +491,14 @@ pub enum LinkReason {
 }
 
 impl LinkReason {
+    /// Whether the calls are hops of one call, of which both carry what is said; else one follows the other.
+    pub fn is_hop(self) -> bool {
+        !matches!(
+            self,
+            LinkReason::Replaces | LinkReason::Join | LinkReason::Refer
+        )
+    }
+
     pub fn code(self) -> &'static str {
         match self {
             LinkReason::CallId => "call_id",

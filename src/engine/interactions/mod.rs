@@ -17,6 +17,7 @@ mod referral;
 mod tests;
 mod token;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -120,6 +121,8 @@ pub struct Interactions {
     index: Index,
     referrals: Referrals,
     matches: Matches,
+    /// Legs for which a better partner may come, until when.
+    waiting: VecDeque<(Timestamp, CallKey)>,
     /// Legs whose interaction, or links, may have become others.
     changed: Vec<CallKey>,
     counters: InteractionCounters,
@@ -165,6 +168,7 @@ impl Interactions {
             self.say(key, Kind::Header(*header), value);
         }
         self.link_hops(key);
+        self.waiting.push_back((facts.began + hop::DISORDER, key));
     }
 
     /// A leg names its session (RFC 7989).
@@ -310,11 +314,15 @@ impl Interactions {
 
     /// When [`Interactions::handle_timeout`] has something to do next.
     pub fn next_timeout(&self) -> Option<Timestamp> {
-        self.matches.next_timeout()
+        let waiting = self.waiting.front().map(|&(due, _)| due);
+        waiting.into_iter().chain(self.matches.next_timeout()).min()
     }
 
     /// Links what waited for evidence to be complete.
     pub fn handle_timeout(&mut self, now: Timestamp) {
+        while let Some((_, key)) = self.waiting.pop_front_if(|(due, _)| *due <= now) {
+            self.settle_hop(key);
+        }
         for Verdict { a, b } in self.matches.judge(now) {
             if self.may_carry_the_same(a, b) {
                 self.link(a, b, LinkReason::Audio);

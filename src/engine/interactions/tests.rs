@@ -67,7 +67,8 @@ fn an_interaction_has_a_cap_and_nothing_is_left_behind() {
     for n in 0..200 {
         all.forget(CallKey(n));
     }
-    assert!(all.members.is_empty());
+    all.handle_timeout(T0 + Duration::from_secs(9));
+    assert!(all.members.is_empty() && all.waiting.is_empty());
     assert_eq!(
         format!("{:?}", all.index),
         format!("{:?}", Index::default())

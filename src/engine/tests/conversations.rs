@@ -91,6 +91,72 @@ fn of_two_callers_who_fit_equally_well_none_is_linked() {
 }
 
 #[test]
+fn calls_to_one_number_at_once_are_each_linked_to_their_own_leg() {
+    // In which order the legs are seen, and after how many milliseconds.
+    let orders: [&[(&str, u64)]; 5] = [
+        &[("in0", 20), ("out0", 10), ("in1", 20), ("out1", 0)],
+        &[("in0", 20), ("in1", 80), ("out0", 20), ("out1", 0)],
+        &[("in0", 20), ("out0", 170), ("in1", 20), ("out1", 0)],
+        // A mirror shows the leg out first.
+        &[("out0", 5), ("in1", 5), ("in0", 30), ("out1", 0)],
+        &[("in1", 5), ("out0", 5), ("in0", 30), ("out1", 0)],
+    ];
+    for order in orders {
+        let mut world = World::new();
+        for &(name, millis) in order {
+            let (number, host) = if name.ends_with('0') {
+                ("1010", 1)
+            } else {
+                ("1011", 3)
+            };
+            let leg = match name.starts_with("in") {
+                true => Leg::new(name, (number, host), ("8000", PBX)),
+                false => Leg::new(name, (number, PBX), ("8000", 2)),
+            };
+            leg.invite(&mut world, (host, 4000));
+            world.wait(millis);
+        }
+        world.wait(1000);
+        world.finish();
+        assert_two_calls(&world);
+    }
+}
+
+#[test]
+fn a_leg_that_has_its_own_takes_no_other_by_one_number() {
+    let mut world = World::new();
+    Leg::new("in", ("5550001", 1), ("1003", PBX)).invite(&mut world, (1, 4000));
+    world.pass(30);
+    Leg::new("out", ("5550001", PBX), ("1003", 2)).invite(&mut world, (PBX, 5000));
+    world.pass(100);
+    // For the same callee, of another caller; and of the same caller, for another callee.
+    Leg::new("foreign", ("5550002", PBX), ("1003", 2)).invite(&mut world, (PBX, 5002));
+    Leg::new("elsewhere", ("5550001", PBX), ("1009", 3)).invite(&mut world, (PBX, 5004));
+    world.wait(1000);
+    world.finish();
+    assert_eq!(linked(&world, "in", "out"), Some(LinkReason::Numbers));
+    for other in ["foreign", "elsewhere"] {
+        assert_eq!(linked(&world, "in", other), None, "{other}");
+    }
+}
+
+#[test]
+fn all_phones_that_a_pbx_rings_for_one_call_are_linked_to_it() {
+    let mut world = World::new();
+    Leg::new("in", ("5550001", 1), ("8000", PBX)).invite(&mut world, (1, 4000));
+    world.pass(30);
+    for (call_id, number, host) in [("first", "1001", 2), ("second", "1002", 3)] {
+        Leg::new(call_id, ("5550001", PBX), (number, host)).invite(&mut world, (PBX, 5000));
+    }
+    world.wait(1000);
+    world.finish();
+    for other in ["first", "second"] {
+        let reason = linked(&world, "in", other);
+        assert_eq!(reason, Some(LinkReason::Numbers), "{other}");
+    }
+}
+
+#[test]
 fn the_same_numbers_elsewhere_or_later_are_another_conversation() {
     let mut world = World::new();
     let from = |host| ("1001", host);
