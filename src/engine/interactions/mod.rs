@@ -78,6 +78,8 @@ pub struct Facts<'a> {
     /// User parts that name the caller, and the callee.
     pub caller: SmallVec<[&'a str; 3]>,
     pub callee: SmallVec<[&'a str; 3]>,
+    /// Who sent the caller there (RFC 3892).
+    pub referred_by: Option<&'a str>,
     pub session_ids: SmallVec<[&'a str; 2]>,
     /// Values of the configured headers, with the header's place in the settings.
     pub headers: SmallVec<[(usize, &'a str); 1]>,
@@ -157,9 +159,15 @@ impl Interactions {
             seed: facts.seed,
         };
         self.members.insert(key, Box::new(member));
-        if let Some(from) = self.referrals.take(facts) {
-            self.link(from, key, LinkReason::Refer);
-        }
+        let referrer = facts.referred_by.and_then(plain_number);
+        self.follow_referral(key, |all, leg, hop| {
+            let mut named = hop
+                .caller
+                .iter()
+                .map(|number| &**number)
+                .chain(referrer.as_deref());
+            named.any(|number| all.takes_part(leg, number))
+        });
         self.say(key, Kind::CallId, facts.call_id);
         for id in &facts.session_ids {
             self.say_session(key, id);
@@ -169,6 +177,29 @@ impl Interactions {
         }
         self.link_hops(key);
         self.waiting.push_back((facts.began + hop::DISORDER, key));
+    }
+
+    /// Links a leg to the one whose referral it follows, of those that `fits` says.
+    fn follow_referral(&mut self, key: CallKey, fits: impl Fn(&Self, CallKey, &Hop) -> bool) {
+        let mut referrals = std::mem::take(&mut self.referrals);
+        let referred = self.members.get(&key).and_then(|member| {
+            referrals.take(&member.hop, member.began, |leg| {
+                fits(self, leg, &member.hop)
+            })
+        });
+        self.referrals = referrals;
+        if let Some(leg) = referred {
+            self.link(leg, key, LinkReason::Refer);
+        }
+    }
+
+    /// Whether a number is of the conversation that `leg` belongs to.
+    fn takes_part(&self, leg: CallKey, number: &str) -> bool {
+        let mut legs = self.groups.legs_of(leg);
+        legs.any(|leg| {
+            let member = self.members.get(&leg);
+            member.is_some_and(|member| member.hop.names(number))
+        })
     }
 
     /// A leg names its session (RFC 7989).
@@ -322,6 +353,10 @@ impl Interactions {
     pub fn handle_timeout(&mut self, now: Timestamp) {
         while let Some((_, key)) = self.waiting.pop_front_if(|(due, _)| *due <= now) {
             self.settle_hop(key);
+            // Of a caller who is not known it may be, where no other leg followed the referral and none brought this one.
+            if !self.has_cause(key) {
+                self.follow_referral(key, |_, _, hop| hop.caller.is_empty());
+            }
         }
         for Verdict { a, b } in self.matches.judge(now) {
             if self.may_carry_the_same(a, b) {

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Facts, plain_number};
+use super::hop::Hop;
+use super::plain_number;
 use crate::base::{Timestamp, Vantage};
 use crate::engine::plan::CallKey;
 
@@ -41,22 +42,21 @@ impl Referrals {
         self.0.push_back(referral);
     }
 
-    /// The leg whose referral a new one follows; once.
-    pub fn take(&mut self, facts: &Facts<'_>) -> Option<CallKey> {
-        while self
-            .0
-            .front()
-            .is_some_and(|oldest| oldest.at + PATIENCE < facts.began)
-        {
-            self.0.pop_front();
-        }
-        let follows = |referral: &Referral| {
-            let called = facts.callee.iter().filter_map(|user| plain_number(user));
-            referral.vantage == facts.vantage
-                && referral.host == facts.source.ip()
-                && called.into_iter().any(|number| number == referral.to)
-        };
-        let at = self.0.iter().position(follows)?;
+    /// The leg whose referral a new one follows, of those that `fits` says it may be of; once.
+    pub fn take(
+        &mut self,
+        hop: &Hop,
+        began: Timestamp,
+        fits: impl Fn(CallKey) -> bool,
+    ) -> Option<CallKey> {
+        let over = |oldest: &mut Referral| oldest.at + PATIENCE < began;
+        while self.0.pop_front_if(over).is_some() {}
+        let at = self.0.iter().position(|referral| {
+            referral.vantage == hop.vantage
+                && referral.host == hop.source.ip()
+                && hop.callee.iter().any(|number| **number == *referral.to)
+                && fits(referral.leg)
+        })?;
         self.0.remove(at).map(|referral| referral.leg)
     }
 }

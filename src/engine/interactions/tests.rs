@@ -17,6 +17,7 @@ fn facts<'a>(call_id: &'a str, hosts: (u8, u8), numbers: (&'a str, &'a str)) -> 
         destination: Endpoint::v4([10, 0, 0, hosts.1], 5060),
         caller: SmallVec::from_slice(&[numbers.0]),
         callee: SmallVec::from_slice(&[numbers.1]),
+        referred_by: None,
         session_ids: SmallVec::new(),
         headers: SmallVec::new(),
         alone: InteractionId(uuid::Uuid::from_slice(&alone.as_bytes()[..16]).unwrap()),

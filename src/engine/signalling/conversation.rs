@@ -53,6 +53,7 @@ impl Signalling {
             destination: flow.destination,
             caller: message.from().iter().map(|from| from.uri.user).collect(),
             callee: message.to().iter().map(|to| to.uri.user).collect(),
+            referred_by: None,
             session_ids: session_ids(message),
             headers: SmallVec::new(),
             alone: leg.info.interaction,
@@ -63,6 +64,8 @@ impl Signalling {
             facts
                 .caller
                 .extend(asserted.map(|a| a.uri.user).take(MAX_USERS - 1));
+            let mut referrers = message.addresses("Referred-By");
+            facts.referred_by = referrers.next().map(|by| by.uri.user);
             facts
                 .callee
                 .extend(message.request_uri().map(|uri| uri.user));

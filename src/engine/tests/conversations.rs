@@ -463,11 +463,50 @@ fn a_blind_transfer_is_linked_to_the_call_it_makes() {
     // From another host, and for another number: not what was asked for.
     Leg::new("foreign", ("1009", 9), ("1003", 3)).invite(&mut world, (9, 4000));
     Leg::new("other", ("4711", PBX), ("1008", 8)).invite(&mut world, (PBX, 4010));
-    Leg::new("asked", ("4711", PBX), ("1003", 3)).invite(&mut world, (PBX, 4012));
+    Leg::new("asked", ("1001", PBX), ("1003", 3)).invite(&mut world, (PBX, 4012));
     world.finish();
     assert_eq!(linked(&world, "first", "asked"), Some(LinkReason::Refer));
     for other in ["foreign", "other"] {
         assert_eq!(linked(&world, "first", other), None, "{other}");
+    }
+}
+
+#[test]
+fn a_transfer_is_not_a_call_of_somebody_else_to_the_same_number() {
+    let mut world = World::new();
+    let first = Leg::new("first", ("5550001", PBX), ("1001", 1));
+    first.set_up(&mut world, (PBX, 4000), (1, 4000));
+    first.say_back(&mut world, "REFER", 5, "Refer-To: <sip:1003@a>\r\n", "");
+    world.wait(50);
+    Leg::new("other", ("5550002", PBX), ("1003", 3)).invite(&mut world, (PBX, 4010));
+    Leg::new("hidden", ("anonymous", PBX), ("1003", 3)).invite(&mut world, (PBX, 4012));
+    world.wait(50);
+    Leg::new("transfer", ("5550001", PBX), ("1003", 3)).invite(&mut world, (PBX, 4014));
+    world.wait(1000);
+    world.finish();
+    assert_eq!(linked(&world, "first", "transfer"), Some(LinkReason::Refer));
+    for other in ["other", "hidden"] {
+        assert_eq!(linked(&world, "first", other), None, "{other}");
+    }
+}
+
+#[test]
+fn a_transfer_is_known_by_who_referred_it_or_as_the_only_one_of_a_hidden_caller() {
+    for (caller, header) in [
+        ("4711", "Referred-By: <sip:1001@a>"),
+        ("anonymous", "Supported: replaces"),
+    ] {
+        let mut world = World::new();
+        let first = Leg::new("first", ("5550001", PBX), ("1001", 1));
+        first.set_up(&mut world, (PBX, 4000), (1, 4000));
+        first.say_back(&mut world, "REFER", 5, "Refer-To: <sip:1003@a>\r\n", "");
+        world.wait(50);
+        let transfer = Leg::new("transfer", (caller, PBX), ("1003", 3)).with(header);
+        transfer.invite(&mut world, (PBX, 4014));
+        world.wait(1000);
+        world.finish();
+        let reason = linked(&world, "first", "transfer");
+        assert_eq!(reason, Some(LinkReason::Refer), "{caller}");
     }
 }
 
