@@ -55,6 +55,24 @@ enum KeyBody {
     Named,
     /// A line may be nothing but keys, too.
     Bare,
+    /// Nothing is sure but that it says keys: whatever may be one.
+    Any,
+}
+
+impl KeyBody {
+    /// By the type of a body or of one of its parts, in an INFO or in another request.
+    fn of(content_type: &str, is_info: bool) -> KeyBody {
+        let kind = content_type.trim().to_ascii_lowercase();
+        let says_keys = ["dtmf", "telephone-event", "digits"];
+        let is_text = is_info && (kind.is_empty() || kind.starts_with("text/plain"));
+        if kind.starts_with("multipart/") {
+            KeyBody::Bare
+        } else if is_text || says_keys.iter().any(|word| kind.contains(word)) {
+            KeyBody::Any
+        } else {
+            KeyBody::Named
+        }
+    }
 }
 
 impl Facts {
@@ -62,21 +80,12 @@ impl Facts {
         let text = String::from_utf8_lossy(head);
         let headers = text.find('\n').map_or("", |end| &text[end + 1..]);
         let (table, _) = HeaderTable::parse(headers);
-        let kind = table
-            .first("Content-Type")
-            .unwrap_or("")
-            .to_ascii_lowercase();
-        let is_bare = kind.starts_with("multipart/")
-            || kind.starts_with("application/") && kind.contains("dtmf");
+        let kind = table.first("Content-Type").unwrap_or("");
         let encoding = table.first("Content-Encoding").unwrap_or("identity");
         Facts {
             content_length: super::message::content_length(&table),
             is_encoded: !encoding.trim().eq_ignore_ascii_case("identity"),
-            keys: if is_bare {
-                KeyBody::Bare
-            } else {
-                KeyBody::Named
-            },
+            keys: KeyBody::of(kind, text.starts_with("INFO ")),
         }
     }
 }
@@ -160,6 +169,10 @@ fn clean_head(head: &[u8], body_len: usize, clean: &mut Vec<u8>) {
 fn clean_body(body: &[u8], keys: Option<KeyBody>) -> Vec<u8> {
     let mut clean = Vec::with_capacity(body.len());
     let mut skipping = false;
+    let unmasked = body;
+    let masked = keys.map(|_| mask_attributes(body));
+    let body = masked.as_deref().unwrap_or(unmasked);
+    let (whole, mut keys) = (keys, keys);
     for (line, end) in lines(body) {
         if skipping && is_folded(line) {
             continue;
@@ -170,6 +183,12 @@ fn clean_body(body: &[u8], keys: Option<KeyBody>) -> Vec<u8> {
         if let Some(name) = name {
             clean.extend(format!("{name}: Digest {REMOVED}={REMOVED}").bytes());
         } else if !clean_media_key(line, &mut clean) {
+            if whole == Some(KeyBody::Bare) {
+                // Of a part, up to the line that ends it.
+                let kind = value_of(line, b"content-type", b':');
+                let kind = kind.map(|kind| KeyBody::of(&String::from_utf8_lossy(kind), true));
+                keys = kind.or(keys.filter(|_| !line.starts_with(b"--"))).or(whole);
+            }
             match keys {
                 Some(keys) => scrub(&mask(line, keys), &mut clean),
                 None => scrub(line, &mut clean),
@@ -217,33 +236,94 @@ fn clean_media_key(line: &[u8], clean: &mut Vec<u8>) -> bool {
     true
 }
 
-/// A line of a body with an `x` for each key of the telephone in it.
-fn mask(line: &[u8], keys: KeyBody) -> Vec<u8> {
-    let mut masked = line.to_vec();
-    let text = line.trim_ascii();
-    let is_key = |byte: &u8| b"0123456789*#ABCDabcd".contains(byte);
-    let value = [b"signal".as_slice(), b"d", b"digits", b"dtmf"]
-        .iter()
-        .find_map(|name| value_of(line, name, b'='));
-    let span = match (value, memchr::memmem::find(line, b"digits=")) {
-        (Some(value), _) => line.len() - value.len()..line.len(),
-        // KPML (RFC 4730): an attribute.
-        (None, Some(at)) => {
-            let from = at + b"digits=".len();
-            let quote = line.get(from).copied().unwrap_or(b'"');
-            let inside = line.get(from + 1..).unwrap_or(&[]);
-            let len = memchr::memchr(quote, inside).unwrap_or(inside.len());
-            from + 1..from + 1 + len
-        }
-        _ if keys == KeyBody::Bare && !text.is_empty() && text.iter().all(is_key) => 0..line.len(),
-        _ => return masked,
-    };
-    for byte in masked.get_mut(span).unwrap_or(&mut []) {
+/// Whether a byte may be a key of the telephone.
+fn is_key(byte: u8) -> bool {
+    b"0123456789*#ABCDabcd".contains(&byte)
+}
+
+fn cross_out(keys: &mut [u8]) {
+    for byte in keys {
         if !byte.is_ascii_whitespace() {
             *byte = b'x';
         }
     }
+}
+
+/// A body with an `x` for each character of the attributes that hold keys (KPML, RFC 4730), on whatever lines these are.
+fn mask_attributes(body: &[u8]) -> Vec<u8> {
+    const NAME: &[u8] = b"digits";
+    let mut masked = body.to_vec();
+    let mut from = 0;
+    while let Some(rest) = body.get(from..)
+        && let Some(at) = rest
+            .windows(NAME.len())
+            .position(|name| name.eq_ignore_ascii_case(NAME))
+    {
+        from += at + NAME.len();
+        let after = body.get(from..).unwrap_or(&[]).trim_ascii_start();
+        let value = after.strip_prefix(b"=").map(<[u8]>::trim_ascii_start);
+        let Some((quote @ (b'"' | b'\''), inside)) = value.and_then(|value| value.split_first())
+        else {
+            continue;
+        };
+        let len = memchr::memchr(*quote, inside).unwrap_or(inside.len());
+        let begin = body.len() - inside.len();
+        cross_out(masked.get_mut(begin..begin + len).unwrap_or(&mut []));
+        from = begin + len;
+    }
     masked
+}
+
+/// A line of a body with an `x` for each key of the telephone in it.
+fn mask(line: &[u8], keys: KeyBody) -> Vec<u8> {
+    let mut masked = line.to_vec();
+    let text = line.trim_ascii();
+    let value = [b"signal".as_slice(), b"d", b"digit", b"digits", b"dtmf"]
+        .iter()
+        .find_map(|name| value_of(line, name, b'='));
+    if let Some(value) = value {
+        cross_out(
+            masked
+                .get_mut(line.len() - value.len()..)
+                .unwrap_or(&mut []),
+        );
+    } else if keys == KeyBody::Any {
+        mask_all(&mut masked);
+    } else if keys == KeyBody::Bare && text.iter().all(|byte| is_key(*byte)) {
+        cross_out(&mut masked);
+    }
+    masked
+}
+
+/// Crosses out whatever may be a key: digits wherever they are, letters where they are no part of a word or a name. How long a key
+/// was held, and what the text is written in, is none.
+fn mask_all(line: &mut [u8]) {
+    let begins = |with: &[u8]| {
+        let found = line.trim_ascii_start().get(..with.len());
+        found.is_some_and(|found| found.eq_ignore_ascii_case(with))
+    };
+    if begins(b"duration") || begins(b"<?xml") || begins(b"content-") {
+        return;
+    }
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"*#_-".contains(byte);
+    let mut at = 0;
+    while let Some(rest) = line.get(at..).filter(|rest| !rest.is_empty()) {
+        let len = rest.iter().position(|byte| !is_word(byte));
+        let len = len.unwrap_or(rest.len());
+        let after = rest.get(len..).unwrap_or(&[]).trim_ascii_start();
+        let is_name = matches!(after.first(), Some(b'=' | b':'));
+        let end = at + len;
+        let word = line.get_mut(at..end).unwrap_or(&mut []);
+        if !is_name && word.iter().all(|byte| is_key(*byte)) {
+            cross_out(word);
+        }
+        for byte in word {
+            if byte.is_ascii_digit() || matches!(byte, b'*' | b'#') {
+                *byte = b'x';
+            }
+        }
+        at = end + 1;
+    }
 }
 
 /// Writes text without the passwords and credentials of the URIs in it.

@@ -82,6 +82,29 @@ fn pressed_keys_are_masked_where_that_is_asked() {
             "--b\r\nContent-Type: application/dtmf\r\n\r\n7\r\n--b--\r\n",
             "--b\r\nContent-Type: application/dtmf\r\n\r\nx\r\n--b--\r\n",
         ),
+        ("application/dtmf", "Digit=7", "Digit=x"),
+        (
+            "application/x-dtmf-relay",
+            "Signal:7\r\nDuration:160\r\n",
+            "Signal:x\r\nDuration:160\r\n",
+        ),
+        (
+            "application/dtmf-info+xml",
+            "<?xml version=\"1.0\"?>\r\n<dtmf><digit>7</digit><digit>D</digit></dtmf>",
+            "<?xml version=\"1.0\"?>\r\n<dtmf><digit>x</digit><digit>x</digit></dtmf>",
+        ),
+        ("text/plain", "please press 7 and #", "please press x and x"),
+        ("audio/telephone-event", "7734", "xxxx"),
+        (
+            "application/kpml-response+xml",
+            "<kpml-response code=\"200\"\r\n Digits\r\n= '4711'/>",
+            "<kpml-response code=\"200\"\r\n Digits\r\n= 'xxxx'/>",
+        ),
+        (
+            "multipart/mixed;boundary=b",
+            "--b\r\nContent-Type: application/dtmf\r\n\r\nkey:7\r\n--b\r\nContent-Type: application/sdp\r\n\r\nt=0 0\r\n--b--\r\n",
+            "--b\r\nContent-Type: application/dtmf\r\n\r\nkey:x\r\n--b\r\nContent-Type: application/sdp\r\n\r\nt=0 0\r\n--b--\r\n",
+        ),
     ] {
         let message = with_body(kind, body);
         let text = clean(&message);
