@@ -29,6 +29,19 @@ impl KeptSignalling {
 }
 
 impl Signalling {
+    /// A message that says nothing of a call: a NOTIFY within its dialog, or the answer to one, is kept with it, since it tells how a
+    /// transfer goes (RFC 3515 section 2.4.4).
+    pub(super) fn handle_other(&mut self, envelope: &Envelope<'_, '_>, orders: &mut Orders) {
+        let found = (envelope.method == Method::Notify).then(|| self.find(envelope));
+        match found.flatten() {
+            Some((key, _)) => {
+                self.touch(key, envelope);
+                self.keep_message(key, envelope, orders);
+            }
+            None => self.counters.other_methods += 1,
+        }
+    }
+
     /// Hands on a message of a call whose tenant keeps them. Until the answer has told whose call it is, any tenant's that does.
     pub(super) fn keep_message(
         &mut self,

@@ -276,7 +276,7 @@ impl Signalling {
             return;
         };
         if !is_of_a_call(envelope.method) {
-            self.counters.other_methods += 1;
+            self.handle_other(&envelope, orders);
             return;
         }
         match message.start {

@@ -552,12 +552,17 @@ fn messages_of_a_dialog_are_handed_on_where_a_tenant_keeps_them() {
         let mut world = world_of(vec![tenant(policy, rules(), None)]);
         let mut call = Call::begin(&mut world);
         call.talk(&mut world, 1, 5);
+        // How a transfer goes; and of another dialog, which is no call's.
+        call.dialog.request_back(&mut world, "NOTIFY", 5, "");
+        call.dialog.answer_back(&mut world, 200, "NOTIFY", 5, "");
+        Dialog::new("mwi", 1, 2).request_back(&mut world, "NOTIFY", 5, "");
         call.dialog.bye(&mut world);
+        assert_eq!(world.signalling().counters().other_methods, 1);
         let kept = world
             .events
             .iter()
             .filter(|event| matches!(event, Event::Signalling { .. }));
-        assert_eq!(kept.count(), if signalling { 6 } else { 0 });
+        assert_eq!(kept.count(), if signalling { 8 } else { 0 });
     }
 }
 
