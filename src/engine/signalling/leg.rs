@@ -11,6 +11,7 @@ use super::doubts::{Doubted, Hops};
 use super::forks::OtherAnswer;
 use super::identity::Identity;
 use super::keeping::KeptSignalling;
+use super::lost_byes::Place;
 use super::protection::keep_keys;
 use crate::base::{Flow, PerSide, Side, TenantId, Timestamp, Vantage};
 use crate::directory::Directory;
@@ -102,6 +103,10 @@ pub struct Leg {
     pub directory: Option<Arc<Directory>>,
     pub info: Arc<CallInfo>,
     pub plan: Option<Arc<MediaPlan>>,
+    /// Where each side receives, as it is known to all calls.
+    pub(super) places: PerSide<Option<Place>>,
+    /// When a later call began that receives where a side did.
+    pub(super) reused: PerSide<Option<Timestamp>>,
     /// What each side said of itself last.
     pub identities: PerSide<Identity>,
     /// Requests in its name with tags that are not its.
@@ -158,6 +163,8 @@ impl Leg {
             directory: Some(directory),
             info: Arc::new(info),
             plan: None,
+            places: PerSide::default(),
+            reused: PerSide::default(),
             identities: PerSide::default(),
             suspicious_requests: 0,
             route,

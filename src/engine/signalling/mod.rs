@@ -12,6 +12,7 @@ mod forks;
 mod identity;
 mod keeping;
 mod leg;
+mod lost_byes;
 mod opening;
 mod parties;
 mod protection;
@@ -41,7 +42,9 @@ use super::interactions::{InteractionSettings, Interactions};
 use super::plan::{CallKey, Keyless, MediaPlan};
 use super::timer::Timers;
 use super::vantages::Heard;
-use crate::base::{Flow, InteractionId, PerSide, Side, TenantId, Timestamp, WireMap, time_ordered};
+use crate::base::{
+    Flow, InteractionId, PerSide, Side, TenantId, Timestamp, Vantage, WireMap, time_ordered,
+};
 use crate::directory::Directory;
 use crate::sip::{Message, Method, StartLine};
 
@@ -157,6 +160,7 @@ pub struct Signalling {
     refused: Refused,
     next_key: u64,
     timers: Timers<LegTimer>,
+    places: lost_byes::Places,
     counters: SignallingCounters,
     interactions: Interactions,
     steering: control::Steering,
@@ -233,6 +237,7 @@ impl Signalling {
             refused: Refused::default(),
             next_key: 1,
             timers: Timers::default(),
+            places: WireMap::default(),
             counters: SignallingCounters::default(),
             steering: control::Steering::default(),
         }
@@ -324,6 +329,7 @@ impl Signalling {
     fn replan(&mut self, key: CallKey, orders: &mut Orders) {
         if let Some(plan) = self.legs.get_mut(&key).and_then(|leg| leg.new_plan()) {
             orders.push(Order::Plan(plan));
+            self.claim_places(key);
         }
         if self.legs.get_mut(&key).is_some_and(|leg| leg.turns_hold()) {
             self.tell(key, orders);
@@ -375,6 +381,7 @@ impl Signalling {
         })));
         leg.bury();
         let last_at = leg.last_at;
+        self.release_places(key);
         self.interactions.close(key);
         self.count_recording(key);
         self.steering.steered.remove(&key);

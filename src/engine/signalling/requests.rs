@@ -327,7 +327,7 @@ impl Signalling {
         }
     }
 
-    fn handle_bye(&mut self, key: CallKey, by: Side, envelope: &Envelope<'_, '_>) {
+    pub(super) fn handle_bye(&mut self, key: CallKey, by: Side, envelope: &Envelope<'_, '_>) {
         let Some(leg) = self.legs.get_mut(&key) else {
             return;
         };
@@ -359,7 +359,7 @@ impl Signalling {
         status: u16,
     ) {
         let Some(State::Ending(bye)) = self.legs.get_mut(&key).map(|leg| &mut leg.state) else {
-            return;
+            return self.infer_bye(key, asked, envelope, status);
         };
         if (bye.by, bye.number) != (asked, envelope.number) {
             return;
