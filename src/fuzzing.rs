@@ -353,7 +353,7 @@ impl Stages {
                 self.0.insert(call, true);
             }
             Event::Block { .. } => assert_eq!(stage, Some(true), "a block before its recording"),
-            Event::Signalling { .. } => {}
+            Event::Signalling { .. } | Event::Standing { .. } => {}
             Event::Ended(_) => {
                 assert!(stage.is_some(), "an end before its call");
                 self.0.remove(&call);

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::monitor::Watch;
+use super::standing::Keeper;
+use super::steering::Ask;
 use crate::base::{Redacted, Timestamp, WireMap};
+use crate::engine::control::ControlOutcome;
 use crate::engine::event::{CallInfo, Event, Sink};
 use crate::engine::plan::CallKey;
 use crate::recorder::{CallOutcome, Recorder};
@@ -24,6 +27,8 @@ pub struct Announcer {
     calls: WireMap<CallKey, Arc<CallInfo>>,
     beginnings: SyncSender<Beginning>,
     watch: Watch,
+    /// Keeps what was asked beyond this run.
+    keeper: Option<Keeper>,
 }
 
 impl Announcer {
@@ -37,12 +42,25 @@ impl Announcer {
             calls: WireMap::default(),
             beginnings,
             watch,
+            keeper: None,
         })
     }
 
     /// What is known of a call that is not over.
     pub fn info(&self, call: CallKey) -> Option<Arc<CallInfo>> {
         self.calls.get(&call).cloned()
+    }
+
+    pub fn set_keeper(&mut self, keeper: Keeper) {
+        self.keeper = Some(keeper);
+    }
+
+    /// Answers who asked something of recordings, when that is safe.
+    pub fn answer(&self, ask: Ask, outcome: ControlOutcome) {
+        match &self.keeper {
+            Some(keeper) => keeper.answer(ask, outcome),
+            None => ask.answer(outcome),
+        }
     }
 
     /// Tells what could not be told at once.
@@ -61,6 +79,11 @@ impl Sink for Announcer {
     fn event(&mut self, event: Event) {
         match &event {
             Event::Block { .. } | Event::Signalling { .. } => {}
+            Event::Standing { change, .. } => {
+                if let Some(keeper) = &self.keeper {
+                    keeper.take(change.clone());
+                }
+            }
             Event::Call { call, info } => _ = self.calls.insert(*call, info.clone()),
             Event::Recording { call, start, .. } => {
                 if let Some(info) = self.calls.get(call) {

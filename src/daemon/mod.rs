@@ -22,6 +22,7 @@ mod reload;
 pub mod run;
 mod serving;
 mod signing_in;
+mod standing;
 mod state;
 pub mod status;
 pub mod steering;

@@ -25,6 +25,7 @@ use super::probing;
 use super::quality::QualitySums;
 use super::reload::{Asked, Reload};
 use super::serving;
+use super::standing::Keeper;
 use super::state::{
     Beside, CallCounts, Front, Heartbeat, ReloadState, State, StorageState, seconds_now,
 };
@@ -263,7 +264,7 @@ impl Running {
         let keylog = settings.capture.tls_keylog.as_deref();
         let keylog = keylog.map(|path| KeyLogWatch::start(path, state.keylog.clone()));
         let (keylog, secrets) = keylog.transpose()?.unzip();
-        let session = Session::new(
+        let mut session = Session::new(
             engine,
             recorder,
             state.clone(),
@@ -271,6 +272,7 @@ impl Running {
             asks,
             monitor.following,
         )?;
+        session.remember(Keeper::start(&settings.storage.root)?);
         let orders = orders.clone();
         let live = Live::start(sources, session, move || {
             _ = orders.try_send(Order::CaptureEnded);

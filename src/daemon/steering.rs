@@ -99,6 +99,29 @@ pub struct Ask {
 }
 
 impl Ask {
+    #[cfg(test)]
+    pub fn for_tests() -> (Ask, oneshot::Receiver<ControlOutcome>) {
+        let (answer, outcome) = oneshot::channel();
+        let request = ControlRequest {
+            target: String::new(),
+            action: ControlAction::Pause,
+            tenant: None,
+            only: None,
+            looks: false,
+            who: String::new(),
+            why: String::new(),
+        };
+        let at = Timestamp::default();
+        (
+            Ask {
+                request,
+                at,
+                answer,
+            },
+            outcome,
+        )
+    }
+
     /// Tells who asked what came of it; whoever does not wait any more is not told.
     pub fn answer(self, outcome: ControlOutcome) {
         let _ = self.answer.send(outcome);

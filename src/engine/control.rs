@@ -36,6 +36,12 @@ impl ControlBy {
             ControlBy::Request => "request",
         }
     }
+
+    pub fn from_name(name: &str) -> Option<ControlBy> {
+        use ControlBy::{Header, Keys, Preference, Request};
+        let all = [Header, Preference, Keys, Request];
+        all.into_iter().find(|by| by.name() == name)
+    }
 }
 
 /// One thing that was asked, and changed something.
@@ -188,6 +194,15 @@ pub struct Reached {
 }
 
 impl ControlOutcome {
+    #[cfg(test)]
+    pub fn nothing() -> ControlOutcome {
+        ControlOutcome {
+            reached: Vec::new(),
+            at: Timestamp::default(),
+            interaction: None,
+        }
+    }
+
     pub fn calls(&self) -> u32 {
         self.reached.len() as u32
     }

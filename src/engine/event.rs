@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::control::ControlNote;
 use super::plan::{CallKey, Keyless};
 use super::quality::StreamQuality;
+use super::standing::Change;
 use crate::base::{
     Endpoint, Flow, InteractionId, PerSide, RecordingId, Side, TenantId, Timestamp, Vantage,
     time_ordered,
@@ -53,6 +54,11 @@ pub enum Event {
         call: CallKey,
         message: Box<SignallingMessage>,
     },
+    /// What holds of a recording beyond this run, by a number of its own; `None`: nothing any more. `call` may be over.
+    Standing {
+        call: CallKey,
+        change: Change,
+    },
 }
 
 impl Event {
@@ -61,7 +67,8 @@ impl Event {
             Event::Call { call, .. }
             | Event::Recording { call, .. }
             | Event::Block { call, .. }
-            | Event::Signalling { call, .. } => *call,
+            | Event::Signalling { call, .. }
+            | Event::Standing { call, .. } => *call,
             Event::Ended(end) => end.call,
         }
     }
@@ -177,8 +184,7 @@ pub struct CallInfo {
 }
 
 impl CallInfo {
-    /// The id of the recording that `tenant` gets of a call whose timeline begins at `start`: the same each time the same
-    /// packets are read.
+    /// The id of `tenant`'s recording of a call whose timeline begins at `start`: the same whenever the same packets are read.
     pub fn recording_id(&self, tenant: TenantId, start: Timestamp) -> RecordingId {
         let mut hasher = blake3::Hasher::new_keyed(&self.seed);
         hasher.update(tenant.0.as_bytes());

@@ -12,6 +12,7 @@ pub mod media;
 pub mod plan;
 pub mod quality;
 pub mod signalling;
+pub mod standing;
 pub mod streams;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use self::signalling::{
     KeySource, Order, Orders, Sensor, Signalling, SignallingCounters, SignallingEnd,
     SignallingLimits,
 };
+use self::standing::Standing;
 use self::streams::{SipStreams, StreamCounters, StreamLimits, StreamMessage};
 use self::vantages::Vantages;
 use crate::base::{Flow, Timestamp};
@@ -134,6 +136,11 @@ impl Engine {
                 counters: EngineCounters::default(),
             },
         }
+    }
+
+    /// Takes over what an earlier run was asked about calls that may still go on, before the first packet.
+    pub fn restore(&mut self, left: Vec<Standing>) {
+        self.core.signalling.restore(left);
     }
 
     /// Calls that begin from now on are matched against `directory`.
@@ -440,6 +447,7 @@ impl Core {
                     }
                 }
                 Order::Keep(call, message) => sink.event(Event::Signalling { call, message }),
+                Order::Remember(call, change) => sink.event(Event::Standing { call, change }),
                 Order::End(end) => self.end_call(*end, sink),
             }
         }

@@ -268,7 +268,10 @@ impl Recorder {
                 block.dropped_before = self.dropped.remove(&call).unwrap_or(0)
             }
             Event::Ended(end) => end.dropped_before = self.dropped.remove(&call).unwrap_or(0),
-            Event::Call { .. } | Event::Recording { .. } | Event::Signalling { .. } => {}
+            Event::Call { .. }
+            | Event::Recording { .. }
+            | Event::Signalling { .. }
+            | Event::Standing { .. } => {}
         }
     }
 }

@@ -105,6 +105,8 @@ impl Worker {
                     .get_or_insert_with(|| Messages::new(&self.settings.signalling_bytes))
                     .push(*message);
             }
+            // Not of one recording: whoever keeps it hears of it too.
+            Event::Standing { .. } => {}
         }
     }
 

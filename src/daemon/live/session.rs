@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use crate::base::Timestamp;
 use crate::daemon::announce::Announcer;
 use crate::daemon::monitor::{Ear, Watch};
+use crate::daemon::standing::Keeper;
 use crate::daemon::state::{EngineSnapshot, State, locked};
 use crate::daemon::steering::Asks;
 use crate::directory::Directory;
 use crate::engine::event::EndReason;
+use crate::engine::standing::Standing;
 use crate::engine::{Engine, EngineSettings};
 use crate::recorder::Recorder;
 use crate::wire::Packet;
@@ -63,6 +65,12 @@ impl Session {
         })
     }
 
+    /// Has what was asked of calls outlast this run, and takes over what an earlier one left. Before the first packet.
+    pub fn remember(&mut self, (keeper, left): (Keeper, Vec<Standing>)) {
+        self.engine.restore(left);
+        self.sink.set_keeper(keeper);
+    }
+
     #[inline]
     pub fn handle_packet(&mut self, packet: &Packet<'_>) {
         self.engine.handle_packet(packet, &mut self.sink);
@@ -102,7 +110,7 @@ impl Session {
     fn steer(&mut self) {
         while let Some(ask) = self.asks.as_ref().and_then(|asks| asks.try_recv().ok()) {
             let outcome = self.engine.control(&ask.request, ask.at, &mut self.sink);
-            ask.answer(outcome);
+            self.sink.answer(ask, outcome);
         }
     }
 

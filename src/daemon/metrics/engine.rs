@@ -214,6 +214,11 @@ const COUNTERS: &[(&str, &str, Of)] = &[
         |of| of.signalling.crypto_unsupported,
     ),
     (
+        "control_wishes_dropped",
+        "Pauses and stops that a restart would not know any more, since there were too many.",
+        |of| of.signalling.wishes_dropped,
+    ),
+    (
         "rtp_paused_packets",
         "RTP packets that lay in pauses, at least in part, and were not recorded.",
         |of| of.media.paused,

@@ -187,7 +187,10 @@ impl Watch {
     /// Takes note of an event. Blocks cost a branch.
     #[inline]
     pub fn event(&mut self, event: &Event) {
-        if !matches!(event, Event::Block { .. } | Event::Signalling { .. }) {
+        if !matches!(
+            event,
+            Event::Block { .. } | Event::Signalling { .. } | Event::Standing { .. }
+        ) {
             self.note(event);
         }
     }
@@ -204,7 +207,7 @@ impl Watch {
                 Happening::Heard(*call, *start),
             ),
             Event::Ended(end) => (Change::Over(end.call), Happening::ended(end)),
-            Event::Block { .. } | Event::Signalling { .. } => return,
+            Event::Block { .. } | Event::Signalling { .. } | Event::Standing { .. } => return,
         };
         if self.telling.try_send(happening).is_err() {
             self.counters.untold.fetch_add(1, Ordering::Relaxed);

@@ -81,15 +81,17 @@ pub(super) struct Steering {
 
 /// What is asked, but for when.
 #[derive(Clone)]
-struct Wish {
-    action: ControlAction,
-    by: ControlBy,
-    tenant: Option<TenantId>,
-    side: Option<Side>,
-    who: String,
-    why: String,
+pub(super) struct Wish {
+    pub action: ControlAction,
+    pub by: ControlBy,
+    pub tenant: Option<TenantId>,
+    pub side: Option<Side>,
+    pub who: String,
+    pub why: String,
     /// Of the one call, not of its interaction.
-    alone: bool,
+    pub alone: bool,
+    /// It was asked of another leg: its place among what was asked is by its time.
+    pub is_late: bool,
 }
 
 impl Signalling {
@@ -135,22 +137,20 @@ impl Signalling {
         if !self.note(key, wish, at, orders) {
             return 0;
         }
-        let others = self.reached(key, wish.tenant).into_iter();
+        let others = self.reached(key, wish.action, wish.tenant).into_iter();
         1 + others
             .filter(|other| *other != key && self.note(*other, wish, at, orders))
             .count() as u32
     }
 
-    /// Open calls of a call's interaction, in the order of their beginnings: of those that are the tenant's, where one asks.
-    fn reached(&self, key: CallKey, tenant: Option<TenantId>) -> Vec<CallKey> {
-        match tenant {
-            Some(tenant) => self.calls_of_tenant(key, tenant),
-            None => self.calls_of_interaction(key),
-        }
-    }
-
     /// Notes a wish with one call, and tells what follows from it; `false` where it changes nothing.
-    fn note(&mut self, key: CallKey, wish: &Wish, at: Timestamp, orders: &mut Orders) -> bool {
+    pub(super) fn note(
+        &mut self,
+        key: CallKey,
+        wish: &Wish,
+        at: Timestamp,
+        orders: &mut Orders,
+    ) -> bool {
         let Some(leg) = self.legs.get_mut(&key).filter(|leg| leg.is_open()) else {
             return false;
         };
@@ -162,39 +162,6 @@ impl Signalling {
         self.tell(key, orders);
         self.replan(key, orders);
         true
-    }
-
-    /// A call that was found to belong to an interaction is as paused as the others of it, and as little to be recorded, from
-    /// `now` on: what it said before has been written. To be called when a call's interaction becomes known or changes.
-    pub(super) fn share_control(&mut self, key: CallKey, now: Timestamp, orders: &mut Orders) {
-        let Some(leg) = self.legs.get(&key) else {
-            return;
-        };
-        let owners = &leg.info.owners;
-        let owns = |tenant| owners.iter().any(|owner| owner.tenant == tenant);
-        let steered = self.steering.steered.iter().filter(|other| **other != key);
-        let mut notes: Vec<ControlNote> = steered
-            .filter_map(|other| self.legs.get(other))
-            .filter(|other| other.info.interaction == leg.info.interaction)
-            .flat_map(|other| other.info.control.iter())
-            .filter(|note| !note.alone && note.tenant.is_none_or(owns))
-            .cloned()
-            .collect();
-        notes.sort_by_key(|note| note.at);
-        // Each leg has its own copy of what was asked of all.
-        notes.dedup();
-        for note in notes {
-            let wish = Wish {
-                action: note.action,
-                by: note.by,
-                tenant: note.tenant,
-                side: note.side,
-                who: note.who,
-                why: note.why,
-                alone: false,
-            };
-            self.note(key, &wish, note.at.max(now), orders);
-        }
     }
 
     /// Does what somebody outside asks. `start` tells when a call's recording began, for those named by their recording.
@@ -220,11 +187,12 @@ impl Signalling {
             who: request.who.clone(),
             why: request.why.clone(),
             alone: request.only.is_some(),
+            is_late: false,
         };
         let only = request.only.as_deref();
         let mut calls: Vec<CallKey> = meant
             .iter()
-            .flat_map(|key| self.reached(*key, request.tenant))
+            .flat_map(|key| self.reached(*key, request.action, request.tenant))
             .filter(|key| only.is_none_or(|only| only.contains(key)))
             .collect();
         calls.sort_unstable();
@@ -404,6 +372,7 @@ impl Leg {
             who: self.name_of(digit.by),
             why: "keys".into(),
             alone: false,
+            is_late: false,
         })
     }
 
@@ -439,6 +408,7 @@ impl Leg {
                     who: self.name_of(sender),
                     why,
                     alone: false,
+                    is_late: false,
                 });
             };
             if let Some(header) = &rules.header {
@@ -460,7 +430,7 @@ impl Leg {
         wishes
     }
 
-    /// Notes a wish; `false` where it changes nothing, or too much was asked already.
+    /// Notes a wish among those of its time; `false` where it changes nothing, or too much was asked already.
     fn take_wish(&mut self, wish: &Wish, at: Timestamp) -> bool {
         use ControlAction::{Keep, Pause, Resume, Stop};
         let notes = &self.info.control;
@@ -468,8 +438,12 @@ impl Leg {
             Pause => notes.len() < MAX_CONTROL_NOTES,
             _ => notes.len() + 1 < MAX_CONTROL_NOTES,
         };
+        let place = match wish.is_late {
+            true => notes.partition_point(|note| note.at <= at),
+            false => notes.len(),
+        };
         let changes = match wish.action {
-            Pause | Resume => asked::moves_pause(notes, wish.action, wish.tenant),
+            Pause | Resume => asked::moves_pause(&notes[..place], wish.action, wish.tenant),
             Stop => self.any_owner(wish.tenant, |owner| owner.refusal.is_none()),
             Keep => self.any_owner(wish.tenant, |owner| {
                 owner.pending.is_some() && owner.refusal.is_none()
@@ -479,7 +453,7 @@ impl Leg {
             return false;
         }
         let info = Arc::make_mut(&mut self.info);
-        info.control.push(ControlNote {
+        let note = ControlNote {
             at,
             action: wish.action,
             by: wish.by,
@@ -488,7 +462,8 @@ impl Leg {
             who: parties::capped(&wish.who),
             why: parties::capped(&wish.why),
             alone: wish.alone,
-        });
+        };
+        info.control.insert(place, note);
         asked::apply(&info.control, &mut info.owners);
         true
     }

@@ -16,7 +16,9 @@ mod lost_byes;
 mod opening;
 mod parties;
 mod protection;
+mod reach;
 mod refusal;
+mod remembering;
 mod requests;
 mod responses;
 mod suspicion;
@@ -40,6 +42,7 @@ use super::event::{
 };
 use super::interactions::{InteractionSettings, Interactions};
 use super::plan::{CallKey, Keyless, MediaPlan};
+use super::standing::{Change, Standings};
 use super::timer::Timers;
 use super::vantages::Heard;
 use crate::base::{
@@ -103,6 +106,8 @@ pub struct SignallingCounters {
     pub crypto_malformed: u64,
     /// `a=crypto` lines of suites that are not supported or not known, or of SRTP without tags.
     pub crypto_unsupported: u64,
+    /// Pauses and stops that a restart would not know any more, since there were too many.
+    pub wishes_dropped: u64,
 }
 
 /// What the signalling half tells the rest.
@@ -113,6 +118,8 @@ pub enum Order {
     Plan(Arc<MediaPlan>),
     /// A message that is to be kept.
     Keep(CallKey, Box<SignallingMessage>),
+    /// What holds of a call beyond this run.
+    Remember(CallKey, Change),
     End(Box<SignallingEnd>),
 }
 
@@ -164,6 +171,7 @@ pub struct Signalling {
     counters: SignallingCounters,
     interactions: Interactions,
     steering: control::Steering,
+    standings: Standings,
 }
 
 /// The parts of a message that say which dialog it belongs to.
@@ -228,6 +236,7 @@ impl Signalling {
         Signalling {
             sensor,
             interactions: Interactions::new(limits.interactions.clone()),
+            standings: Standings::new(limits.calls, limits.longest_call),
             limits,
             directory,
             legs: WireMap::default(),
@@ -327,6 +336,7 @@ impl Signalling {
 
     /// Hands the media half a new plan, where something changed.
     fn replan(&mut self, key: CallKey, orders: &mut Orders) {
+        self.remember(key, orders);
         if let Some(plan) = self.legs.get_mut(&key).and_then(|leg| leg.new_plan()) {
             orders.push(Order::Plan(plan));
             self.claim_places(key);
@@ -382,6 +392,7 @@ impl Signalling {
         leg.bury();
         let last_at = leg.last_at;
         self.release_places(key);
+        self.let_go(key, reason, orders);
         self.interactions.close(key);
         self.count_recording(key);
         self.steering.steered.remove(&key);

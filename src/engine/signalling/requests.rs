@@ -281,6 +281,8 @@ impl Signalling {
         self.handle_offer(key, Side::Caller, envelope);
         self.tell(key, orders);
         self.keep_message(key, envelope, orders);
+        self.recall(key, time, orders);
+        self.share_control(key, time, orders);
         self.heed(key, Side::Caller, envelope.message, time, None, orders);
         self.replan(key, orders);
     }

@@ -14,7 +14,7 @@ impl Signalling {
         let (key, side) = match self.find(envelope) {
             Some(found) => found,
             None if self.note_other_answer(envelope, status) => return,
-            None => match self.meet(envelope, status) {
+            None => match self.meet(envelope, status, orders) {
                 Some(key) => (key, Side::Caller),
                 None => return,
             },
@@ -58,7 +58,12 @@ impl Signalling {
 
     /// An answer to an INVITE that was not seen, or not yet: the mirror may show them the wrong way round, or the capture began
     /// between them. It names the parties as well as its INVITE does.
-    fn meet(&mut self, envelope: &Envelope<'_, '_>, status: u16) -> Option<CallKey> {
+    fn meet(
+        &mut self,
+        envelope: &Envelope<'_, '_>,
+        status: u16,
+        orders: &mut Orders,
+    ) -> Option<CallKey> {
         let known = self.by_call_id.contains_key(envelope.call_id);
         if known {
             self.note_foreign(envelope);
@@ -67,6 +72,10 @@ impl Signalling {
         } else {
             let opened = self.open_leg(envelope, Side::Caller, true);
             self.counters.calls_refused += u64::from(opened.is_none());
+            if let Some(key) = opened {
+                self.recall(key, envelope.time, orders);
+                self.share_control(key, envelope.time, orders);
+            }
             return opened;
         }
         None
@@ -150,7 +159,7 @@ impl Signalling {
             .map(|owner| owner.tenant)
             .filter(|tenant| !owned.contains(tenant))
             .collect();
-        let invited_at = info.invite_at;
+        let (invited_at, now) = (info.invite_at, leg.last_at);
         self.own(key);
         self.refresh(key);
         self.count_recording(key);
@@ -158,6 +167,7 @@ impl Signalling {
         if !newcomers.is_empty() {
             let to = Some(newcomers.as_slice());
             self.heed(key, Side::Caller, invite, invited_at, to, orders);
+            self.share_control(key, now, orders);
         }
     }
 

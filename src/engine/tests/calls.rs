@@ -322,6 +322,7 @@ fn every_call_is_told_of_before_it_ends() {
             Event::Recording { .. } => "recording",
             Event::Block { .. } => "block",
             Event::Signalling { .. } => "signalling",
+            Event::Standing { .. } => "standing",
             Event::Ended(_) => "ended",
         })
         .collect();

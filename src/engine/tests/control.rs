@@ -13,6 +13,7 @@ use crate::directory::{
 use crate::engine::EngineSettings;
 use crate::engine::control::{ControlBy, ControlRequest, pauses};
 use crate::engine::event::{CallEnd, Disposition, Event};
+use crate::engine::standing::Standing;
 
 const CALLER: At = (1, 4000);
 const CALLEE: At = (2, 4000);
@@ -582,4 +583,146 @@ fn requests_for_unknown_calls_do_nothing() {
     other.target = interaction.unwrap().to_string();
     assert_eq!(world.control(&other).changed(), 1);
     assert_eq!(outcome.at, START);
+}
+
+/// What holds beyond a run, as whoever keeps it has it in the end.
+fn kept(world: &World) -> Vec<Standing> {
+    let mut kept = std::collections::BTreeMap::new();
+    for event in &world.events {
+        if let Event::Standing {
+            change: (id, standing),
+            ..
+        } = event
+        {
+            match standing {
+                Some(standing) => drop(kept.insert(*id, (**standing).clone())),
+                None => drop(kept.remove(id)),
+            }
+        }
+    }
+    kept.into_values().collect()
+}
+
+/// The same call goes on, seen by another run that was given what the last one kept. The callee re-invites.
+fn go_on(call: &mut Call, later: &mut World, number: u32) {
+    let body = sdp(CALLEE, "");
+    call.dialog.request_back(later, "INVITE", number, &body);
+    let head = format!("SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP x;branch=z9hG4bK{number}b\r\n");
+    let body = sdp(CALLER, "");
+    let text = format!(
+        "{head}From: <sip:1002@a>;tag=tt\r\nTo: <sip:1001@a>;tag=ft\r\nCall-ID: steered\r\n\
+         CSeq: {number} INVITE\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    later.send(call.dialog.caller, call.dialog.callee, text.as_bytes());
+}
+
+#[test]
+fn a_pause_holds_in_the_run_that_meets_the_call_in_its_middle() {
+    let mut first = world(rules());
+    let mut call = Call::begin(&mut first);
+    call.message(&mut first, "INFO", 2, "X-Record: pause");
+    call.talk(&mut first, 2, 10);
+    let left = kept(&first);
+    assert_eq!(left.len(), 1);
+    let mut later = world(rules());
+    later.now = first.now;
+    later.engine_mut().restore(left);
+    go_on(&mut call, &mut later, 5);
+    call.talk(&mut later, 2, 50);
+    // Under the tags of the run that knows it now.
+    assert_eq!(kept(&later).len(), 1);
+    // The side that asked is the callee now.
+    call.message(&mut later, "INFO", 7, "X-Record: resume");
+    assert!(matches!(
+        later
+            .events
+            .iter()
+            .rev()
+            .find(|e| matches!(e, Event::Standing { .. })),
+        Some(Event::Standing {
+            change: (1, None),
+            ..
+        })
+    ));
+    call.talk(&mut later, 3, 50);
+    call.dialog.bye(&mut later);
+    for side in Side::BOTH {
+        assert_eq!(extent(&later, side, 2).2, 0);
+        assert_eq!(extent(&later, side, 3).2, 8000);
+    }
+    let note = &later.end().info.control[0];
+    assert_eq!(
+        (note.by, &*note.who, note.side),
+        (ControlBy::Header, "alice", Some(Side::Callee))
+    );
+}
+
+#[test]
+fn do_not_record_holds_in_the_run_that_meets_the_call_in_its_middle() {
+    let mut first = world(rules());
+    let dialog = Dialog::new("steered", 1, 2);
+    let text = dialog
+        .text("INVITE", 1, &sdp(CALLER, ""))
+        .replace(";tag=tt", "");
+    let text = text.replacen("\r\nCall-ID", "\r\nX-Record: stop\r\nCall-ID", 1);
+    first.send(dialog.caller, dialog.callee, text.as_bytes());
+    dialog.answer(&mut first, 200, "INVITE", 1, "tt", &sdp(CALLEE, ""));
+    first.pass(1000);
+    // A shutdown ends the call for the program only.
+    first.shut_down();
+    let left = kept(&first);
+    assert_eq!(left.len(), 1);
+    for (tags, refusal) in [
+        (("ft", "tt"), Some(Disposition::DoNotRecord)),
+        (("ft", "xx"), None),
+    ] {
+        let mut later = world(rules());
+        later.now = first.now;
+        later.engine_mut().restore(left.clone());
+        let dialog = Dialog {
+            from_tag: tags.0,
+            to_tag: tags.1,
+            ..dialog.clone()
+        };
+        dialog.request(&mut later, "INVITE", 5, dialog.to_tag, &sdp(CALLER, ""));
+        dialog.answer(
+            &mut later,
+            200,
+            "INVITE",
+            5,
+            dialog.to_tag,
+            &sdp(CALLEE, ""),
+        );
+        dialog.bye(&mut later);
+        assert_eq!(later.end().info.owners[0].refusal, refusal, "{tags:?}");
+        let forgotten = later.events.iter().any(|event| {
+            matches!(
+                event,
+                Event::Standing {
+                    change: (_, None),
+                    ..
+                }
+            )
+        });
+        assert_eq!(forgotten, refusal.is_some(), "it is over");
+    }
+}
+
+#[test]
+fn a_call_that_was_taken_for_over_and_goes_on_is_still_paused() {
+    let mut world = world(rules());
+    let mut call = Call::begin(&mut world);
+    call.talk(&mut world, 1, 10);
+    world.control(&request(ControlAction::Pause));
+    for _ in 0..400 {
+        world.wait(1000);
+    }
+    assert_eq!(world.end().reason.code(), "media_timeout");
+    go_on(&mut call, &mut world, 5);
+    call.talk(&mut world, 2, 50);
+    world.wait(1000);
+    world.finish();
+    assert_eq!(world.ends()[1].disposition, Disposition::Paused);
+    assert_eq!(world.ends()[1].info.control[0].why, "card number");
 }

@@ -193,6 +193,13 @@ impl World {
             .finish(EndReason::EndOfCapture, &mut |event| events.push(event));
     }
 
+    /// The program is told to stop.
+    pub fn shut_down(&mut self) {
+        let events = &mut self.events;
+        self.engine
+            .finish(EndReason::Shutdown, &mut |event| events.push(event));
+    }
+
     /// `packets` of 20 ms PCMU from `from` to `to`, each byte `fill`.
     pub fn talk(&mut self, stream: &mut Talk, packets: u32) {
         for _ in 0..packets {
