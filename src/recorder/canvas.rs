@@ -36,6 +36,29 @@ impl Rest {
     pub fn format(&self) -> SampleFormat {
         self.format
     }
+
+    /// Makes both sides silent from frame `from` of the timeline up to `to`.
+    pub fn blank(&mut self, from: u64, to: u64) {
+        let index = |at: u64| {
+            i64::try_from(at)
+                .map_or(i64::MAX, |at| at - self.start)
+                .max(0) as usize
+        };
+        let (from, to) = (index(from), index(to));
+        for side in Side::BOTH {
+            match &mut self.sides[side] {
+                Channel::Linear(samples) => fill(samples, from, to, 0),
+                Channel::Companded(bytes) => fill(bytes, from, to, silence(self.format)),
+            }
+        }
+    }
+}
+
+fn fill<T: Copy>(items: &mut [T], from: usize, to: usize, value: T) {
+    let to = to.min(items.len());
+    if let Some(items) = items.get_mut(from..to) {
+        items.fill(value);
+    }
 }
 
 #[derive(Debug)]

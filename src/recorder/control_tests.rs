@@ -193,6 +193,71 @@ fn a_pause_is_a_segment_with_who_and_why_for_the_tenant_that_asked() {
 }
 
 #[test]
+fn a_pause_that_is_told_late_takes_back_what_was_written() {
+    for g711 in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            keep_g711: g711,
+            ..settings(folder.path())
+        };
+        let info = info(&[OTHER]);
+        let mut recording = begun(&settings, &info);
+        let pieces: Vec<(Side, u32, u8)> = (1..27)
+            .flat_map(|n| [(Side::Caller, n, 4), (Side::Callee, n, 5)])
+            .collect();
+        recording.take_block(
+            block(0, false, &pieces),
+            &info,
+            &settings,
+            &mut Easel::default(),
+        );
+        let mut paused = (*info).clone();
+        paused.control = vec![note(100, ControlAction::Pause, Some(OTHER))];
+        recording.update(&paused, &settings).unwrap();
+        let part = files(folder.path());
+        let part = part
+            .iter()
+            .find(|path| path.to_string_lossy().ends_with(".part"));
+        assert!(part.is_some());
+        paused
+            .control
+            .push(note(600, ControlAction::Resume, Some(OTHER)));
+        recording.update(&paused, &settings).unwrap();
+        recording.take_block(
+            block(1, false, &[(Side::Caller, 30, 5)]),
+            &paused,
+            &settings,
+            &mut Easel::default(),
+        );
+        let paused = Arc::new(paused);
+        let (mut done, _) = recording.finish(
+            &end(&paused, 40),
+            &paused,
+            &Default::default(),
+            &settings,
+            &mut Easel::default(),
+        );
+        let finished = done.finished.remove(0);
+        let bytes = std::fs::read(finished.part.path()).unwrap();
+        let format = match g711 {
+            true => SampleFormat::Ulaw,
+            false => SampleFormat::Pcm16,
+        };
+        let (width, quiet) = match format {
+            SampleFormat::Pcm16 => (4, 0),
+            _ => (2, 0xff),
+        };
+        let header = crate::storage::HEADER_LEN as usize;
+        let frame = |at: usize| &bytes[header + at * width..header + (at + 1) * width];
+        for at in 800..4800 {
+            assert!(frame(at).iter().all(|byte| *byte == quiet), "frame {at}");
+        }
+        assert!(frame(799).iter().any(|byte| *byte != quiet));
+        assert!(frame(4800).iter().any(|byte| *byte != quiet));
+    }
+}
+
+#[test]
 fn a_run_killed_in_a_pause_leaves_the_pause_in_the_sidecar() {
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(folder.path());

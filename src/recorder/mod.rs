@@ -5,6 +5,7 @@
 //! work; one more thread commits what is finished, many at a time.
 
 mod afterwards;
+mod blanking;
 mod canvas;
 mod commit;
 pub mod conversation;

@@ -66,13 +66,15 @@ impl Recording {
 
     /// News of the call while it is recorded: its files follow their owners, and the interim sidecars say what is known.
     pub fn update(&mut self, info: &CallInfo, settings: &Settings) -> Result<(), Error> {
+        let blanked = self.follow_pauses(info);
         if self.outputs.is_empty() {
             return Ok(());
         }
         self.look_for_files();
         self.follow_owners(info, settings)?;
         self.follow_spans(info);
-        self.write_interims(info, settings)
+        self.write_interims(info, settings)?;
+        blanked
     }
 
     /// Writes what is known of the call beside each of its files.

@@ -45,6 +45,13 @@ pub struct RawKey {
     pub payload_type: u8,
 }
 
+impl Raw {
+    /// Samples of the longest packet that there may be.
+    pub fn longest(sample_rate_hz: u32) -> i64 {
+        LONGEST_MS * i64::from(sample_rate_hz) / 1000
+    }
+}
+
 impl RawKey {
     pub fn of(packet: &RawPacket<'_>) -> RawKey {
         RawKey {

@@ -35,7 +35,7 @@ pub struct Recording {
     /// `None` until the first audio, decoded or kept raw: a call without any leaves no file.
     pub(super) format: Option<WavFormat>,
     /// What is drawn and not written, while the canvas is lent to others.
-    rest: Option<Rest>,
+    pub(super) rest: Option<Rest>,
     pub(super) tracks: PerSide<Track>,
     pub(super) outputs: SmallVec<[Output; 1]>,
     /// Frames that have been written, or left out for good.
@@ -52,6 +52,8 @@ pub struct Recording {
     /// Where something of the call is kept raw.
     pub(super) raw: Option<Box<Raw>>,
     levels: Levels,
+    /// Frames at which pauses began, as far as they are known.
+    pub(super) paused_from: Vec<u64>,
     /// Sides that were drawn on after their level was measured.
     pub(super) is_revised: PerSide<bool>,
     /// Blocks came since [`Recording::rest`] was last asked for.
@@ -137,6 +139,7 @@ impl Recording {
             taken: None,
             raw: None,
             levels: Levels::default(),
+            paused_from: Vec::new(),
             is_revised: PerSide::default(),
             is_busy: true,
             quiet_since: None,

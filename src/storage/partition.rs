@@ -139,6 +139,15 @@ impl PartFile {
         Ok(())
     }
 
+    /// Appends whole packets to the file of packets, if there is one.
+    pub fn append_to_raw(&mut self, packets: &[u8]) -> Result<(), Error> {
+        if let Some(raw) = &mut self.raw {
+            raw.write_at(packets, raw.len)?;
+            raw.len += packets.len() as u64;
+        }
+        Ok(())
+    }
+
     /// Cuts the file of packets: what is behind its last whole one is no packet.
     pub fn cut_raw(&mut self, len: u64) -> Result<(), Error> {
         if let Some(raw) = &mut self.raw {

@@ -1,10 +1,13 @@
 //! Audio that is looked at, to find calls that carry the same (see `interactions`).
 
 use super::call::MediaCall;
+use super::payloads::Stored;
+use super::placing::Placing;
 use super::slots::Slots;
 use super::stream::Stream;
 use super::{Media, Sample};
-use crate::base::Side;
+use crate::base::{Side, Timestamp};
+use crate::codec::Codec;
 use crate::engine::event::Block;
 use crate::engine::interactions::{fingerprint, is_due};
 
@@ -17,6 +20,56 @@ impl Media {
     /// What was sampled since it was asked last.
     pub fn take_samples(&mut self) -> Vec<Sample> {
         std::mem::take(&mut self.samples)
+    }
+}
+
+/// Payloads of pauses that wait for their block: as many as packets of both sides in what is sampled of one.
+const MAX_IN_PAUSES: usize = 64;
+
+impl Placing<'_> {
+    /// Looks at a payload that is put nowhere, since it lies in a pause: another call that carries it is to be found, so that it
+    /// is paused too.
+    pub(super) fn sample_paused(&mut self, codec: Codec, position: i64, stored: Stored) {
+        let Some(timeline) = &self.call.timeline else {
+            return;
+        };
+        let at = timeline.time_of(position);
+        if !codec.is_audio()
+            || !is_due(timeline.start, at, at)
+            || self.call.in_pauses.len() == MAX_IN_PAUSES
+        {
+            return;
+        }
+        let Some(print) = fingerprint(self.payloads.bytes(stored)) else {
+            return;
+        };
+        self.call.in_pauses.push(Sample {
+            call: self.call.plan.call,
+            side: self.side,
+            print,
+            at,
+            source: self.stream.key.flow.source.ip(),
+            destination: self.stream.key.flow.destination.ip(),
+        });
+    }
+}
+
+/// Gives what was sampled in pauses before the end of the block that is about to be closed, as if it lay in that.
+pub fn take_paused(call: &mut MediaCall, listening: bool, samples: &mut Vec<Sample>) {
+    if call.in_pauses.is_empty() {
+        return;
+    }
+    let end = (call.timeline.as_ref()).map_or(Timestamp::MAX, |timeline| timeline.next_block_end());
+    let is_due = |sample: &Sample| sample.at < end;
+    samples.extend(
+        call.in_pauses
+            .iter()
+            .copied()
+            .filter(|s| listening && is_due(s)),
+    );
+    call.in_pauses.retain(|sample| !is_due(sample));
+    if call.in_pauses.is_empty() {
+        call.in_pauses = Vec::new();
     }
 }
 

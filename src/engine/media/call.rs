@@ -10,6 +10,7 @@ use super::timeline::Timeline;
 use crate::base::{Endpoint, Flow, PerSide, Side, Timestamp, Vantage};
 use crate::codec::{Codec, PayloadFormat};
 use crate::engine::event::{Disposition, StreamReport};
+use crate::engine::interactions::Sample;
 use crate::engine::plan::MediaPlan;
 
 /// A stream that is quiet for this long gives its track up to any other.
@@ -47,6 +48,8 @@ pub struct MediaCall {
     pub suspicious_packets: u64,
     /// The plan has pauses.
     pub has_pauses: bool,
+    /// Payloads of pauses, to be compared with what others carry. No more of them is kept than their digests.
+    pub in_pauses: Vec<Sample>,
     /// Whether any plan so far let a side send.
     pub may_send: PerSide<bool>,
     /// Where somebody listens.
@@ -201,6 +204,7 @@ impl MediaCall {
             zrtp: false,
             suspicious_packets: 0,
             tap: None,
+            in_pauses: Vec::new(),
         }
     }
 

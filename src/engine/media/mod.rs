@@ -470,6 +470,7 @@ impl Media {
         if call.is_settling {
             call.settle(&mut self.streams, &mut self.payloads, false, sink);
         }
+        audio::take_paused(call, self.listening, &mut self.samples);
         let Some(timeline) = &mut call.timeline else {
             return;
         };

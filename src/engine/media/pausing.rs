@@ -135,6 +135,7 @@ impl Placing<'_> {
             self.call.heard.paused |= codec.is_audio();
             self.stream.paused += 1;
             self.counters.paused += 1;
+            self.sample_paused(codec, position, arrived.stored);
         }
         for Stretch { position, from, to } in stretches {
             let part = Arrived {

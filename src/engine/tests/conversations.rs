@@ -216,7 +216,7 @@ fn a_conversation_is_linked_by_the_audio_alone() {
 }
 
 /// 20 ms of a voice: bytes that no other voice and no other moment has.
-fn speech(voice: u32, n: u32) -> Vec<u8> {
+pub fn speech(voice: u32, n: u32) -> Vec<u8> {
     let mut state = (u64::from(voice) << 32 | u64::from(n)).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     (0..160)
         .map(|_| {

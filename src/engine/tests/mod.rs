@@ -13,6 +13,7 @@ mod identities;
 mod layers;
 mod listening;
 mod quality;
+mod reaching;
 mod redundant;
 mod reused_ports;
 mod script;
