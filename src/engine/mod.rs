@@ -5,6 +5,7 @@
 //! know who listens. Time comes in with packets: a capture replayed at any speed gives the same events.
 
 pub mod control;
+mod end_reason;
 pub mod event;
 pub mod interactions;
 mod listening;

@@ -181,7 +181,8 @@ fn make_user(house: &House, login: &str) {
     let made = Command::new(PROGRAM)
         .args(["user", "--config"])
         .arg(house.config())
-        .args(["create", login, "--one-time", "--name", "Ünal \"x\" ]"])
+        .args(["create", login, "--one-time", "--role", "Administrator"])
+        .args(["--name", "Ünal \"x\" ]"])
         .output()
         .unwrap();
     assert!(

@@ -9,7 +9,9 @@ use time::{Date, OffsetDateTime};
 
 use crate::access::Scope;
 use crate::base::{TenantId, Timestamp};
-use crate::catalog::{CallQuery, CallState, Catalog, Direction, Disposition, NumberFilter, Sort};
+use crate::catalog::{
+    CallQuery, CallState, Catalog, Direction, Disposition, NumberFilter, Sort, slug_of,
+};
 
 #[derive(Debug, Default, PartialEq, clap::Args)]
 #[command(next_help_heading = "Filters")]
@@ -140,7 +142,9 @@ async fn tenant_id(wanted: &str, catalog: &Catalog) -> anyhow::Result<TenantId> 
         return Ok(id);
     }
     let tenants = catalog.tenants(&Scope::root()).await?;
-    let same = |a: &str| a.to_lowercase() == wanted.to_lowercase();
+    let same = |a: &str| {
+        a.to_lowercase() == wanted.to_lowercase() || slug_of(a).as_deref() == Some(wanted)
+    };
     let found: Vec<_> = tenants.iter().filter(|tenant| same(&tenant.name)).collect();
     match found.as_slice() {
         [only] => Ok(only.id),
