@@ -297,10 +297,24 @@ impl Core {
         loop {
             self.media.settle(sink);
             if !self.media.has_pressed() {
-                return;
+                break;
             }
             self.hear_keys(sink);
         }
+        if self.media.has_strays() {
+            self.hear_strays(sink);
+        }
+    }
+
+    /// Streams that no call claims may be those of one that only seemed to be over.
+    #[cold]
+    fn hear_strays(&mut self, sink: &mut impl Sink) {
+        let mut orders = Orders::new();
+        for (time, flow, ssrc) in self.media.take_strays() {
+            self.signalling.hear_stray(time, &flow, ssrc, &mut orders);
+        }
+        self.obey(orders, sink);
+        self.media.watch(self.signalling.has_asleep());
     }
 
     /// Fires deadlines in the order of their times, whichever half they belong to: so a replay and a live run, which ask at
@@ -475,6 +489,11 @@ impl Core {
         let answered = end.info.answered_at.is_some();
         let media = self.media.end_call(end.call, pad_to, answered, sink);
         let media = media.unwrap_or_else(|| media::MediaEnd::nothing(answered));
+        if end.reason == EndReason::MediaTimeout {
+            let streams = media.streams.iter().map(|s| (s.flow, s.ssrc));
+            self.signalling.remember_streams(end.call, streams);
+            self.media.watch(self.signalling.has_asleep());
+        }
         let vantages = &mut self.media.vantages;
         vantages.note_call(end.info.vantage, &media.streams, end.heard);
         let mut digits = end.digits;

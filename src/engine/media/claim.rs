@@ -6,6 +6,8 @@ use super::*;
 
 /// Streams remembered at one endpoint, the latest: only these are looked at when a plan names the endpoint.
 const MAX_TOUCHING: usize = 256;
+/// Streams told of at a time that no call claims.
+const MAX_STRAYS: usize = 256;
 /// What looks like RTP and comes less often is something else.
 const FEWEST_OF_A_STREAM: u64 = 10;
 
@@ -46,6 +48,7 @@ impl Media {
         self.orphans.push_back((id, key));
         self.arm_sweep();
         self.find_call(id, time, sink);
+        self.note_stray(id, time);
         Some(id)
     }
 
@@ -163,6 +166,18 @@ impl Media {
             *stream = Stream::new(stream.key, time);
         }
         self.find_call(id, time, sink);
+        self.note_stray(id, time);
+    }
+
+    /// A stream began: told of, where no call claims it.
+    fn note_stray(&mut self, id: u32, time: Timestamp) {
+        if self.watches
+            && self.strays.len() < MAX_STRAYS
+            && let Some(stream) = self.streams.get(id)
+            && stream.owner == Owner::Nobody
+        {
+            self.strays.push((time, stream.key.flow, stream.key.ssrc));
+        }
     }
 
     fn best_candidate(&self, stream: &Stream) -> Option<Candidate> {

@@ -57,6 +57,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// A stream whose call is over and that begins again after this long, with other sequence numbers, is a new one under an
 /// old name: some senders use the same ports and the same SSRC in every call.
 const REBORN_NANOS: i64 = 1_000_000_000;
+/// After this long it is a new one whatever its numbers: what became of its call is told by signalling.
+const FORGOTTEN_NANOS: i64 = 10_000_000_000;
 /// How far behind its newest packet an idle timeline resumes.
 const REORDER_ALLOWANCE: Duration = Duration::from_millis(500);
 
@@ -159,6 +161,9 @@ pub struct Media {
     samples: Vec<Sample>,
     /// Keys that were pressed and not asked for yet.
     pressed: Vec<(CallKey, Digit)>,
+    /// Whether streams that no call claims are to be told of, and those that are.
+    watches: bool,
+    strays: Vec<(Timestamp, Flow, u32)>,
     /// RTP endpoints by their RTCP endpoints, where SDP names these. Entries live and die with their calls.
     rtcp_places: WireMap<(Vantage, Endpoint), Endpoint>,
     pub(super) vantages: Vantages,
@@ -205,6 +210,21 @@ impl Media {
     /// Keys that were pressed since the last time, in their order. To be asked for after each packet and plan.
     pub fn take_pressed(&mut self) -> Vec<(CallKey, Digit)> {
         std::mem::take(&mut self.pressed)
+    }
+
+    /// From now on streams that no call claims are told of, or not.
+    pub fn watch(&mut self, watches: bool) {
+        self.watches = watches;
+    }
+
+    /// Whether streams began that no call claims, while that is of interest.
+    pub fn has_strays(&self) -> bool {
+        !self.strays.is_empty()
+    }
+
+    /// Those that began since the last time, with their first packets' times.
+    pub fn take_strays(&mut self) -> Vec<(Timestamp, Flow, u32)> {
+        std::mem::take(&mut self.strays)
     }
 
     /// Time zero of a call's timeline, once it was told.
@@ -274,7 +294,7 @@ impl Media {
         stream.last_at = time;
         if stream.owner == Owner::Ended
             && quiet > REBORN_NANOS
-            && !stream.sequence.continues_with(waiting.seen.sequence)
+            && (quiet > FORGOTTEN_NANOS || !stream.sequence.continues_with(waiting.seen.sequence))
         {
             self.revive(id, time, sink);
             return self.take_stored(id, &waiting.seen, sink);

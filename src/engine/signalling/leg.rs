@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::asleep::StreamName;
 use super::control::Heard;
 use super::description::{Description, Descriptions};
 use super::doubts::{Doubted, Hops};
@@ -16,7 +17,7 @@ use super::protection::keep_keys;
 use crate::base::{Flow, PerSide, Side, TenantId, Timestamp, Vantage};
 use crate::directory::Directory;
 use crate::engine::control::pauses;
-use crate::engine::event::{CallInfo, Digit, HoldSpan};
+use crate::engine::event::{CallInfo, Digit, EndReason, HoldSpan};
 use crate::engine::plan::{CallKey, MediaPlan, add_formats};
 use crate::engine::vantages::Heard as Seen;
 
@@ -107,6 +108,8 @@ pub struct Leg {
     pub(super) places: PerSide<Option<Place>>,
     /// When a later call began that receives where a side did.
     pub(super) reused: PerSide<Option<Timestamp>>,
+    /// Of a call that ended for lack of media and may go on: the streams it is known by.
+    pub(super) asleep: Option<Vec<StreamName>>,
     /// What each side said of itself last.
     pub identities: PerSide<Identity>,
     /// Requests in its name with tags that are not its.
@@ -165,6 +168,7 @@ impl Leg {
             plan: None,
             places: PerSide::default(),
             reused: PerSide::default(),
+            asleep: None,
             identities: PerSide::default(),
             suspicious_requests: 0,
             route,
@@ -362,6 +366,38 @@ impl Leg {
             }
         }
         Some(self.plan.insert(Arc::new(plan)).clone())
+    }
+
+    /// Whether media may come after the end: it only stopped, and its ports are nobody else's since.
+    pub(super) fn may_go_on(&self, reason: EndReason) -> bool {
+        let is_reused = self.reused.iter().any(|(_, since)| since.is_some());
+        reason == EndReason::MediaTimeout && self.state == State::Answered && !is_reused
+    }
+
+    /// Ends, but keeps what the call needs to go on.
+    pub(super) fn fall_asleep(&mut self) {
+        self.state = State::Over;
+        self.asleep = Some(Vec::new());
+        self.invite = None;
+        self.plan = None;
+        self.other_answers = Vec::new();
+        self.heard = None;
+    }
+
+    /// The leg that goes on with this one.
+    pub(super) fn resume(&mut self, key: CallKey, info: CallInfo) -> Option<Leg> {
+        let directory = self.directory.take()?;
+        let (call_id, tags) = (self.call_id.clone(), self.tags.clone());
+        let mut leg = Leg::new(key, &call_id, tags, true, info, directory, self.route);
+        leg.state = State::Answered;
+        leg.acknowledged = self.acknowledged;
+        leg.vantages = self.vantages.clone();
+        leg.transactions = self.transactions.clone();
+        leg.settled = self.settled.clone();
+        leg.descriptions = std::mem::take(&mut self.descriptions);
+        leg.identities = std::mem::take(&mut self.identities);
+        leg.share = self.share;
+        Some(leg)
     }
 
     /// Lets go of all that only a living leg needs.

@@ -56,8 +56,11 @@ impl Signalling {
                     before.reused[side] = began;
                 }
             }
-            if before.is_open() && began.is_some() {
-                self.timers.set(LegTimer::Idle(before.key), now + REUSED);
+            let before_key = before.key;
+            if before.asleep.is_some() {
+                self.lay_to_rest(before_key);
+            } else if before.is_open() && began.is_some() {
+                self.timers.set(LegTimer::Idle(before_key), now + REUSED);
             }
         }
         if let Some(leg) = self.legs.get_mut(&key) {

@@ -3,6 +3,7 @@
 //! A leg is found by its Call-ID and tags at its vantage, and followed from INVITE to BYE whatever is lost, repeated or out
 //! of order on the way. Nothing here sees RTP; orders to the media half are values.
 
+mod asleep;
 mod control;
 mod conversation;
 mod deadlines;
@@ -168,6 +169,7 @@ pub struct Signalling {
     next_key: u64,
     timers: Timers<LegTimer>,
     places: lost_byes::Places,
+    asleep: asleep::Asleep,
     counters: SignallingCounters,
     interactions: Interactions,
     steering: control::Steering,
@@ -247,6 +249,7 @@ impl Signalling {
             next_key: 1,
             timers: Timers::default(),
             places: WireMap::default(),
+            asleep: asleep::Asleep::default(),
             counters: SignallingCounters::default(),
             steering: control::Steering::default(),
         }
@@ -389,9 +392,20 @@ impl Signalling {
             signalling_omitted: leg.signalling.omitted,
             heard: leg.seen,
         })));
-        leg.bury();
-        let last_at = leg.last_at;
-        self.release_places(key);
+        let known_for = match leg.may_go_on(reason) {
+            true => {
+                leg.fall_asleep();
+                self.limits.idle_on_hold
+            }
+            false => {
+                leg.bury();
+                FORGET
+            }
+        };
+        let (last_at, is_asleep) = (leg.last_at, leg.asleep.is_some());
+        if !is_asleep {
+            self.release_places(key);
+        }
         self.let_go(key, reason, orders);
         self.interactions.close(key);
         self.count_recording(key);
@@ -407,7 +421,7 @@ impl Signalling {
             self.timers.cancel(timer(key));
         }
         self.timers
-            .set(LegTimer::Forget(key), ended_at.max(last_at) + FORGET);
+            .set(LegTimer::Forget(key), ended_at.max(last_at) + known_for);
         self.over.push_back(key);
         while self.over.len() > self.limits.calls {
             if let Some(oldest) = self.over.pop_front() {
@@ -419,6 +433,7 @@ impl Signalling {
     fn forget(&mut self, key: CallKey) {
         self.timers.cancel(LegTimer::Forget(key));
         self.interactions.forget(key);
+        self.lay_to_rest(key);
         let Some(leg) = self.legs.remove(&key) else {
             return;
         };

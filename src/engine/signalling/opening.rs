@@ -122,6 +122,6 @@ impl Signalling {
     }
 }
 
-fn first_ten(seed: &[u8; 32]) -> [u8; 10] {
+pub(super) fn first_ten(seed: &[u8; 32]) -> [u8; 10] {
     seed[..10].try_into().expect("ten of 32 bytes")
 }

@@ -12,6 +12,7 @@ mod forged;
 mod identities;
 mod layers;
 mod listening;
+mod long_silences;
 mod quality;
 mod reaching;
 mod redundant;
