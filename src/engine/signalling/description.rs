@@ -19,6 +19,8 @@ pub struct Description {
     pub direction: Direction,
     /// `c=0.0.0.0`: the way of RFC 2543 to put the other side on hold.
     pub silent_address: bool,
+    /// Every medium has port 0: the other side is put on hold by refusing all it could send.
+    pub refuses_all: bool,
     pub secure: Secure,
     /// The keys it tells, line by line.
     pub crypto: SmallVec<[Offered; 1]>,
@@ -56,7 +58,10 @@ impl Description {
         audio()
             .find(|media| media.port != 0)
             .or_else(|| audio().next())
-            .map(Description::of)
+            .map(|media| Description {
+                refuses_all: sdp.media.iter().all(|media| media.port == 0),
+                ..Description::of(media)
+            })
     }
 
     fn of(media: &Media<'_>) -> Description {
@@ -83,6 +88,7 @@ impl Description {
             formats,
             direction: media.direction,
             silent_address: endpoint.is_some_and(|endpoint| endpoint.is_unspecified()),
+            refuses_all: false,
             secure: secure(media),
             crypto: Offered::all(media),
             dtls: media.dtls,
@@ -106,7 +112,7 @@ impl Description {
 
     /// Whether the other side may answer as it likes: it is asked to send and to receive.
     pub fn leaves_choice(&self) -> bool {
-        !self.silent_address && self.direction == Direction::SendRecv
+        !self.silent_address && !self.refuses_all && self.direction == Direction::SendRecv
     }
 
     fn sends(&self) -> bool {
@@ -119,7 +125,9 @@ impl Description {
 
     /// Whether the side that says this keeps the other waiting.
     pub fn holds(&self) -> bool {
-        self.silent_address || matches!(self.direction, Direction::SendOnly | Direction::Inactive)
+        self.silent_address
+            || self.refuses_all
+            || matches!(self.direction, Direction::SendOnly | Direction::Inactive)
     }
 }
 

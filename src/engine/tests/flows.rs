@@ -67,6 +67,28 @@ fn every_way_to_hold_is_a_hold_of_the_one_who_asked() {
 }
 
 #[test]
+fn a_call_whose_media_is_refused_for_a_while_is_on_hold_but_not_where_it_is_a_fax() {
+    let fax = "m=image 5000 udptl t38\r\n";
+    for (more, held) in [("", true), (fax, false)] {
+        let mut world = World::new();
+        let (dialog, mut out, _) = set_up(&mut world, "off");
+        world.talk(&mut out, 50);
+        let (off, answer) = (sdp((1, 0), more), sdp((2, 0), more));
+        let from = offer(&dialog, &mut world, 2, &off, &answer);
+        world.pass(5000);
+        let (on, answer) = (sdp((1, 4000), ""), sdp((2, 4000), ""));
+        let to = offer(&dialog, &mut world, 3, &on, &answer);
+        dialog.bye(&mut world);
+        let expected: &[_] = if held {
+            &[(Side::Caller, from, to)]
+        } else {
+            &[]
+        };
+        assert_eq!(spans(&world.end().holds), expected);
+    }
+}
+
+#[test]
 fn music_on_hold_is_heard_as_the_holder_s_audio() {
     let mut world = World::new();
     let (dialog, mut out, mut back) = set_up(&mut world, "music");
