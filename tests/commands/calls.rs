@@ -21,9 +21,7 @@ fn calls_are_found_by_every_filter() {
     assert_eq!(world.calls(&["--recorded"]).len(), all.len() - rejected);
     let count = |is: &dyn Fn(&Value) -> bool| all.iter().filter(|call| is(call)).count();
     let by_tenant = count(&|call| call["tenant"] == "Tenant 2");
-    for name in ["tenant 2", "tenant-2"] {
-        assert_eq!(world.calls(&["--tenant", name]).len(), by_tenant, "{name}");
-    }
+    assert_eq!(world.calls(&["--tenant", "tenant 2"]).len(), by_tenant);
     assert_eq!(
         world.calls(&["--tenant", &tenant_id(2).to_string()]).len(),
         by_tenant

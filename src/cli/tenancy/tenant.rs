@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use super::{Office, Place, system_event, with_office};
 use crate::base::SYSTEM_TENANT;
-use crate::catalog::{RegisteredTenant, TenantDraft, TenantStatus, is_slug, slug_of, wall_clock};
+use crate::catalog::{
+    RegisteredTenant, TenantDraft, TenantStatus, is_slug, slug_of, timezone_named, wall_clock,
+};
 use crate::cli::Exit;
 use crate::cli::output::{self, Table, print_json};
 
@@ -103,8 +105,13 @@ impl Fields {
         };
         put(&mut draft.name, name);
         put(&mut draft.slug, self.slug.as_ref());
-        put(&mut draft.timezone, self.timezone.as_ref());
         put(&mut draft.language, self.language.as_ref());
+        if let Some(given) = &self.timezone {
+            let name = timezone_named(given);
+            draft.timezone = name
+                .context("timezone: one such as Europe/London or UTC")?
+                .to_owned();
+        }
         if self.plan.is_some() {
             draft.plan.clone_from(&self.plan);
         }
