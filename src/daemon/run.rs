@@ -272,7 +272,8 @@ impl Running {
             asks,
             monitor.following,
         )?;
-        session.remember(Keeper::start(&settings.storage.root)?);
+        let longest = Duration::from_secs(u64::from(settings.recorder.max_call_hours) * 3600);
+        session.remember(Keeper::start(&settings.storage.root, longest)?);
         let orders = orders.clone();
         let live = Live::start(sources, session, move || {
             _ = orders.try_send(Order::CaptureEnded);

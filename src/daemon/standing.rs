@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::state::locked;
-use super::steering::Ask;
+use super::steering::{Ask, wall_clock};
 use crate::base::{PerSide, Side, TenantId, Timestamp};
 use crate::engine::control::{ControlAction, ControlBy, ControlNote, ControlOutcome};
 use crate::engine::standing::{Change, DialogName, Standing};
@@ -67,17 +67,20 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Starts the thread, and tells what an earlier run left in the storage `root`, for [`Engine::restore`](crate::engine::Engine).
+    /// Starts the thread, and tells what an earlier run left in the storage `root`, for [`Engine::restore`](crate::engine::Engine):
+    /// of calls that may still go on, none of which lasts longer than `longest`.
     ///
     /// # Errors
     ///
     /// When no thread can be started. A file that cannot be read is told, and left out.
-    pub fn start(root: &Path) -> io::Result<(Keeper, Vec<Standing>)> {
+    pub fn start(root: &Path, longest: Duration) -> io::Result<(Keeper, Vec<Standing>)> {
         let path = root.join(NAME);
-        let left = read(&path).unwrap_or_else(|error| {
+        let mut left = read(&path).unwrap_or_else(|error| {
             tracing::error!(%error, path = %path.display(), "what was asked about calls in progress cannot be read");
             Vec::new()
         });
+        let found = left.len();
+        left.retain(|standing| standing.since + longest >= wall_clock());
         if !left.is_empty() {
             tracing::info!(
                 calls = left.len(),
@@ -85,8 +88,12 @@ impl Keeper {
             );
         }
         let desk = Arc::<Desk>::default();
-        // The engine numbers them the same way.
-        locked(&desk.shared).known = (1..).zip(left.iter().cloned().map(Arc::new)).collect();
+        {
+            let mut shared = locked(&desk.shared);
+            // The engine numbers them the same way.
+            shared.known = (1..).zip(left.iter().cloned().map(Arc::new)).collect();
+            shared.is_stale = found > left.len();
+        }
         let at_desk = desk.clone();
         let thread = std::thread::Builder::new().name("standing".into());
         let thread = Some(thread.spawn(move || at_desk.work(&path))?);
@@ -315,10 +322,12 @@ fn read(path: &Path) -> io::Result<Vec<Standing>> {
 mod tests {
     use super::*;
 
+    const LONGEST: Duration = Duration::from_secs(86_400);
+
     fn standing(call_id: &str) -> Standing {
         Standing {
             dialog: DialogName::new(call_id, "from", ""),
-            since: Timestamp::from_secs_nanos(1_800_000_000, 5),
+            since: Timestamp::from_secs_nanos(9_000_000_000, 5),
             notes: vec![ControlNote {
                 at: Timestamp::from_secs_nanos(1_800_000_001, 7),
                 action: ControlAction::Pause,
@@ -339,18 +348,31 @@ mod tests {
     #[test]
     fn what_holds_is_there_after_another_start_and_what_does_not_is_not() {
         let folder = tempfile::tempdir().unwrap();
-        let (keeper, nothing) = Keeper::start(folder.path()).unwrap();
+        let (keeper, nothing) = Keeper::start(folder.path(), LONGEST).unwrap();
         assert!(nothing.is_empty());
         for (id, call_id) in [(1, "../../etc/a"), (2, "b")] {
             keeper.take((id, Some(Arc::new(standing(call_id)))));
         }
         drop(keeper);
-        let (keeper, known) = Keeper::start(folder.path()).unwrap();
+        let (keeper, known) = Keeper::start(folder.path(), LONGEST).unwrap();
         assert_eq!(known, [standing("../../etc/a"), standing("b")]);
         keeper.take((1, None));
         drop(keeper);
         assert_eq!(left(folder.path()), [standing("b")]);
-        let (keeper, _) = Keeper::start(folder.path()).unwrap();
+        let old = Standing {
+            since: Timestamp::from_secs_nanos(1_700_000_000, 0),
+            ..standing("c")
+        };
+        write_anew(
+            &folder.path().join(NAME),
+            &[Arc::new(old), Arc::new(standing("b"))],
+        )
+        .unwrap();
+        let (keeper, known) = Keeper::start(folder.path(), LONGEST).unwrap();
+        assert_eq!(known, [standing("b")], "no call lasts so long");
+        drop(keeper);
+        assert_eq!(left(folder.path()), [standing("b")]);
+        let (keeper, _) = Keeper::start(folder.path(), LONGEST).unwrap();
         keeper.take((1, None));
         drop(keeper);
         assert!(!folder.path().join(NAME).exists());
@@ -359,7 +381,7 @@ mod tests {
     #[test]
     fn who_asked_is_answered_when_it_is_on_the_disk() {
         let folder = tempfile::tempdir().unwrap();
-        let (keeper, _) = Keeper::start(folder.path()).unwrap();
+        let (keeper, _) = Keeper::start(folder.path(), LONGEST).unwrap();
         for id in 1..20 {
             keeper.take((id, Some(Arc::new(standing(&id.to_string())))));
             let (ask, answer) = Ask::for_tests();
@@ -378,7 +400,7 @@ mod tests {
         fs::write(&path, &bytes[..bytes.len() - 9]).unwrap();
         assert_eq!(left(folder.path()), [standing("a")]);
         let gone = folder.path().join("nowhere");
-        let (keeper, _) = Keeper::start(&gone).unwrap();
+        let (keeper, _) = Keeper::start(&gone, LONGEST).unwrap();
         keeper.take((1, Some(Arc::new(standing("a")))));
         let (ask, answer) = Ask::for_tests();
         keeper.answer(ask, ControlOutcome::nothing());

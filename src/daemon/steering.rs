@@ -344,7 +344,7 @@ pub async fn request(
     }
 }
 
-fn wall_clock() -> Timestamp {
+pub(super) fn wall_clock() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     Timestamp::default() + since.unwrap_or_default()
 }
