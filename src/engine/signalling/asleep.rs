@@ -105,6 +105,8 @@ impl Signalling {
             self.timers.set(timer, time + after);
         }
         self.tell(key, orders);
+        // What was paused, or not to be recorded, is not because nobody spoke.
+        self.recall(key, time, orders);
         self.replan(key, orders);
         Some(key)
     }

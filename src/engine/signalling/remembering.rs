@@ -17,6 +17,7 @@ impl Signalling {
         if leg.info.control.is_empty() {
             return;
         }
+        self.steering.steered.insert(key);
         let (dialog, since) = (name_of(leg), leg.info.invite_at);
         let changes = self.standings.set(key, dialog, since, &leg.info.control);
         self.counters.wishes_dropped = self.standings.dropped;
