@@ -127,6 +127,7 @@ impl Signalling {
             callee: [number(Side::Callee)].into_iter().collect(),
             session_ids: SmallVec::new(),
             headers: SmallVec::new(),
+            referred_by: None,
             alone: leg.info.interaction,
             seed: leg.info.seed,
         };
