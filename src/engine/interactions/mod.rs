@@ -291,6 +291,13 @@ impl Interactions {
         self.referrals.push(referral);
     }
 
+    /// A leg's BYE was answered: what says the same from now on is another call.
+    pub fn part(&mut self, key: CallKey) {
+        if let Some(member) = self.members.get_mut(&key) {
+            member.open = false;
+        }
+    }
+
     /// A leg is over; its interaction keeps the name it has.
     pub fn close(&mut self, key: CallKey) {
         if let Some(member) = self.members.get_mut(&key) {

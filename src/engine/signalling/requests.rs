@@ -369,7 +369,10 @@ impl Signalling {
         }
         match status {
             300..=699 if !matches!(status, 408 | 481) => self.go_on(key),
-            200..=699 => bye.is_agreed = true,
+            200..=699 => {
+                bye.is_agreed = true;
+                self.interactions.part(key);
+            }
             _ => {}
         }
     }
