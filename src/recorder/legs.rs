@@ -292,7 +292,7 @@ mod tests {
         }
         recorder.finish();
         let mut kept: Vec<u64> = calls.iter().map(|call| call.0).collect();
-        for outcome in outcomes.iter() {
+        for outcome in &outcomes {
             if outcome.recordings[0].disposition == Disposition::OtherLeg {
                 kept.retain(|call| *call != outcome.end.call.0);
             }
