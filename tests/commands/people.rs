@@ -97,16 +97,20 @@ fn an_exported_audit_is_a_record_a_line_oldest_first_and_verifies() {
 #[test]
 fn a_tenant_has_a_short_name_for_every_command_and_a_time_zone_that_there_is() {
     let place = Place::new();
-    let create = ["tenant", "create", "ACME Ltd", "--slug", "acme"];
-    let nowhere = place.on(&[&create[..], &["--timezone", "Mars/Phobos"]].concat());
-    let nowhere = nowhere.exits(2);
+    let settings = "[catalog]\nurl = \"sqlite://catalog.db\"\n[storage]\nroot = \"recordings\"\n";
+    std::fs::write(place.0.path().join("callreel.toml"), settings).unwrap();
+    let ask = |line: &[&str]| place.run(&[line, &["--config", "callreel.toml"]].concat());
+    let create = |timezone| {
+        let name = ["--name", "ACME Ltd", "--slug", "acme"];
+        ask(&[&["tenant", "create"], &name[..], &["--timezone", timezone]].concat())
+    };
+    let nowhere = create("Mars/Phobos").exits(2);
     assert!(nowhere.err.contains("timezone"), "{}", nowhere.err);
-    place
-        .on(&[&create[..], &["--timezone", "Europe/London"]].concat())
-        .exits(0);
+    create("Europe/London").exits(0);
     // It has no calls yet, and there is such a tenant.
-    assert_eq!(place.json(&["calls", "--tenant", "acme"]), json!([]));
-    place.on(&["calls", "--tenant", "nobody"]).exits(2);
+    let found = ask(&["calls", "--tenant", "acme", "--json"]).exits(0);
+    assert_eq!(found.json()["calls"], json!([]));
+    ask(&["calls", "--tenant", "nobody"]).exits(2);
 }
 
 #[test]
