@@ -83,6 +83,8 @@ impl Signalling {
             .filter(|other| other.info.interaction == leg.info.interaction)
             .map(|other| &**other)
             .collect();
+        // Media may have waited for the message that it begins with.
+        let is_new = leg.info.invite_at >= now;
         let mut notes: Vec<ControlNote> = Vec::new();
         for other in others {
             let carries_the_same = (self.interactions.ties_of(key).iter())
@@ -95,7 +97,7 @@ impl Signalling {
             notes.extend(
                 own.filter(|(_, note)| self.is_of(key, other.key, note))
                     .map(|(_, note)| ControlNote {
-                        at: match carries_the_same {
+                        at: match carries_the_same || is_new {
                             true => note.at,
                             false => note.at.max(now),
                         },

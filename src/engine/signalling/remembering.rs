@@ -45,8 +45,8 @@ impl Signalling {
                 orders.extend(change.map(|change| Order::Remember(key, change)));
             }
         }
-        for mut note in notes {
-            note.at = note.at.max(at);
+        // With their own times: media that waited for this message was said in the pause too.
+        for note in notes {
             self.ask_again(key, note, orders);
         }
     }

@@ -628,6 +628,8 @@ fn a_pause_holds_in_the_run_that_meets_the_call_in_its_middle() {
     let mut later = world(rules());
     later.now = first.now;
     later.engine_mut().restore(left);
+    // What waits for its signalling was said in the pause as well.
+    call.talk(&mut later, 2, 50);
     go_on(&mut call, &mut later, 5);
     call.talk(&mut later, 2, 50);
     // Under the tags of the run that knows it now.
