@@ -7,19 +7,25 @@
 
 use std::time::Duration;
 
-use super::sequence::Behind;
 use crate::base::Timestamp;
 
 /// Depth of the jitter buffer that is assumed.
 pub const JITTER_BUFFER_MS: u64 = 60;
 /// Times further apart than this are no jitter.
 const FAR_NANOS: i64 = 10_000_000_000;
-/// A packet that comes again after longer is another packet.
-const COPY_NANOS: i64 = 500_000_000;
 /// Steps of the timestamp in a row that make another packet duration.
 const CONFIRM_STEP: u8 = 8;
 /// No clock of RTP is faster.
 const FASTEST_HZ: u32 = 1_000_000;
+
+/// How a packet fits the pace of those before it, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fit {
+    /// Later than its timestamp says.
+    pub late: i64,
+    /// Its timestamp is later than its number says. A pause in which nothing was sent makes it earlier, and nothing makes it later.
+    pub ahead: i64,
+}
 
 /// 72 bytes; a few nanoseconds a packet.
 #[derive(Clone, Debug)]
@@ -118,23 +124,20 @@ impl Jitter {
         (change > self.allowance || ticks != self.step) && self.look_closer(change, ticks)
     }
 
-    /// Whether a packet at `time` with that timestamp cannot be the one that its number, behind the newest, says it is. `None` as
-    /// long as the pace of the packets is not known.
+    /// How a packet at `time` with that timestamp fits the one before, which was `numbers` ahead of it: nanoseconds that it is late,
+    /// and that its timestamp is ahead of its number. `None` as long as the pace of the packets is not known.
     #[cold]
-    pub fn contradicts(&self, behind: Behind, time: Timestamp, timestamp: u32) -> Option<bool> {
+    pub fn compare(&self, numbers: i64, time: Timestamp, timestamp: u32) -> Option<Fit> {
         if self.time == Timestamp::MIN || self.step <= 0 {
             return None;
         }
-        let nanos = |ticks: i64| ticks * 1_000_000_000 / i64::from(self.rate_hz);
+        let nanos = |ticks: i64| ticks.saturating_mul(1_000_000_000) / i64::from(self.rate_hz);
         let since = i64::from(timestamp.wrapping_sub(self.timestamp) as i32);
-        let late = time.nanos_since(self.time) - nanos(since);
-        // A pause in which nothing was sent makes it older than its number says, and nothing makes it younger.
-        let younger = nanos(since + behind.packets as i64 * i64::from(self.step));
-        let longest = match behind.was_seen {
-            true => COPY_NANOS,
-            false => FAR_NANOS,
-        };
-        Some(late > longest || younger > COPY_NANOS)
+        let step = i64::from(self.step);
+        Some(Fit {
+            late: time.nanos_since(self.time).saturating_sub(nanos(since)),
+            ahead: nanos(since.saturating_add(numbers.saturating_mul(step))),
+        })
     }
 
     #[cold]

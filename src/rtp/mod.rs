@@ -17,7 +17,7 @@ mod zrtp;
 pub use bursts::BurstMetrics;
 pub use clock::{Placement, StreamClock, samples_between};
 pub use event::{DigitCollector, TelephoneEvent, digit_char};
-pub use jitter::{JITTER_BUFFER_MS, Jitter};
+pub use jitter::{Fit, JITTER_BUFFER_MS, Jitter};
 pub use packet::{RtpPacket, is_rtcp, is_rtp};
 pub use sequence::{Arrival, Behind, SequenceTracker, UpTo};
 pub use srtp::{

@@ -12,6 +12,8 @@ const MAX_DROPOUT: u16 = 3000;
 /// A packet whose number is behind that of the newest, and near.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Behind {
+    /// Its extended number.
+    pub number: u64,
     /// Numbers between it and the newest, with it.
     pub packets: u64,
     /// A packet with its number was seen.
@@ -131,7 +133,11 @@ impl SequenceTracker {
         let number = self.newest - packets;
         let (word, bit) = place(number);
         let was_seen = self.seen[word] & bit != 0;
-        if is_foreign(Behind { packets, was_seen }) {
+        if is_foreign(Behind {
+            number,
+            packets,
+            was_seen,
+        }) {
             let alone = match was_seen {
                 true => Arrival::Duplicate,
                 false => Arrival::TooOld,

@@ -12,7 +12,7 @@ use crate::engine::event::{Hidden, StreamReport};
 use crate::engine::plan::Keyless;
 use crate::engine::quality::{Reported, StreamQuality};
 use crate::rtp::{
-    Arrival, Behind, DigitCollector, Jitter, RtpPacket, SequenceTracker, StreamClock, Suite,
+    Arrival, Behind, DigitCollector, Fit, Jitter, RtpPacket, SequenceTracker, StreamClock, Suite,
 };
 
 /// What tells a stream from every other (ARCHITECTURE.md, "Words"). Directions may share an SSRC.
@@ -84,16 +84,27 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// Whether a packet with a number behind the newest is none of those that were sent before it: the numbering began anew.
+    /// How it fits the one before, `numbers` ahead of it.
     #[cold]
-    fn is_foreign(&self, behind: Behind, meaning: Option<&Meaning>, jitter: &Jitter) -> bool {
+    fn fit(&self, meaning: Option<&Meaning>, jitter: &Jitter, numbers: i64) -> Option<Fit> {
         // Timestamps of digits do not go on with those of audio.
         let same = meaning.filter(|known| known.format.payload_type == self.payload_type);
         let audio = same.filter(|known| known.format.codec != Codec::TelephoneEvent);
-        audio
-            .and_then(|_| jitter.contradicts(behind, self.time, self.timestamp))
-            .unwrap_or(behind.packets > MAX_MISORDER)
+        audio.and_then(|_| jitter.compare(numbers, self.time, self.timestamp))
     }
+}
+
+/// Whether a packet with a number behind the newest is none of those that were sent before it: the numbering began anew. One that
+/// looks like a copy is that where there are other copies: they may be of a slower way.
+fn is_foreign(behind: Behind, fit: Option<Fit>, is_first_copy: bool) -> bool {
+    let Some(fit) = fit else {
+        return behind.packets > MAX_MISORDER;
+    };
+    let is_late = match behind.was_seen {
+        true => is_first_copy && fit.late > COPY_NANOS,
+        false => fit.late > LATE_NANOS,
+    };
+    is_late || fit.ahead > COPY_NANOS
 }
 
 /// What is known of the encryption of a stream. Boxed: most streams have none.
@@ -112,6 +123,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Where timestamps say nothing, packets that are further behind are, two in a row, a new start of the numbering (RFC 3550
 /// appendix A.1, MAX_MISORDER).
 const MAX_MISORDER: u64 = 100;
+/// A packet that comes again after longer is another packet, and so is one whose timestamp is further from its number.
+const COPY_NANOS: i64 = 500_000_000;
+/// No packet comes that late.
+const LATE_NANOS: i64 = 10_000_000_000;
 /// Codecs told apart within one stream.
 const MAX_CODECS: usize = 16;
 
@@ -149,6 +164,8 @@ pub struct Stream {
     /// It came beside another stream of its side, for longer than a change takes.
     pub rival: bool,
     jitter: Jitter,
+    /// Number of the packet of audio that was counted last.
+    last_number: u64,
     codecs: Vec<(Codec, u64)>,
     /// Where it is SRTP: what opens its packets. Nothing is counted of a packet before it is opened.
     pub protected: Option<Box<Protected>>,
@@ -187,6 +204,7 @@ impl Stream {
             aside: None,
             rival: false,
             jitter: Jitter::default(),
+            last_number: 0,
             codecs: Vec::new(),
             protected: None,
             secrecy: None,
@@ -319,8 +337,12 @@ impl Stream {
         packet: &Counted,
         counters: &mut MediaCounters,
     ) -> Result<(u64, bool), NotTaken> {
-        let (meaning, jitter) = (&self.meaning, &self.jitter);
-        let is_foreign = |behind| packet.is_foreign(behind, meaning.as_ref(), jitter);
+        let is_foreign = |behind: Behind| {
+            let numbers = self.last_number as i64 - behind.number as i64;
+            let is_first_copy = self.duplicates == 0 || self.aside.is_some();
+            let fit = packet.fit(self.meaning.as_ref(), &self.jitter, numbers);
+            is_foreign(behind, fit, is_first_copy)
+        };
         let arrived = match self.sequence.arrive(packet.sequence, is_foreign) {
             Arrival::InOrder { number } => (number, false),
             Arrival::Late { number } => {
@@ -392,6 +414,7 @@ impl Stream {
     /// Counts a packet of audio that is no duplicate.
     #[inline]
     pub fn count_audio(&mut self, time: Timestamp, timestamp: u32, number: u64) {
+        self.last_number = number;
         if self.jitter.update(time, timestamp) {
             self.sequence.discard(number);
         }

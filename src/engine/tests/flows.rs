@@ -707,6 +707,64 @@ fn copies_that_come_late_are_no_new_numbering() {
     assert_eq!(world.heard("copies", Side::Caller), [(0x11, 200 * 160)]);
 }
 
+/// What was held back comes at once, behind a packet that was faster; or after all, beside what is sent meanwhile.
+#[test]
+fn late_packets_are_no_new_numbering() {
+    for (held, at_once) in [(30, true), (75, true), (20, false), (40, false)] {
+        let mut world = World::new();
+        let (dialog, mut out, mut back) = set_up(&mut world, "late");
+        let mut silent = Talk::new((3, 1), (4, 1), 0);
+        world.talk_both(&mut out, &mut back, 100);
+        let mut late: Vec<_> = (0..held).map(|_| out.next()).collect();
+        world.talk_both(&mut silent, &mut back, held);
+        world.talk_both(&mut out, &mut back, 1);
+        let together = if at_once { held as usize } else { 2 };
+        while !late.is_empty() {
+            for packet in late.drain(..together.min(late.len())) {
+                world.send(out.from, out.to, &packet);
+            }
+            world.talk_both(&mut out, &mut back, 1);
+        }
+        world.talk_both(&mut out, &mut back, 100);
+        dialog.bye(&mut world);
+        let end = world.end();
+        let stream = end.streams.iter().find(|s| s.side == Side::Caller);
+        let stream = stream.unwrap();
+        let counts = (
+            stream.restarts,
+            stream.lost,
+            stream.not_placed,
+            stream.duplicates,
+        );
+        assert_eq!(counts, (0, 0, 0, 0), "{held} packets, {at_once}");
+        assert_eq!(stream.packets, u64::from(out.sequence - 100));
+    }
+}
+
+#[test]
+fn a_copy_of_a_stream_that_is_slower_is_no_new_numbering() {
+    for behind in [26_usize, 30, 50, 150] {
+        let mut world = World::new();
+        let (dialog, mut out, mut back) = set_up(&mut world, "slower");
+        let mut silent = Talk::new((3, 1), (4, 1), 0);
+        let sent: Vec<_> = (0..300).map(|_| out.next()).collect();
+        for n in 0..300 + behind {
+            for at in [Some(n), n.checked_sub(behind)].into_iter().flatten() {
+                if let Some(packet) = sent.get(at) {
+                    world.send(out.from, out.to, packet);
+                }
+            }
+            world.talk_both(&mut silent, &mut back, 1);
+        }
+        dialog.bye(&mut world);
+        let end = world.end();
+        let stream = end.streams.iter().find(|s| s.side == Side::Caller);
+        let stream = stream.unwrap();
+        let counts = (stream.packets, stream.restarts, stream.duplicates);
+        assert_eq!(counts, (300, 0, 300), "{behind} packets later");
+    }
+}
+
 #[test]
 fn a_nat_that_gives_another_port_is_followed() {
     let mut world = World::new();
