@@ -574,17 +574,22 @@ fn a_cut_capture_keeps_the_calls_before_the_cut() {
     assert!((8000..66_240 - 8000).contains(&half), "{half} frames");
 }
 
+fn torture_messages(captures: &Path) -> Vec<Vec<u8>> {
+    let files = fs::read_dir(captures.join("rfc4475")).unwrap();
+    let mut messages: Vec<Vec<u8>> = files
+        .map(|entry| fs::read(entry.unwrap().path()).unwrap())
+        .collect();
+    messages.sort();
+    assert_eq!(messages.len(), 49);
+    messages
+}
+
 #[test]
 fn torture_messages_disturb_no_neighbour() {
     let Some(folder) = public_captures() else {
         return;
     };
-    let mut messages: Vec<Vec<u8>> = fs::read_dir(folder.join("rfc4475"))
-        .unwrap()
-        .map(|entry| fs::read(entry.unwrap().path()).unwrap())
-        .collect();
-    messages.sort();
-    assert_eq!(messages.len(), 49);
+    let messages = torture_messages(&folder);
     let good = folder.join("g711-ulaw-then-alaw.pcap");
     let mixed = tempfile::tempdir().unwrap();
     let mixed = mixed.path().join("mixed.pcap");
@@ -663,11 +668,7 @@ fn torture_messages_on_tcp_disturb_no_neighbour() {
     let Some(folder) = public_captures() else {
         return;
     };
-    let mut messages: Vec<Vec<u8>> = fs::read_dir(folder.join("rfc4475"))
-        .unwrap()
-        .map(|entry| fs::read(entry.unwrap().path()).unwrap())
-        .collect();
-    messages.sort();
+    let messages = torture_messages(&folder);
     let good = folder.join("sip-over-tcp-g711a.pcap");
     let mixed = tempfile::tempdir().unwrap();
     let mixed = mixed.path().join("mixed.pcap");

@@ -79,19 +79,13 @@ pub(super) struct Steering {
     pub steered: BTreeSet<CallKey>,
 }
 
-/// What is asked, but for when.
-#[derive(Clone)]
-pub(super) struct Wish {
-    pub action: ControlAction,
-    pub by: ControlBy,
-    pub tenant: Option<TenantId>,
-    pub side: Option<Side>,
-    pub who: String,
-    pub why: String,
-    /// Of the one call, not of its interaction.
-    pub alone: bool,
-    /// It was asked of another leg: its place among what was asked is by its time.
-    pub is_late: bool,
+/// Where a note comes among those of its call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rank {
+    /// It is the latest.
+    AsHeard,
+    /// It was asked of another leg: its time says.
+    ByTime,
 }
 
 impl Signalling {
@@ -106,7 +100,7 @@ impl Signalling {
         let Some(wish) = leg.hear_key(digit, source) else {
             return;
         };
-        self.ask(key, &wish, digit.at, orders);
+        self.ask(key, &wish, orders);
     }
 
     /// Reads a message for what the tenants of its call take for a wish. `to`: only these tenants, where the others heard it.
@@ -127,19 +121,19 @@ impl Signalling {
         {
             return;
         }
-        for wish in leg.wishes(sender, message, to) {
-            self.ask(key, &wish, at, orders);
+        for wish in leg.wishes(sender, message, at, to) {
+            self.ask(key, &wish, orders);
         }
     }
 
     /// Does what is asked to a call and to all that belong to its interaction.
-    fn ask(&mut self, key: CallKey, wish: &Wish, at: Timestamp, orders: &mut Orders) -> u32 {
-        if !self.note(key, wish, at, orders) {
+    fn ask(&mut self, key: CallKey, wish: &ControlNote, orders: &mut Orders) -> u32 {
+        if !self.note(key, wish, Rank::AsHeard, orders) {
             return 0;
         }
         let others = self.reached(key, wish.action, wish.tenant).into_iter();
         1 + others
-            .filter(|other| *other != key && self.note(*other, wish, at, orders))
+            .filter(|other| *other != key && self.note(*other, wish, Rank::AsHeard, orders))
             .count() as u32
     }
 
@@ -147,14 +141,14 @@ impl Signalling {
     pub(super) fn note(
         &mut self,
         key: CallKey,
-        wish: &Wish,
-        at: Timestamp,
+        wish: &ControlNote,
+        rank: Rank,
         orders: &mut Orders,
     ) -> bool {
         let Some(leg) = self.legs.get_mut(&key).filter(|leg| leg.is_open()) else {
             return false;
         };
-        if !leg.take_wish(wish, at) {
+        if !leg.take_wish(wish, rank) {
             return false;
         }
         self.steering.steered.insert(key);
@@ -179,7 +173,8 @@ impl Signalling {
             at,
             interaction: first.map(|leg| leg.info.interaction),
         };
-        let wish = Wish {
+        let wish = ControlNote {
+            at,
             action: request.action,
             by: ControlBy::Request,
             tenant: request.tenant,
@@ -187,7 +182,6 @@ impl Signalling {
             who: request.who.clone(),
             why: request.why.clone(),
             alone: request.only.is_some(),
-            is_late: false,
         };
         let only = request.only.as_deref();
         let mut calls: Vec<CallKey> = meant
@@ -199,7 +193,7 @@ impl Signalling {
         calls.dedup();
         for call in calls {
             let owners = self.owners_of(call, request.tenant);
-            let changed = !request.looks && self.note(call, &wish, at, orders);
+            let changed = !request.looks && self.note(call, &wish, Rank::AsHeard, orders);
             outcome.reached.push(Reached {
                 call,
                 changed,
@@ -341,7 +335,7 @@ impl Leg {
     }
 
     /// What a key completes, if it does. Its pattern is then forgotten.
-    fn hear_key(&mut self, digit: Digit, source: KeySource) -> Option<Wish> {
+    fn hear_key(&mut self, digit: Digit, source: KeySource) -> Option<ControlNote> {
         let listens = |owner: &&Ownership| {
             let rules = owner.control.as_ref();
             owner.sides[digit.by] && rules.is_some_and(|rules| !rules.keys.is_empty())
@@ -364,7 +358,8 @@ impl Leg {
         recent.clear();
         self.digits
             .retain(|other| other.by != digit.by || other.at < began);
-        Some(Wish {
+        Some(ControlNote {
+            at: digit.at,
             action,
             by: ControlBy::Keys,
             tenant: Some(tenant),
@@ -372,7 +367,6 @@ impl Leg {
             who: self.name_of(digit.by),
             why: "keys".into(),
             alone: false,
-            is_late: false,
         })
     }
 
@@ -388,8 +382,9 @@ impl Leg {
         &self,
         sender: Side,
         message: &Message<'_>,
+        at: Timestamp,
         to: Option<&[TenantId]>,
-    ) -> SmallVec<[Wish; 2]> {
+    ) -> SmallVec<[ControlNote; 2]> {
         let mut wishes = SmallVec::new();
         for owner in &self.info.owners {
             let Some(rules) = &owner.control else {
@@ -400,7 +395,8 @@ impl Leg {
                 continue;
             }
             let mut wish = |action, by, why| {
-                wishes.push(Wish {
+                wishes.push(ControlNote {
+                    at,
                     action,
                     by,
                     tenant: Some(owner.tenant),
@@ -408,7 +404,6 @@ impl Leg {
                     who: self.name_of(sender),
                     why,
                     alone: false,
-                    is_late: false,
                 });
             };
             if let Some(header) = &rules.header {
@@ -431,16 +426,16 @@ impl Leg {
     }
 
     /// Notes a wish among those of its time; `false` where it changes nothing, or too much was asked already.
-    fn take_wish(&mut self, wish: &Wish, at: Timestamp) -> bool {
+    fn take_wish(&mut self, wish: &ControlNote, rank: Rank) -> bool {
         use ControlAction::{Keep, Pause, Resume, Stop};
         let notes = &self.info.control;
         let room = match wish.action {
             Pause => notes.len() < MAX_CONTROL_NOTES,
             _ => notes.len() + 1 < MAX_CONTROL_NOTES,
         };
-        let place = match wish.is_late {
-            true => notes.partition_point(|note| note.at <= at),
-            false => notes.len(),
+        let place = match rank {
+            Rank::ByTime => notes.partition_point(|note| note.at <= wish.at),
+            Rank::AsHeard => notes.len(),
         };
         let changes = match wish.action {
             Pause | Resume => asked::moves_pause(&notes[..place], wish.action, wish.tenant),
@@ -454,14 +449,9 @@ impl Leg {
         }
         let info = Arc::make_mut(&mut self.info);
         let note = ControlNote {
-            at,
-            action: wish.action,
-            by: wish.by,
-            tenant: wish.tenant,
-            side: wish.side,
             who: parties::capped(&wish.who),
             why: parties::capped(&wish.why),
-            alone: wish.alone,
+            ..*wish
         };
         info.control.insert(place, note);
         asked::apply(&info.control, &mut info.owners);

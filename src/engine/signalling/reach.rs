@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use super::control::Wish;
+use super::control::Rank;
 use super::*;
 use crate::base::SYSTEM_TENANT;
 use crate::engine::control::{ControlAction, ControlNote, moves_pause};
@@ -109,28 +109,13 @@ impl Signalling {
         // Each leg has its own copy of what was asked of all.
         notes.dedup();
         for note in notes {
-            self.ask_again(key, note, orders);
+            self.note(key, &note, Rank::ByTime, orders);
         }
     }
 
     /// Whether a note of `other` is one for `key` as well, which belongs to the same interaction.
     fn is_of(&self, key: CallKey, other: CallKey, note: &ControlNote) -> bool {
         note.tenant.is_none() || self.reached(other, note.action, note.tenant).contains(&key)
-    }
-
-    /// Notes with a call what was asked of another one, or of what it was before.
-    pub(super) fn ask_again(&mut self, key: CallKey, note: ControlNote, orders: &mut Orders) {
-        let wish = Wish {
-            action: note.action,
-            by: note.by,
-            tenant: note.tenant,
-            side: note.side,
-            who: note.who,
-            why: note.why,
-            alone: note.alone,
-            is_late: true,
-        };
-        self.note(key, &wish, note.at, orders);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Wishes that outlast what is known of a call: told as they change, and taken over by a leg that is met in its middle.
 
+use super::control::Rank;
 use super::*;
 use crate::engine::standing::{DialogName, Standing, inherited};
 
@@ -21,11 +22,7 @@ impl Signalling {
         let (dialog, since) = (name_of(leg), leg.info.invite_at);
         let changes = self.standings.set(key, dialog, since, &leg.info.control);
         self.counters.wishes_dropped = self.standings.dropped;
-        orders.extend(
-            changes
-                .into_iter()
-                .map(|change| Order::Remember(key, change)),
-        );
+        tell_changes(key, changes, orders);
     }
 
     /// A leg whose beginning was not seen: what was asked of its dialog before still holds.
@@ -42,12 +39,12 @@ impl Signalling {
             notes.extend(heard);
             if notes.len() - before == standing.notes.len() {
                 let change = self.standings.hand_over(id, key);
-                orders.extend(change.map(|change| Order::Remember(key, change)));
+                tell_changes(key, change, orders);
             }
         }
         // With their own times: media that waited for this message was said in the pause too.
         for note in notes {
-            self.ask_again(key, note, orders);
+            self.note(key, &note, Rank::ByTime, orders);
         }
     }
 
@@ -62,12 +59,13 @@ impl Signalling {
             return self.standings.release(key);
         };
         let changes = self.standings.close(key, || name_of(leg));
-        orders.extend(
-            changes
-                .into_iter()
-                .map(|change| Order::Remember(key, change)),
-        );
+        tell_changes(key, changes, orders);
     }
+}
+
+fn tell_changes(key: CallKey, changes: impl IntoIterator<Item = Change>, orders: &mut Orders) {
+    let changes = changes.into_iter();
+    orders.extend(changes.map(|change| Order::Remember(key, change)));
 }
 
 fn name_of(leg: &Leg) -> DialogName {

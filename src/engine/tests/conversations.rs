@@ -18,15 +18,9 @@ fn links(end: &CallEnd) -> Vec<(String, LinkReason)> {
         .collect()
 }
 
-fn end<'w>(world: &'w World, call_id: &str) -> &'w CallEnd {
-    let ends = world.ends();
-    let end = ends.into_iter().find(|end| end.info.call_id == call_id);
-    end.unwrap_or_else(|| panic!("no call {call_id}"))
-}
-
 /// Whether two calls are one interaction, by all that says so.
 fn linked(world: &World, a: &str, b: &str) -> Option<LinkReason> {
-    let (a, b) = (end(world, a), end(world, b));
+    let (a, b) = (world.end_of(a), world.end_of(b));
     let same = a.info.interaction == b.info.interaction;
     let reason = links(a)
         .into_iter()
@@ -38,7 +32,7 @@ fn linked(world: &World, a: &str, b: &str) -> Option<LinkReason> {
     reason
 }
 
-fn call_through_pbx(world: &mut World, incoming: &Leg, outgoing: &Leg) {
+pub fn call_through_pbx(world: &mut World, incoming: &Leg, outgoing: &Leg) {
     incoming.invite(world, (1, 4000));
     world.pass(50);
     outgoing.invite(world, (PBX, 5000));
@@ -55,10 +49,10 @@ fn both_legs_of_a_pbx_are_one_interaction_by_numbers_time_and_host() {
     call_through_pbx(&mut world, &incoming, &outgoing);
     world.finish();
     assert_eq!(linked(&world, "in", "out"), Some(LinkReason::Numbers));
-    let first = end(&world, "in");
+    let first = world.end_of("in");
     assert_eq!(
         first.info.interaction,
-        end(&world, "out").info.interaction,
+        world.end_of("out").info.interaction,
         "that of the earliest"
     );
     let alone = crate::base::time_ordered(first.info.invite_at, [0; 10]);
@@ -87,7 +81,7 @@ fn of_two_callers_who_fit_equally_well_none_is_linked() {
     let outgoing = Leg::new("out", ("anonymous", PBX), ("8000", 2));
     outgoing.invite(&mut world, (PBX, 5000));
     world.finish();
-    assert!(links(end(&world, "out")).is_empty());
+    assert!(links(world.end_of("out")).is_empty());
 }
 
 #[test]
@@ -365,7 +359,7 @@ fn a_pause_of_one_call_is_none_of_another_that_hears_the_same() {
     };
     assert_eq!(world.control(&pause).changed(), 2);
     world.finish();
-    assert!(end(&world, "out1").info.control.is_empty());
+    assert!(world.end_of("out1").info.control.is_empty());
 }
 
 #[test]
@@ -442,14 +436,14 @@ fn an_attended_transfer_joins_three_calls() {
     third.set_up(&mut world, (2, 4004), (3, 4002));
     world.finish();
     assert_eq!(linked(&world, "first", "consult"), Some(LinkReason::Refer));
-    let reasons = links(end(&world, "third"));
+    let reasons = links(world.end_of("third"));
     assert!(
         reasons.contains(&("consult".into(), LinkReason::Replaces)),
         "{reasons:?}"
     );
-    let id = end(&world, "first").info.interaction;
+    let id = world.end_of("first").info.interaction;
     for call in ["consult", "third"] {
-        assert_eq!(end(&world, call).info.interaction, id, "{call}");
+        assert_eq!(world.end_of(call).info.interaction, id, "{call}");
     }
 }
 
@@ -545,7 +539,7 @@ fn a_tenant_has_its_own_name_for_an_interaction_and_sees_its_own_legs() {
     let outgoing = Leg::new("out", ("1001", PBX), ("2002", 2));
     call_through_pbx(&mut world, &incoming, &outgoing);
     world.finish();
-    let (a, b) = (end(&world, "in"), end(&world, "out"));
+    let (a, b) = (world.end_of("in"), world.end_of("out"));
     assert_eq!(a.info.interaction, b.info.interaction);
     let owners = |end: &CallEnd| -> Vec<_> {
         end.info
@@ -662,7 +656,7 @@ fn what_is_asked_of_one_leg_alone_is_not_asked_of_those_that_join_later() {
     incoming.answer(&mut world, (PBX, 6000), "");
     world.finish();
     assert_eq!(linked(&world, "in", "out"), Some(LinkReason::Numbers));
-    let (incoming, outgoing) = (end(&world, "in"), end(&world, "out"));
+    let (incoming, outgoing) = (world.end_of("in"), world.end_of("out"));
     let refusal = |end: &CallEnd| end.info.owners[0].refusal;
     assert_eq!(refusal(incoming), Some(Disposition::DoNotRecord));
     assert_eq!(refusal(outgoing), None);

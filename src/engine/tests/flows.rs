@@ -667,9 +667,7 @@ fn a_sender_that_numbers_anew_with_the_same_ssrc_loses_nothing() {
         out.timestamp = out.timestamp.wrapping_sub(earlier * 160);
         world.talk_both(&mut out, &mut back_talk, 200);
         dialog.bye(&mut world);
-        let end = world.end();
-        let stream = end.streams.iter().find(|s| s.side == Side::Caller);
-        let stream = stream.unwrap();
+        let stream = world.stream_of(Side::Caller);
         let packets = u64::from(before) + 200;
         let counts = (stream.packets, stream.expected, stream.restarts);
         assert_eq!(counts, (packets, packets, 1), "{what}");
@@ -700,9 +698,7 @@ fn copies_that_come_late_are_no_new_numbering() {
         world.talk_both(&mut Talk::new((3, 1), (4, 1), 0), &mut back, 1);
     }
     dialog.bye(&mut world);
-    let end = world.end();
-    let stream = end.streams.iter().find(|s| s.side == Side::Caller);
-    let stream = stream.unwrap();
+    let stream = world.stream_of(Side::Caller);
     assert_eq!((stream.packets, stream.restarts), (200, 0));
     assert_eq!(world.heard("copies", Side::Caller), [(0x11, 200 * 160)]);
 }
@@ -727,9 +723,7 @@ fn late_packets_are_no_new_numbering() {
         }
         world.talk_both(&mut out, &mut back, 100);
         dialog.bye(&mut world);
-        let end = world.end();
-        let stream = end.streams.iter().find(|s| s.side == Side::Caller);
-        let stream = stream.unwrap();
+        let stream = world.stream_of(Side::Caller);
         let counts = (
             stream.restarts,
             stream.lost,
@@ -757,9 +751,7 @@ fn a_copy_of_a_stream_that_is_slower_is_no_new_numbering() {
             world.talk_both(&mut silent, &mut back, 1);
         }
         dialog.bye(&mut world);
-        let end = world.end();
-        let stream = end.streams.iter().find(|s| s.side == Side::Caller);
-        let stream = stream.unwrap();
+        let stream = world.stream_of(Side::Caller);
         let counts = (stream.packets, stream.restarts, stream.duplicates);
         assert_eq!(counts, (300, 0, 300), "{behind} packets later");
     }

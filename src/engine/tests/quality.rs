@@ -3,7 +3,6 @@
 use super::world::{At, Dialog, START, Talk, World, sdp};
 use crate::base::Side;
 use crate::engine::EngineSettings;
-use crate::engine::event::StreamReport;
 use crate::engine::quality::Reports;
 
 const CALLER: At = (1, 4000);
@@ -52,17 +51,12 @@ fn call_with(answer_sdp: &str, report: impl Fn(&mut World, &Talk)) -> World {
     world
 }
 
-fn stream(world: &World, side: Side) -> &StreamReport {
-    let streams = &world.end().streams;
-    streams.iter().find(|stream| stream.side == side).unwrap()
-}
-
 fn reports(world: &World, side: Side) -> Option<&Reports> {
-    stream(world, side).quality.reports.as_deref()
+    world.stream_of(side).quality.reports.as_deref()
 }
 
 fn mirror_lost(world: &World) -> Option<u64> {
-    assert_eq!(stream(world, Side::Caller).lost, 10);
+    assert_eq!(world.stream_of(Side::Caller).lost, 10);
     reports(world, Side::Caller)?.mirror_lost
 }
 
@@ -169,10 +163,12 @@ fn what_the_mirror_lost_nobody_heard_worse() {
         tell(world, (2, 5001), (1, 4001), caller)
     });
     let silent = call_with("", |_, _| {});
-    let mos = |world: &World| stream(world, Side::Caller).quality.rating.unwrap().mos_cq;
+    let mos = |world: &World| world.stream_of(Side::Caller).quality.rating.unwrap().mos_cq;
     assert!(mos(&silent) < 4.2 && mos(&denied) > 4.4);
-    assert_eq!(stream(&silent, Side::Caller).quality.bursts.bursts, 0);
-    assert!((stream(&silent, Side::Caller).quality.bursts.gap_density - 10.0 / 201.0).abs() < 1e-9);
+    assert_eq!(silent.stream_of(Side::Caller).quality.bursts.bursts, 0);
+    assert!(
+        (silent.stream_of(Side::Caller).quality.bursts.gap_density - 10.0 / 201.0).abs() < 1e-9
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a pause reaches: legs of others, and legs that are found late.
 
-use super::conversations::speech;
+use super::conversations::{call_through_pbx, speech};
 use super::script::{Leg, directory, tenant};
 use super::world::{Talk, World};
 use crate::base::{Side, TenantId};
@@ -23,12 +23,6 @@ fn ask(target: &str, action: ControlAction, tenant: TenantId) -> ControlRequest 
     }
 }
 
-fn end<'w>(world: &'w World, call_id: &str) -> &'w CallEnd {
-    let ends = world.ends();
-    let end = ends.into_iter().find(|end| end.info.call_id == call_id);
-    end.unwrap_or_else(|| panic!("no call {call_id}"))
-}
-
 /// Both legs of a call that goes through the PBX from tenant 1; `more` is in the INVITE of both.
 fn through_pbx(world: &mut World, more: &str) -> (Leg, Leg) {
     let mut incoming = Leg::new("in", ("1001", 1), ("2002", PBX));
@@ -36,12 +30,7 @@ fn through_pbx(world: &mut World, more: &str) -> (Leg, Leg) {
     if !more.is_empty() {
         (incoming, outgoing) = (incoming.with(more), outgoing.with(more));
     }
-    incoming.invite(world, (1, 4000));
-    world.pass(50);
-    outgoing.invite(world, (PBX, 5000));
-    world.pass(1000);
-    outgoing.answer(world, (2, 4000), "");
-    incoming.answer(world, (PBX, 6000), "");
+    call_through_pbx(world, &incoming, &outgoing);
     (incoming, outgoing)
 }
 
@@ -63,8 +52,8 @@ fn a_pause_reaches_the_onward_leg_that_nobody_owns_and_a_stop_does_not() {
     assert_eq!(world.control(&ask("in", Resume, tenant(1))).changed(), 2);
     assert_eq!(world.control(&ask("in", Stop, tenant(1))).changed(), 1);
     world.finish();
-    assert_eq!(actions(end(&world, "out")), [Pause, Resume]);
-    assert_eq!(actions(end(&world, "in")), [Pause, Resume, Stop]);
+    assert_eq!(actions(world.end_of("out")), [Pause, Resume]);
+    assert_eq!(actions(world.end_of("in")), [Pause, Resume, Stop]);
 }
 
 #[test]
@@ -85,7 +74,7 @@ fn an_onward_leg_that_begins_in_a_pause_is_paused_too_whoever_lacks_it() {
     world.pass(1000);
     assert_eq!(world.control(&ask("in", Resume, tenant(1))).changed(), 2);
     world.finish();
-    assert_eq!(actions(end(&world, "out")), [Pause, Resume]);
+    assert_eq!(actions(world.end_of("out")), [Pause, Resume]);
 }
 
 #[test]
@@ -104,7 +93,7 @@ fn another_tenants_leg_is_reached_where_the_signalling_names_the_conversation_on
         let resumed = world.control(&ask("in", ControlAction::Resume, tenant(1)));
         assert_eq!(resumed.changed(), reached);
         world.finish();
-        let (a, b) = (end(&world, "in"), end(&world, "out"));
+        let (a, b) = (world.end_of("in"), world.end_of("out"));
         assert_eq!(a.info.interaction, b.info.interaction);
         assert_eq!(actions(b).len(), 2 * (reached as usize - 1));
     }
@@ -144,7 +133,7 @@ fn linked_by_audio(pause: u32, resume: u32) -> World {
 #[test]
 fn a_leg_that_only_its_audio_links_is_found_in_the_pause() {
     let world = linked_by_audio(2, 25);
-    let (a, b) = (end(&world, "in"), end(&world, "out"));
+    let (a, b) = (world.end_of("in"), world.end_of("out"));
     assert_eq!(a.info.interaction, b.info.interaction);
     assert_eq!(a.info.control, b.info.control, "from when it was asked on");
     let told = world.events.iter().position(|event| {
@@ -188,7 +177,7 @@ fn a_leg_that_only_its_audio_links_is_found_in_the_pause() {
 #[test]
 fn what_is_in_a_pause_from_the_start_is_compared_as_well() {
     let world = linked_by_audio(0, 29);
-    let (a, b) = (end(&world, "in"), end(&world, "out"));
+    let (a, b) = (world.end_of("in"), world.end_of("out"));
     assert_eq!(a.info.interaction, b.info.interaction);
     assert_eq!(a.disposition, Disposition::Recorded);
 }
@@ -205,6 +194,6 @@ fn a_pause_that_was_over_before_a_leg_joined_leaves_no_note_there() {
     world.pass(50);
     Leg::new("out", ("1001", PBX), ("1002", 2)).set_up(&mut world, (PBX, 5000), (2, 4000));
     world.finish();
-    assert_eq!(actions(end(&world, "in")).len(), 2);
-    assert_eq!(actions(end(&world, "out")), []);
+    assert_eq!(actions(world.end_of("in")).len(), 2);
+    assert_eq!(actions(world.end_of("out")), []);
 }

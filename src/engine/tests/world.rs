@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::base::{Side, Timestamp};
 use crate::directory::Directory;
 use crate::engine::control::{ControlOutcome, ControlRequest};
-use crate::engine::event::{Block, CallEnd, EndReason, Event};
+use crate::engine::event::{Block, CallEnd, EndReason, Event, StreamReport};
 use crate::engine::media::{MediaCounters, Overheard};
 use crate::engine::plan::CallKey;
 use crate::engine::signalling::Signalling;
@@ -237,6 +237,19 @@ impl World {
         let ends = self.ends();
         assert_eq!(ends.len(), 1, "one call was expected: {ends:?}");
         ends[0]
+    }
+
+    /// That of the call.
+    pub fn end_of(&self, call_id: &str) -> &CallEnd {
+        let mut ends = self.ends().into_iter();
+        let end = ends.find(|end| end.info.call_id == call_id);
+        end.unwrap_or_else(|| panic!("no call {call_id}"))
+    }
+
+    /// What is told of the side's stream, in the only call that ended.
+    pub fn stream_of(&self, side: Side) -> &StreamReport {
+        let streams = &self.end().streams;
+        streams.iter().find(|stream| stream.side == side).unwrap()
     }
 
     pub fn blocks(&self, call_id: &str) -> Vec<&Block> {
