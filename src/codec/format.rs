@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::amr::AmrLayout;
 use super::duration::{self, Extent};
-use super::g726::Packing;
+use super::g726_packing::Packing;
 use super::opus;
 use super::resample::INPUT_RATES_HZ;
 

@@ -9,6 +9,7 @@ mod duration;
 mod format;
 mod g711;
 mod g726;
+mod g726_packing;
 mod impairment;
 mod l16;
 mod opus;
@@ -29,7 +30,8 @@ pub use g711::{
 };
 #[cfg(test)]
 pub use g726::testing as g726_testing;
-pub use g726::{Doubt, G726, Packing};
+pub use g726::{Doubt, G726};
+pub use g726_packing::Packing;
 pub use impairment::{Band, Impairment};
 pub use opus::Opus;
 pub use redundancy::{RedundantBlock, redundant_blocks};

@@ -5,8 +5,8 @@ use super::segments::SEAM;
 use crate::codec::{Codec, Decoder, Doubt};
 use crate::engine::event::Piece;
 
-/// Pieces kept while their decoder is in doubt, of which it settles after three seconds of speech.
-const MAX_DOUBTFUL: usize = 500;
+/// Pieces kept while their decoder is in doubt, of which it settles after six seconds of speech.
+const MAX_DOUBTFUL: usize = 1000;
 
 /// A decoder with its stream and format.
 #[derive(Debug)]
