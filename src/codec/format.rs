@@ -135,7 +135,7 @@ impl Codec {
             3 => Codec::Gsm,
             4 => Codec::G7231,
             9 => Codec::G722,
-            15 => Codec::Other(CodecName::new("G728")),
+            G728 => Codec::Other(CodecName::new("G728")),
             18 => Codec::G729,
             other => Codec::Other(CodecName::new(&format!("PT{other}"))),
         }
@@ -348,9 +348,13 @@ pub struct PayloadFormat {
     /// 0 to 127.
     pub payload_type: u8,
     pub codec: Codec,
-    /// Ticks of the RTP timestamp a second; never 0.
+    /// Ticks of the RTP timestamp a second; 0 where nobody said.
     pub clock_rate_hz: u32,
 }
+
+const UNKNOWN_CLOCK: u32 = 0;
+/// The one static payload type of audio at 8 kHz that has a name and is not decoded.
+const G728: u8 = 15;
 
 impl PayloadFormat {
     pub fn new(payload_type: u8, encoding: &str, clock_rate_hz: u32, channels: u8) -> Self {
@@ -376,11 +380,31 @@ impl PayloadFormat {
     /// What `payload_type` means where no SDP said.
     pub fn from_static(payload_type: u8) -> Self {
         let codec = Codec::from_static(payload_type);
+        let clock_rate_hz = match (codec, payload_type) {
+            (Codec::Other(_), G728) => 8000,
+            (Codec::Other(_), _) => UNKNOWN_CLOCK,
+            (known, _) => known.clock_rate_hz(),
+        };
         PayloadFormat {
             payload_type,
             codec,
-            clock_rate_hz: codec.clock_rate_hz(),
+            clock_rate_hz,
         }
+    }
+
+    /// Ticks a second by which its packets are placed: those of its RTP timestamps, or, without a known clock, eight a millisecond.
+    #[inline]
+    pub fn ticks_hz(&self) -> u32 {
+        match self.has_clock() {
+            true => self.clock_rate_hz,
+            false => 8000,
+        }
+    }
+
+    /// Whether anybody said how fast its RTP clock runs.
+    #[inline]
+    pub fn has_clock(&self) -> bool {
+        self.clock_rate_hz != UNKNOWN_CLOCK
     }
 }
 

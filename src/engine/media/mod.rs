@@ -36,7 +36,7 @@ use self::call::{Contest, MAX_CONTESTED, MAX_STREAMS, MediaCall, contest};
 use self::group::{Seen, Waiting};
 pub use self::opening::Rtcp;
 use self::payloads::Payloads;
-use self::placing::{Arrived, Placing, change_meaning, position};
+use self::placing::{Arrived, Placing, change_meaning, position, ticks};
 pub use self::plans::MediaEnd;
 pub use self::rtcp::UnclaimedStream;
 use self::slots::Slots;
@@ -397,7 +397,8 @@ impl Media {
                 self.pressed.push((call.plan.call, digit));
             }
         } else {
-            stream.count_audio(arrived.time, arrived.timestamp, arrived.number);
+            let ticks = ticks(&format, arrived.timestamp, arrived.time);
+            stream.count_audio(arrived.time, ticks, arrived.number);
         }
         if !call.record {
             return;

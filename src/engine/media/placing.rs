@@ -76,6 +76,18 @@ impl Kept {
     }
 }
 
+/// What `payload_type` means. One that nobody named has the clock of what its source sent before: a source has one (RFC 3550
+/// section 3).
+fn format_of(stream: &Stream, call: &MediaCall, side: Side, payload_type: u8) -> PayloadFormat {
+    let mut format = call.format(side, payload_type);
+    if !format.has_clock()
+        && let Some(before) = stream.meaning
+    {
+        format.clock_rate_hz = before.format.clock_rate_hz;
+    }
+    format
+}
+
 /// Looks up what `payload_type` means and remembers it with the stream.
 #[cold]
 pub fn change_meaning(
@@ -84,7 +96,7 @@ pub fn change_meaning(
     side: Side,
     payload_type: u8,
 ) -> Meaning {
-    let format = call.format(side, payload_type);
+    let format = format_of(stream, call, side, payload_type);
     let encrypted = call.keyless(side);
     let number = call
         .timeline
@@ -104,6 +116,15 @@ pub fn change_meaning(
     meaning
 }
 
+/// What clocks are told of a packet: its RTP timestamp, or, where nobody said how fast that runs, when it came.
+#[inline]
+pub fn ticks(format: &PayloadFormat, timestamp: u32, time: Timestamp) -> u32 {
+    if format.has_clock() {
+        return timestamp;
+    }
+    (time.as_nanos() / (1_000_000_000 / i64::from(format.ticks_hz()))) as u32
+}
+
 /// First sample of a packet; `None` when it has to wait.
 #[inline]
 pub fn position(
@@ -116,27 +137,26 @@ pub fn position(
         .timeline
         .as_ref()
         .expect("placing begins with a timeline");
+    let (ticks, rate_hz) = (
+        ticks(format, arrived.timestamp, arrived.time),
+        format.ticks_hz(),
+    );
     let clock = stream
         .clock
-        .get_or_insert_with(|| StreamClock::new(format.clock_rate_hz, timeline.sample_rate_hz));
+        .get_or_insert_with(|| StreamClock::new(rate_hz, timeline.sample_rate_hz));
     if format.codec == Codec::TelephoneEvent {
         // All packets of an event carry the time of its start: they say nothing about the clock.
         return Some(clock.position_of(arrived.timestamp));
     }
     if arrived.overtaken
-        && let Some(position) = clock.place_late(
-            timeline.start,
-            arrived.time,
-            arrived.timestamp,
-            format.clock_rate_hz,
-        )
+        && let Some(position) = clock.place_late(timeline.start, arrived.time, ticks, rate_hz)
     {
         return Some(position);
     }
-    if clock.clock_rate_hz() != format.clock_rate_hz {
-        clock.set_clock_rate(format.clock_rate_hz);
+    if clock.clock_rate_hz() != rate_hz {
+        clock.set_clock_rate(rate_hz);
     }
-    match clock.place(timeline.start, arrived.time, arrived.timestamp) {
+    match clock.place(timeline.start, arrived.time, ticks) {
         Placement::At { position } => Some(position),
         Placement::Anchored { position } => {
             call.is_settling = true;
@@ -265,9 +285,10 @@ impl Placing<'_> {
     }
 
     fn place_of(&mut self, packet: &Kept) -> Option<(Meaning, i64)> {
-        let format = self.call.format(self.side, packet.payload_type);
+        let format = format_of(self.stream, self.call, self.side, packet.payload_type);
         let (timeline, clock) = (self.call.timeline.as_mut()?, self.stream.clock.as_ref()?);
-        let position = clock.place_kept(timeline.start, packet.time, packet.timestamp)?;
+        let ticks = ticks(&format, packet.timestamp, packet.time);
+        let position = clock.place_kept(timeline.start, packet.time, ticks)?;
         let meaning = Meaning {
             format,
             number: timeline.format(format),

@@ -438,7 +438,7 @@ impl Stream {
         if let Some(meaning) = meaning
             && meaning.format.codec != Codec::TelephoneEvent
         {
-            self.jitter.set_rate(meaning.format.clock_rate_hz);
+            self.jitter.set_rate(meaning.format.ticks_hz());
         }
         self.meaning = meaning;
     }

@@ -283,3 +283,80 @@ fn packets_taken_in_groups_do_what_they_do_one_by_one() {
     }
     assert_eq!(grouped.len(), single.len());
 }
+
+/// Where packets of `talk` lie that come 20 ms apart with timestamps of `clock_hz`, in milliseconds from the first, and the
+/// timestamps that are kept of them.
+fn places_of(world: &World, call_id: &str) -> (Vec<i64>, Vec<u32>) {
+    let (mut places, mut timestamps) = (Vec::new(), Vec::new());
+    for block in world.blocks(call_id) {
+        places.extend(
+            block.sides[Side::Caller]
+                .iter()
+                .map(|piece| piece.position / 8),
+        );
+        timestamps.extend(
+            block.headers[Side::Caller]
+                .iter()
+                .map(|header| header.timestamp),
+        );
+    }
+    let first = places.first().copied().unwrap_or_default();
+    (
+        places.iter().map(|place| place - first).collect(),
+        timestamps,
+    )
+}
+
+fn send_unnamed(world: &mut World, talk: &mut Talk, clock_hz: u32, packets: u32) {
+    for _ in 0..packets {
+        let mut packet = talk.next();
+        packet[1] = 120;
+        world.send(talk.from, talk.to, &packet);
+        world.pass(20);
+        talk.timestamp = talk.timestamp.wrapping_add(clock_hz / 50 - 160);
+    }
+}
+
+#[test]
+fn what_nobody_named_lies_where_it_came_whatever_its_clock() {
+    for clock_hz in [8000, 16_000, 32_000, 48_000, 90_000] {
+        let mut world = World::new();
+        let dialog = Dialog::new("unnamed", 1, 2);
+        dialog.set_up(&mut world, (1, 4000), (2, 4000));
+        let mut talk = Talk::new((1, 4000), (2, 4000), 0x11);
+        send_unnamed(&mut world, &mut talk, clock_hz, 100);
+        dialog.bye(&mut world);
+        let (places, timestamps) = places_of(&world, "unnamed");
+        assert_eq!(
+            places,
+            (0..100).map(|n| n * 20).collect::<Vec<i64>>(),
+            "{clock_hz} Hz"
+        );
+        let sent = (0..100).map(|n| 5000 + n * clock_hz / 50);
+        assert_eq!(
+            timestamps,
+            sent.collect::<Vec<u32>>(),
+            "{clock_hz} Hz: as on the wire"
+        );
+        let stream = world.stream_of(Side::Caller);
+        assert_eq!((stream.not_placed, stream.lost), (0, 0));
+    }
+}
+
+#[test]
+fn what_nobody_named_has_the_clock_of_its_source() {
+    let mut world = World::new();
+    let dialog = Dialog::new("both", 1, 2);
+    dialog.set_up(&mut world, (1, 4000), (2, 4000));
+    let mut talk = Talk::new((1, 4000), (2, 4000), 0x11);
+    world.talk(&mut talk, 50);
+    // Held up on the way by 60 ms, which its timestamp does not know.
+    let mut late = talk.next();
+    late[1] = 120;
+    world.pass(60);
+    world.send(talk.from, talk.to, &late);
+    world.talk(&mut talk, 50);
+    dialog.bye(&mut world);
+    let (places, _) = places_of(&world, "both");
+    assert_eq!(places, (0..101).map(|n| n * 20).collect::<Vec<i64>>());
+}
