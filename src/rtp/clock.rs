@@ -7,7 +7,8 @@
 //! Three things move the anchor after that:
 //!
 //! - A timestamp that disagrees with the capture clock by more than [`TOLERANCE_MS`]. One such packet may be a late one
-//!   or a broken one, so it waits until its followers agree with it; then the anchor is set anew.
+//!   or a broken one, so it waits until its followers agree with it; then the anchor is set anew. Those that were held up on the
+//!   way, and come at once or as fast as the way allows, agree with the anchor that they had, in the end: nothing is moved.
 //! - A pause. Where the sender was silent for [`PAUSE_MS`] by its own clock and by the capture's, a packet that is off by
 //!   more than [`FAR_MS`] is an anchor at once: nothing is lost by moving it, since silence lies before it.
 //! - Drift. The smallest delay of a few seconds of packets is compared with the anchor; what differs by more than
@@ -21,10 +22,17 @@ use crate::base::Timestamp;
 
 /// Disagreement with the capture clock above which a timestamp is not jitter.
 const TOLERANCE_MS: i64 = 200;
-/// How long disagreeing packets must agree with each other before they are believed.
+/// How long packets that come before their places must agree with each other before they are believed.
 const CONFIRM: Duration = Duration::from_millis(35);
-/// Disagreeing packets held back for confirmation.
-const MAX_WAITING: u8 = 32;
+/// The same of packets that come after their places: what was held up on the way comes after it, too, and catches up.
+const CONFIRM_LATE: Duration = Duration::from_millis(300);
+/// Late packets catch up when one is so much less late than those before.
+const CATCHES_UP_MS: i64 = 10;
+/// Disagreeing packets held back for confirmation: ten seconds of 20 ms.
+const MAX_WAITING: u16 = 500;
+/// What was held up for longer is placed nowhere, nor what newer packets have overtaken by more.
+const HELD_UP_S: i64 = 10;
+const OVERTAKEN_S: i64 = 2;
 /// Offset of the smallest delay above which drift is repaired.
 const DRIFT_MS: i64 = 4;
 /// Offset that is repaired [`FAST_STEP`] samples a packet: what the sides may be apart.
@@ -63,7 +71,7 @@ pub struct StreamClock {
     anchored: bool,
     /// Clock rate and anchor before the rate changed.
     before: Option<(u32, u32, i64)>,
-    waiting: u8,
+    waiting: u16,
     waiting_since: Timestamp,
     waiting_offset: i64,
     /// Samples still to be shifted.
@@ -231,22 +239,28 @@ impl StreamClock {
                 .filter(|(after, _)| after.wrapping_sub(timestamp) as i32 >= 0);
             position -= since.map(|(_, step)| step).sum::<i64>();
         }
-        self.plausible(start, time, position)
+        self.plausible(start, time, position, OVERTAKEN_S)
     }
 
-    /// A place that is at most two seconds before the capture time, and not after it: late is late.
-    fn plausible(&self, start: Timestamp, time: Timestamp, position: i64) -> Option<i64> {
+    /// A place that is at most `seconds` before the capture time, and not after it: late is late.
+    fn plausible(
+        &self,
+        start: Timestamp,
+        time: Timestamp,
+        position: i64,
+        seconds: i64,
+    ) -> Option<i64> {
         let rate = i64::from(self.sample_rate_hz);
         let skew = samples_between(start, time, self.sample_rate_hz).saturating_sub(position);
-        (-TOLERANCE_MS * rate / 1000..=2 * rate)
+        (-TOLERANCE_MS * rate / 1000..=seconds * rate)
             .contains(&skew)
             .then_some(position)
     }
 
     /// The place of a packet that had to wait, by the anchor that was found since; `None` when it agrees with no clock: a
-    /// broken timestamp. Late by less than two seconds is late.
+    /// broken timestamp. Late by less than ten seconds is late.
     pub fn place_kept(&self, start: Timestamp, time: Timestamp, timestamp: u32) -> Option<i64> {
-        self.plausible(start, time, self.position_of(timestamp))
+        self.plausible(start, time, self.position_of(timestamp), HELD_UP_S)
     }
 
     /// Keeps the anchor within half a wrap of the timestamps. Only by whole minutes of the clock, so that no fraction of a
@@ -331,19 +345,27 @@ impl StreamClock {
         }
     }
 
-    /// A packet more than the tolerance off. Followers that are off by as much confirm it; a burst after a stall of the
-    /// network is off by less with each packet, and is not confirmed.
+    /// A packet more than the tolerance off. Followers that are off by as much confirm it; what was held up on the way is off by
+    /// less and less, and is not confirmed.
     #[cold]
     fn disagree(&mut self, timestamp: u32, time: Timestamp, arrival: i64, skew: i64) -> Placement {
-        let agreement = i64::from(self.sample_rate_hz) / 50;
-        if self.waiting == 0 || (skew - self.waiting_offset).abs() > agreement {
+        let off_by = skew - self.waiting_offset;
+        let is_late = skew > 0;
+        let samples = |millis: i64| millis * i64::from(self.sample_rate_hz) / 1000;
+        let (agrees, confirm) = match is_late {
+            true => (
+                self.waiting_offset > 0 && off_by >= -samples(CATCHES_UP_MS),
+                CONFIRM_LATE,
+            ),
+            false => (off_by.abs() <= samples(20), CONFIRM),
+        };
+        if self.waiting == 0 || !agrees {
             // A packet that agrees with no other: those kept so far stay kept, confirmation starts again with this one.
             self.waiting_since = time;
             self.waiting_offset = skew;
         }
         self.waiting = self.waiting.saturating_add(1);
-        let confirmed = time.since(self.waiting_since) >= CONFIRM
-            && (skew - self.waiting_offset).abs() <= agreement;
+        let confirmed = time.since(self.waiting_since) >= confirm;
         if !confirmed && self.waiting < MAX_WAITING {
             return Placement::Wait;
         }
@@ -453,11 +475,13 @@ mod tests {
     fn a_sender_that_paused_without_counting_is_anchored_anew() {
         let mut clock = StreamClock::new(8000, 8000);
         clock.place(START, ms(0), 0);
-        assert_eq!(clock.place(START, ms(10_000), 160), Placement::Wait);
-        assert_eq!(clock.place(START, ms(10_020), 320), Placement::Wait);
+        for n in 0..15 {
+            let placed = clock.place(START, ms(10_000 + n * 20), 160 + n as u32 * 160);
+            assert_eq!(placed, Placement::Wait);
+        }
         assert_eq!(
-            clock.place(START, ms(10_040), 480),
-            Placement::Anchored { position: 80_320 }
+            clock.place(START, ms(10_300), 16 * 160),
+            Placement::Anchored { position: 82_400 }
         );
         assert_eq!(clock.place_kept(START, ms(10_000), 160), Some(80_000));
     }
@@ -477,6 +501,39 @@ mod tests {
             Placement::At { position: 4960 }
         );
         assert_eq!(clock.place_kept(START, ms(600), 160), Some(160));
+    }
+
+    /// A queue on the way holds packets up, and lets them go some time apart until it is empty.
+    #[test]
+    fn what_was_held_up_moves_nothing_however_fast_it_catches_up() {
+        for held_up_ms in [300, 700, 1000, 3000, 8000] {
+            for apart_ms in [0, 1, 3, 10, 15, 18] {
+                if held_up_ms * apart_ms / (20 - apart_ms) > 5000 {
+                    // It takes longer than packets wait.
+                    continue;
+                }
+                let mut clock = StreamClock::new(8000, 8000);
+                clock.place(START, ms(0), 0);
+                let (mut kept, mut free_at) = (Vec::new(), 1000 + held_up_ms);
+                for n in 1..3000i64 {
+                    let sent = n * 20;
+                    let at = if sent < 1000 { sent } else { sent.max(free_at) };
+                    free_at = free_at.max(at + apart_ms);
+                    match clock.place(START, ms(at), n as u32 * 160) {
+                        Placement::Wait => kept.push((at, n)),
+                        Placement::At { position } => {
+                            assert_eq!(position, n * 160, "{held_up_ms} ms, {apart_ms} ms apart");
+                            for (at, n) in kept.drain(..) {
+                                let place = clock.place_kept(START, ms(at), n as u32 * 160);
+                                assert_eq!(place, Some(n * 160));
+                            }
+                        }
+                        anchored => panic!("{held_up_ms} ms, {apart_ms} ms apart: {anchored:?}"),
+                    }
+                }
+                assert!(kept.is_empty());
+            }
+        }
     }
 
     #[test]

@@ -439,6 +439,10 @@ impl Media {
         }
         let Some(position) = position(stream, call, &meaning.format, &arrived) else {
             self.kept_bytes += stream.keep(arrived.keep(&self.payloads));
+            if self.kept_bytes > self.limits.kept_bytes {
+                self.kept_bytes -= stream.drop_oldest_kept();
+                self.counters.not_placed += 1;
+            }
             return;
         };
         let mut placing = Placing {

@@ -360,3 +360,70 @@ fn what_nobody_named_has_the_clock_of_its_source() {
     let (places, _) = places_of(&world, "both");
     assert_eq!(places, (0..101).map(|n| n * 20).collect::<Vec<i64>>());
 }
+
+/// How a call's one side came through a queue that held its packets up from the hundredth on, and then let them go `apart_ms` after each
+/// other; those sent meanwhile overtake them, or wait in it too.
+fn held_up(held_up_ms: i64, apart_ms: i64, overtakes: bool) -> World {
+    let mut world = World::new();
+    let dialog = Dialog::new("held up", 1, 2);
+    dialog.set_up(&mut world, (1, 4000), (2, 4000));
+    let mut talk = Talk::new((1, 4000), (2, 4000), 0x11);
+    let (from, to) = (2000, 2000 + held_up_ms);
+    let mut free_at = to;
+    let mut packets: Vec<(i64, Vec<u8>)> = (0..800)
+        .map(|n| {
+            let sent = n * 20;
+            let waits = sent >= from && (sent < to || !overtakes);
+            let at = if waits { sent.max(free_at) } else { sent };
+            free_at = free_at.max(at + if waits { apart_ms } else { 0 });
+            (at, talk.next())
+        })
+        .collect();
+    packets.sort_by_key(|(at, _)| *at);
+    let mut now = 0;
+    for (at, packet) in packets {
+        world.pass((at - now) as u64);
+        now = at;
+        world.send(talk.from, talk.to, &packet);
+    }
+    dialog.bye(&mut world);
+    world
+}
+
+#[test]
+fn what_was_held_up_on_the_way_is_heard_where_it_belongs() {
+    for held_up_ms in [400, 1000, 2000] {
+        for (apart_ms, overtakes) in [
+            (0, false),
+            (1, true),
+            (1, false),
+            (5, true),
+            (10, false),
+            (16, false),
+        ] {
+            let world = held_up(held_up_ms, apart_ms, overtakes);
+            let what = format!("{held_up_ms} ms, then {apart_ms} ms apart, overtaken {overtakes}");
+            let stream = world.stream_of(Side::Caller);
+            let counted = (
+                stream.packets,
+                stream.expected,
+                stream.lost,
+                stream.restarts,
+                stream.not_placed,
+            );
+            assert_eq!(counted, (800, 800, 0, 0, 0), "{what}");
+            let mut places: Vec<i64> = world
+                .blocks("held up")
+                .iter()
+                .flat_map(|block| block.sides[Side::Caller].iter())
+                .map(|piece| piece.position)
+                .collect();
+            places.sort_unstable();
+            assert_eq!(
+                places,
+                (0..800).map(|n| n * 160).collect::<Vec<i64>>(),
+                "{what}"
+            );
+        }
+    }
+}
