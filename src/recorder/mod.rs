@@ -12,6 +12,8 @@ pub mod conversation;
 mod decoding;
 mod easel;
 mod encrypted;
+#[cfg(test)]
+mod late_tests;
 mod legs;
 mod level;
 mod live;

@@ -79,7 +79,7 @@ impl Recording {
     }
 
     /// Reads a stretch of the files back, draws on it, and writes it again. What lies on the canvas, not in the files yet, is
-    /// drawn there.
+    /// drawn there; what lies beyond the block that is next on it was skipped: where the call goes on, another canvas begins.
     pub(super) fn patch_at(
         &mut self,
         position: i64,
@@ -91,9 +91,22 @@ impl Recording {
         if let Some(canvas) = &mut easel.canvas {
             draw(canvas);
         }
-        let on_canvas = easel.canvas.as_ref().map_or(i64::MAX, Canvas::start);
-        let begin = position.max(0);
-        let frames = (position + len as i64).min(on_canvas) - begin;
+        let next = easel.canvas.as_ref().map_or(i64::MAX, Canvas::start);
+        let skipped = next.saturating_add(self.block_frames() as i64);
+        let end = position + len as i64;
+        self.patch_files(position.max(0), end.min(next), format, easel, &draw)?;
+        self.patch_files(position.max(skipped), end, format, easel, &draw)
+    }
+
+    fn patch_files(
+        &mut self,
+        begin: i64,
+        end: i64,
+        format: WavFormat,
+        easel: &mut Easel,
+        draw: &impl Fn(&mut Canvas),
+    ) -> Result<(), Error> {
+        let frames = end.saturating_sub(begin);
         if frames <= 0 {
             return Ok(());
         }
