@@ -84,11 +84,37 @@ pub(super) struct Contents {
     count: usize,
     /// Where the first frame's bits begin.
     begin: usize,
+    /// How it was read.
+    layout: AmrLayout,
+    /// Octets that it takes.
+    len: usize,
 }
 
 impl Contents {
-    /// Sections 4.3.1 and 4.3.2 (bandwidth-efficient), 4.4.1 and 4.4.2 (octet-aligned).
+    /// As SDP says that it is laid out, or, where that does not account for each octet and the other of the two plain layouts does, as
+    /// that: phones say one and send the other.
     pub(super) fn parse(payload: &[u8], layout: AmrLayout) -> Option<Contents> {
+        let named = Contents::laid_out(payload, layout);
+        let fits = |contents: &Contents| contents.len == payload.len();
+        let is_plain = !layout.crc && !layout.robust_sorting && !layout.interleaved;
+        if !is_plain
+            || named
+                .as_ref()
+                .is_some_and(|c| fits(c) && c.is_vouched_for())
+        {
+            return named;
+        }
+        let other = AmrLayout {
+            octet_aligned: !layout.octet_aligned,
+            ..layout
+        };
+        Contents::laid_out(payload, other)
+            .filter(|other| fits(other) && other.is_vouched_for())
+            .or(named)
+    }
+
+    /// Sections 4.3.1 and 4.3.2 (bandwidth-efficient), 4.4.1 and 4.4.2 (octet-aligned).
+    fn laid_out(payload: &[u8], layout: AmrLayout) -> Option<Contents> {
         let none = Entry {
             frame_type: NO_DATA,
             quality: false,
@@ -97,6 +123,8 @@ impl Contents {
             entries: [none; MAX_FRAMES],
             count: 0,
             begin: 0,
+            layout,
+            len: 0,
         };
         // A mode request, and where frames are interleaved, how.
         let mut at = match (layout.octet_aligned, layout.interleaved) {
@@ -122,7 +150,26 @@ impl Contents {
             }
         }
         contents.begin = at + if layout.crc { 8 * checksums } else { 0 };
-        (contents.begin + bits <= payload.len() * 8).then_some(contents)
+        contents.len = (contents.begin + bits).div_ceil(8);
+        (contents.len <= payload.len()).then_some(contents)
+    }
+
+    /// Whether there is no frame of speech whose sender says that it is damaged.
+    fn is_vouched_for(&self) -> bool {
+        let wideband = self.layout.wideband;
+        let mut entries = self.entries().iter();
+        entries.all(|entry| entry.quality || !entry.is_speech(wideband))
+    }
+
+    /// Whether there is speech, and all of it is damaged.
+    fn is_damaged(&self) -> bool {
+        let wideband = self.layout.wideband;
+        let mut speech = self
+            .entries()
+            .iter()
+            .filter(|entry| entry.is_speech(wideband))
+            .peekable();
+        speech.peek().is_some() && speech.all(|entry| !entry.quality)
     }
 
     pub(super) fn entries(&self) -> &[Entry] {
@@ -198,9 +245,14 @@ impl Amr {
         })
     }
 
-    /// Appends the samples of `payload`. Frames of a silent sender, and those that the sender does not vouch for, give silence.
+    /// Appends the samples of `payload`. Frames of a silent sender, and single ones that the sender does not vouch for, give silence.
     pub fn decode(&mut self, payload: &[u8], out: &mut Vec<i16>) -> Result<(), Undecodable> {
         let contents = Contents::parse(payload, self.layout).ok_or(Undecodable)?;
+        if contents.is_damaged() {
+            self.lose(contents.count as u32 * self.frame_samples());
+            return Err(Undecodable);
+        }
+        let layout = contents.layout;
         let sorted;
         let payload = if self.layout.robust_sorting {
             sorted = unsort(payload, &contents, self.layout.wideband);
@@ -213,9 +265,20 @@ impl Amr {
             let bits = entry.bits(self.layout.wideband).ok_or(Undecodable)?;
             copy_bits(payload, at, bits, &mut self.frame.data);
             self.decode_frame(*entry, out)?;
-            at += padded(bits, self.layout);
+            at += padded(bits, layout);
         }
         Ok(())
+    }
+
+    /// Hears that so many samples were lost, so that what follows is heard as a receiver would hear it.
+    pub fn lose(&mut self, samples: u32) {
+        self.frame.kind = FrameKind::Lost;
+        self.frame.data.clear();
+        self.frame.quality_ok = true;
+        for _ in 0..samples / self.frame_samples() {
+            // What it makes up meanwhile is not wanted.
+            let _ = self.codec.decode_frame(&self.frame);
+        }
     }
 
     /// Hears that nothing was sent for so many samples.

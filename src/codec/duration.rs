@@ -46,9 +46,14 @@ pub(super) fn g729(payload: &[u8]) -> Extent {
     extent
 }
 
-/// GSM full rate: frames of 33 bytes and 20 ms (RFC 3551 section 4.5.8.1).
+/// GSM full rate: frames of 33 bytes and 20 ms, each beginning with the four bits 1101 (RFC 3551 section 4.5.8.1).
 pub(super) fn gsm(payload: &[u8]) -> Extent {
-    Extent::audio((payload.len() / 33 * 160) as u32)
+    let (frames, rest) = payload.as_chunks::<33>();
+    let is_whole = rest.is_empty() && frames.iter().all(|frame| frame[0] >> 4 == 0b1101);
+    match is_whole {
+        true => Extent::audio((frames.len() * 160) as u32),
+        false => Extent::default(),
+    }
 }
 
 /// iLBC: frames of 38 bytes are 20 ms long, of 50 bytes 30 ms (RFC 3952 section 4.2).

@@ -120,6 +120,16 @@ impl Decoder {
         }
     }
 
+    /// Hears that `samples` of the codec's rate were lost. What it would make up for them is not given; but what comes next is
+    /// predicted from it, at both ends.
+    pub fn lose(&mut self, samples: u32) {
+        match self {
+            Decoder::Amr(decoder) => decoder.lose(samples),
+            Decoder::Opus(decoder) => decoder.lose(samples),
+            _ => {}
+        }
+    }
+
     /// How sure it is of what it gave so far.
     pub fn doubt(&self) -> Doubt {
         match self {

@@ -12,6 +12,9 @@ pub(super) const SAMPLE_RATE_HZ: u32 = 48_000;
 /// The longest packet: 120 ms (RFC 6716 section 3.2.5, R5).
 const MAX_SAMPLES: u32 = SAMPLE_RATE_HZ * 120 / 1000;
 
+/// What is lost is told in pieces of 20 ms.
+const LOST_AT_ONCE: usize = SAMPLE_RATE_HZ as usize / 50;
+
 /// What the first bytes of a packet tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
@@ -127,6 +130,14 @@ impl Opus {
         } else {
             out.truncate(begin);
             Err(Undecodable)
+        }
+    }
+
+    /// Hears that so many samples were lost, so that what follows is heard as a receiver would hear it.
+    pub fn lose(&mut self, samples: u32) {
+        let mut made_up = [0; LOST_AT_ONCE];
+        for _ in 0..samples as usize / LOST_AT_ONCE {
+            let _ = self.decoder.decode_s16(&[], LOST_AT_ONCE, &mut made_up);
         }
     }
 

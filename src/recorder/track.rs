@@ -26,6 +26,8 @@ pub struct Track {
     restoring: u32,
     /// Samples before the next packet, of its codec's rate, of which its sender said that it would send nothing.
     unsent: u32,
+    /// Samples before the next packet, of its codec's rate, that were lost.
+    lost: u32,
     /// What of the timeline the last piece that was noted took.
     noted: (i64, i64),
     pub losses: Losses,
@@ -107,6 +109,7 @@ impl Track {
             samples: Vec::new(),
             restoring: 0,
             unsent: 0,
+            lost: 0,
             noted: (0, 0),
             losses: Losses::default(),
         }
@@ -136,6 +139,7 @@ impl Track {
         let gap = piece.position - self.covered;
         let mut seam = None;
         self.restoring = 0;
+        self.lost = 0;
         self.unsent = self.unsent_before(piece, format.codec, rate_hz);
         if gap > 0 {
             let lost = self.lost_before(piece, samples, gap);
@@ -146,6 +150,7 @@ impl Track {
             } else {
                 if lost > 0 && may_restore {
                     self.restoring = self.restorable(piece, format, payload, rate_hz, gap);
+                    self.lost = self.lost_samples(lost, format.codec, rate_hz);
                 }
                 let heard_from = piece.position - format.codec.to_rate(self.restoring, rate_hz);
                 self.silent((self.covered + lost).min(heard_from), Cause::Loss);
@@ -192,6 +197,14 @@ impl Track {
         let remembered = (0..FORGETS_SECONDS * rate_hz).contains(&unsent);
         let samples = unsent * i64::from(codec.sample_rate_hz()) / rate_hz;
         if remembered { samples as u32 } else { 0 }
+    }
+
+    /// `lost` samples of the timeline as what the decoder of `codec` is told of them: nothing where the sender was silent before, or
+    /// where it is more than decoders remember.
+    fn lost_samples(&self, lost: i64, codec: Codec, rate_hz: u32) -> u32 {
+        let is_told = self.unsent == 0 && lost < i64::from(rate_hz);
+        let samples = lost * i64::from(codec.sample_rate_hz()) / i64::from(rate_hz);
+        if is_told { samples as u32 } else { 0 }
     }
 
     /// Samples of the codec's rate that `piece` can restore of the `gap` before it, which packets were lost in.
@@ -327,6 +340,7 @@ impl Track {
         }
         let restoring = std::mem::take(&mut self.restoring);
         let unsent = std::mem::take(&mut self.unsent);
+        let lost = std::mem::take(&mut self.lost);
         if payload.is_empty() {
             return Drawing::Nothing;
         }
@@ -340,6 +354,7 @@ impl Track {
                 return Err(Undecodable);
             }
             decoder.pass(unsent);
+            decoder.lose(lost.saturating_sub(restoring));
             if restoring > 0 {
                 decoder.restore(payload, samples)?;
             }

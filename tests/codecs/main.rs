@@ -5,6 +5,7 @@ mod channels;
 #[path = "../common/mod.rs"]
 mod common;
 mod dtx;
+mod losses;
 mod redundancy;
 
 use std::collections::BTreeMap;
@@ -371,6 +372,55 @@ fn amr_without_padding_is_as_ffmpeg_decodes_it() {
                 assert_alike(&what, &decoded(Codec::Amr(layout), &packed), &theirs);
             }
         }
+    }
+}
+
+/// Phones name one layout and send the other: the length of each payload tells.
+#[test]
+fn amr_is_read_in_the_layout_that_it_has() {
+    for (file, wideband) in [("amr", false), ("amr-wb", true)] {
+        let layout = |octet_aligned| {
+            Codec::Amr(AmrLayout {
+                wideband,
+                octet_aligned,
+                ..AmrLayout::default()
+            })
+        };
+        for payloads in payloads(&fixtures().join(format!("{file}.pcap"))).values() {
+            let said = decoded(layout(true), payloads);
+            assert!(
+                decoded(layout(false), payloads) == said,
+                "{file}: aligned, though not named so"
+            );
+            let packed = payloads
+                .chunks(1)
+                .map(|one| bandwidth_efficient(one, wideband));
+            let packed: Vec<_> = packed.collect();
+            assert!(
+                decoded(layout(true), &packed) == said,
+                "{file}: named aligned, and is not"
+            );
+        }
+    }
+}
+
+#[test]
+fn damaged_frames_of_amr_are_not_decoded() {
+    let layout = AmrLayout {
+        octet_aligned: true,
+        ..AmrLayout::default()
+    };
+    for payloads in payloads(&fixtures().join("amr.pcap")).values() {
+        let mut decoder = Decoder::new(Codec::Amr(layout)).unwrap();
+        let speech = payloads
+            .iter()
+            .find(|payload| payload[1] >> 3 & 15 < 8)
+            .unwrap();
+        let mut damaged = speech.clone();
+        damaged[1] &= !4;
+        let mut out = Vec::new();
+        assert!(decoder.decode(&damaged, &mut out).is_err());
+        assert!(decoder.decode(speech, &mut out).is_ok() && out.len() == 160);
     }
 }
 
