@@ -142,7 +142,7 @@ impl Track {
         self.lost = 0;
         self.unsent = self.unsent_before(piece, format.codec, rate_hz);
         if gap > 0 {
-            let lost = self.lost_before(piece, samples, gap);
+            let (lost_from, lost) = self.lost_before(piece, samples);
             if self.last.is_some() && gap <= SEAM && lost == 0 {
                 // What is resampled has none: its samples are one stretch.
                 let is_as_it_came = format.codec.sample_rate_hz() == rate_hz;
@@ -153,7 +153,8 @@ impl Track {
                     self.lost = self.lost_samples(lost, format.codec, rate_hz);
                 }
                 let heard_from = piece.position - format.codec.to_rate(self.restoring, rate_hz);
-                self.silent((self.covered + lost).min(heard_from), Cause::Loss);
+                self.silent(lost_from.min(heard_from), self.cause_of_silence());
+                self.silent((lost_from + lost).min(heard_from), Cause::Loss);
                 self.silent(heard_from, self.cause_of_silence());
                 self.silent(piece.position, Cause::Concealed);
             }
@@ -225,27 +226,35 @@ impl Track {
         }
     }
 
-    /// Samples of the gap before a piece that lost packets filled: as many as the numbers say were lost, each as long as the
-    /// packet before or after. What is left of the gap was not sent. Where the length is not known it is all loss.
-    fn lost_before(&self, piece: &Piece, samples: i64, gap: i64) -> i64 {
+    /// Where in the gap before a piece lost packets were, and how many samples: as many packets as the numbers say, each as long as the
+    /// packet before or after. What is left of the gap was not sent. Where the length is not known, lost packets were as long as the
+    /// one before them, of whose samples nothing is drawn yet.
+    fn lost_before(&self, piece: &Piece, samples: i64) -> (i64, i64) {
         let Some(last) = self.last.filter(|last| last.stream == piece.stream) else {
-            return 0;
+            return (self.covered, 0);
         };
         let lost = piece.number.wrapping_sub(last.number).wrapping_sub(1);
         // Numbers that go back are no loss.
         if lost == 0 || lost >= 1 << 31 {
-            return 0;
+            return (self.covered, 0);
         }
+        let lost = i64::from(lost);
+        let from = self.covered.max(last.end).min(piece.position);
+        let gap = piece.position - from;
         let usual = if last.samples > 0 {
             last.samples
         } else {
             samples
         };
-        let filled = match usual {
-            0 => gap,
-            usual => i64::from(lost) * usual,
-        };
-        if gap - filled > SEAM { filled } else { gap }
+        match lost * usual {
+            0 if last.codec.is_decodable() => (from, gap),
+            0 => {
+                let filled = gap * lost / (lost + 1);
+                (piece.position - filled, filled)
+            }
+            filled if gap - filled > SEAM => (from, filled),
+            _ => (from, gap),
+        }
     }
 
     /// Why nothing follows the last packet.
@@ -596,6 +605,32 @@ mod tests {
         }
         assert_eq!(causes(&track), [(640, 960, Cause::Loss)]);
         assert_eq!((track.losses.too_late, track.losses.total()), (1, 1));
+    }
+
+    #[test]
+    fn what_was_lost_of_a_codec_that_is_not_decoded_is_as_long_as_it_was() {
+        let speex = PayloadFormat::new(97, "speex", 8000, 1);
+        // One frame of 20 ms, in a narrowband mode of 43 bits, and the end.
+        let frame = vec![0x08, 0, 0, 0, 0, 0x0f];
+        assert_eq!(speex.codec.extent(&frame).samples, 160);
+        let evs = PayloadFormat::new(96, "EVS", 16_000, 1);
+        let frames = [(speex, frame), (evs, vec![1; 33])];
+        for (format, payload) in frames {
+            let mut track = Track::new();
+            for n in [0, 1, 3, 4, 8] {
+                track.note(&piece(n, 160), &format, &payload, 8000);
+            }
+            let lost: Vec<_> = causes(&track)
+                .into_iter()
+                .filter(|(.., cause)| *cause == Cause::Loss)
+                .collect();
+            assert_eq!(
+                lost,
+                [(320, 480, Cause::Loss), (800, 1280, Cause::Loss)],
+                "{:?}",
+                format.codec
+            );
+        }
     }
 
     #[test]
