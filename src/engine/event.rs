@@ -554,7 +554,16 @@ pub struct StreamReport {
     pub auth_failed: u64,
     /// Packets that lay in pauses, at least in part.
     pub paused: u64,
+    /// What of these numbers another call has too, and counts.
+    pub shared: Shared,
     pub quality: StreamQuality,
+}
+
+/// Packets of a stream that several calls have, as far as another one of them counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shared {
+    pub packets: u64,
+    pub duplicates: u64,
 }
 
 /// Encrypted media that could not be opened.

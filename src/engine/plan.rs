@@ -3,12 +3,13 @@
 //! The one message type between the two halves of the engine. In one thread it is an argument; over threads an item in a
 //! channel; between sensors a message on a broker.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::control::PauseSpan;
-use crate::base::{Endpoint, PerSide, Timestamp, Vantage};
+use crate::base::{Endpoint, Flow, PerSide, Side, Timestamp, Vantage};
 use crate::codec::PayloadFormat;
 use crate::rtp::SrtpKey;
 
@@ -32,6 +33,48 @@ pub struct MediaPlan {
     pub wideband: bool,
     /// Spans of time in which nothing is put on the timeline, in their order; the last may have no end yet.
     pub pauses: Vec<PauseSpan>,
+    /// Calls of the same conversation that name an endpoint of this one: a stream of theirs may be this one's as well.
+    pub kin: SmallVec<[Kin; 1]>,
+    /// The same number for the same tenants that get what is recorded.
+    pub audience: u64,
+}
+
+/// Another leg of a call's conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kin {
+    pub call: CallKey,
+    /// Who gets what is recorded of this call may have the other's streams. If not, both ends of a stream have to say so for
+    /// themselves: what makes the two one conversation is evidence that a stranger could make.
+    pub is_sure: bool,
+}
+
+impl MediaPlan {
+    /// Whether `flow` is what `sender` sends, both ends as the two sides said.
+    pub fn names(&self, flow: &Flow, sender: Side) -> bool {
+        self.vantages.contains(&flow.vantage)
+            && self.sides[sender].endpoints.contains(&flow.source)
+            && self.sides[sender.other()]
+                .endpoints
+                .contains(&flow.destination)
+    }
+
+    /// Whether at least one end of `flow` is as a side said: the other may be said yet.
+    pub fn names_an_end(&self, flow: &Flow) -> bool {
+        let is_known = |sender: Side| {
+            let (from, to) = (&self.sides[sender], &self.sides[sender.other()]);
+            from.endpoints.contains(&flow.source) || to.endpoints.contains(&flow.destination)
+        };
+        self.vantages.contains(&flow.vantage) && Side::BOTH.into_iter().any(is_known)
+    }
+
+    /// Whether each end of `flow`, the source first, said so itself.
+    pub fn own_words(&self, flow: &Flow, sender: Side) -> [bool; 2] {
+        let (source, destination) = (&self.sides[sender], &self.sides[sender.other()]);
+        [
+            source.is_own_word(&flow.source),
+            destination.is_own_word(&flow.destination),
+        ]
+    }
 }
 
 /// What one side said of itself in SDP.
@@ -49,6 +92,25 @@ pub struct SidePlan {
     pub rtcp: SmallVec<[(Endpoint, Endpoint); 1]>,
     /// Both sides have spoken, and this one is free to send audio.
     pub may_send: bool,
+    /// The hosts that said all this in the side's name.
+    pub told_by: SmallVec<[IpAddr; 1]>,
+}
+
+/// Hosts remembered that speak for one side: the phone's own, and proxies.
+pub const MAX_TELLERS: usize = 4;
+
+impl SidePlan {
+    /// Whether the host that is to send or receive at `endpoint` said so itself. What a stranger says of it nobody else has said.
+    pub fn is_own_word(&self, endpoint: &Endpoint) -> bool {
+        self.told_by.contains(&endpoint.ip())
+    }
+
+    /// Notes a host that speaks for the side.
+    pub fn add_teller(&mut self, host: IpAddr) {
+        if !self.told_by.contains(&host) && self.told_by.len() < MAX_TELLERS {
+            self.told_by.push(host);
+        }
+    }
 }
 
 /// What payload types mean; the first meaning of one is the one. Shared by a description and the plans that follow from it.

@@ -71,8 +71,8 @@ impl Vantages {
     pub fn note_call(&mut self, vantage: Vantage, streams: &[StreamReport], heard: Heard) {
         for stream in streams {
             let counts = self.at(stream.flow.vantage);
-            counts.rtp_packets += stream.packets;
-            counts.rtp_duplicates += stream.duplicates;
+            counts.rtp_packets += stream.packets.saturating_sub(stream.shared.packets);
+            counts.rtp_duplicates += stream.duplicates.saturating_sub(stream.shared.duplicates);
         }
         // An INVITE that nobody answers goes one way on a whole mirror too.
         if streams.is_empty() && !heard.past_answer {

@@ -366,14 +366,14 @@ impl Interactions {
             }
         }
         for Verdict { a, b } in self.matches.judge(now) {
-            if self.may_carry_the_same(a, b) {
+            if self.may_be_two_hops(a, b) {
                 self.link(a, b, LinkReason::Audio);
             }
         }
     }
 
     /// Two calls between the same two places are two calls, whatever is played in both.
-    fn may_carry_the_same(&self, a: CallKey, b: CallKey) -> bool {
+    pub fn may_be_two_hops(&self, a: CallKey, b: CallKey) -> bool {
         match (self.members.get(&a), self.members.get(&b)) {
             (Some(a), Some(b)) => !a.hop.is_parallel_to(&b.hop),
             _ => false,

@@ -5,6 +5,7 @@ use super::payloads::Stored;
 use super::placing::Placing;
 use super::slots::Slots;
 use super::stream::Stream;
+use super::twins::Sharing;
 use super::{Media, Sample};
 use crate::base::{Side, Timestamp};
 use crate::codec::Codec;
@@ -35,6 +36,7 @@ impl Placing<'_> {
         };
         let at = timeline.time_of(position);
         if !codec.is_audio()
+            || self.stream.sharing == Sharing::Twin
             || !is_due(timeline.start, at, at)
             || self.call.in_pauses.len() == MAX_IN_PAUSES
         {
@@ -97,7 +99,10 @@ pub fn sample(streams: &Slots<Stream>, call: &MediaCall, block: &Block, samples:
             let Some(print) = fingerprint(block.payload(piece)) else {
                 continue;
             };
-            let of_piece = |stream: &&Stream| stream.ordinal == piece.stream;
+            // What a twin brings is one packet at one hop, which the first of them is looked at for.
+            let of_piece = |stream: &&Stream| {
+                stream.ordinal == piece.stream && stream.sharing != Sharing::Twin
+            };
             let mut own = call.streams.iter().filter_map(|&id| streams.get(id));
             if let Some(stream) = own.find(of_piece) {
                 samples.push(Sample {

@@ -32,6 +32,8 @@ pub struct Candidate {
     pub score: u8,
     /// Both ends are as SDP said.
     pub exact: bool,
+    /// Both ends are known, be it from packets.
+    pub is_whole: bool,
 }
 
 /// Endpoints of all plans. Entries live and die with their calls, of which there is a cap; one endpoint keeps at most
@@ -87,12 +89,14 @@ impl Endpoints {
             Some(candidate) => {
                 candidate.score = (candidate.score + score).min(BOTH_ENDS);
                 candidate.exact = candidate.score == BOTH_ENDS;
+                candidate.is_whole = true;
             }
             None => found.push(Candidate {
                 slot,
                 sender,
                 score,
                 exact: false,
+                is_whole: false,
             }),
         };
         for receiver in self.at(vantage, destination) {
@@ -150,7 +154,8 @@ mod tests {
                 slot: 1,
                 sender: Side::Callee,
                 score: BOTH_ENDS,
-                exact: true
+                exact: true,
+                is_whole: true
             }
         );
         assert_eq!(
@@ -159,7 +164,8 @@ mod tests {
                 slot: 2,
                 sender: Side::Caller,
                 score: BOTH_ENDS,
-                exact: true
+                exact: true,
+                is_whole: true
             }
         );
         assert!(

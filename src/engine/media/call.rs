@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use super::stream::Stream;
 use super::tap::Tap;
 use super::timeline::Timeline;
+use super::twins::Sharing;
 use crate::base::{Endpoint, Flow, PerSide, Side, Timestamp, Vantage};
 use crate::codec::{Codec, PayloadFormat};
 use crate::engine::event::{Disposition, StreamReport};
@@ -124,7 +125,8 @@ pub enum Contest {
 ///
 /// A side that sends from where it said is never displaced by somebody who does not, however long it is silent. Behind a NAT,
 /// where the side's place was learned, another port of the same host is it again, and so is a place that the other side has
-/// followed to. One sender that changes its SSRC or its destination sends one stream after the other.
+/// followed to. One sender that changes its SSRC or its destination sends one stream after the other; and so does a side whose
+/// media a PBX moves to the phones, as long as the offer that says so has no answer.
 pub fn contest(
     claimant: &Stream,
     holder: &Stream,
@@ -155,6 +157,13 @@ pub fn contest(
         (from, to)
     };
     let (by_claimant, by_holder) = (ends(claimant), ends(holder));
+    let is_moved = claimant.sharing != Sharing::Alone && by_claimant.0 && by_claimant.1;
+    if is_moved && by_holder == by_claimant && !claimant.rival {
+        return match quiet > SSRC_QUIET_NANOS {
+            true => Contest::Wins,
+            false => Contest::Waits,
+        };
+    }
     let wins = match (by_claimant.0, by_holder.0) {
         (true, _) => by_claimant > by_holder || quiet > TRACK_QUIET_NANOS,
         (false, true) => false,

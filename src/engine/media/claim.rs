@@ -78,21 +78,43 @@ impl Media {
         };
         match stream.owner {
             Owner::Call { slot, .. } | Owner::Copy { slot, .. }
-                if slot == best.slot
-                    || stream.score >= best.score && !self.is_reused_by(slot, best) =>
+                if !self.moves(stream, slot, best) =>
             {
-                return;
+                return self.share(id, None, now, sink);
             }
             Owner::Call { .. } | Owner::Copy { .. } | Owner::Ended => self.part(id),
             Owner::Nobody => {}
         }
+        let has_kin = |call: &MediaCall| !call.plan.kin.is_empty();
+        let kept = match self.calls.get(best.slot).is_some_and(has_kin) {
+            true => self.streams.get(id).map(|stream| stream.kept.clone()),
+            false => None,
+        };
         self.forget_earlier(id, best.slot, now);
         self.bind(id, best, now, sink);
+        if kept.is_some() {
+            self.share(id, kept, now, sink);
+        }
+    }
+
+    /// Whether a stream of the call in `slot` is another call's from now on.
+    fn moves(&self, stream: &Stream, slot: u32, best: Candidate) -> bool {
+        let flow = &stream.key.flow;
+        let candidates = self
+            .endpoints
+            .candidates(flow.vantage, flow.source, flow.destination);
+        let mut known = candidates.iter();
+        if slot == best.slot {
+            return false;
+        }
+        // Of those that know both its ends it was weighed against each other: see `best_candidate`.
+        let is_weighed = known.any(|candidate| candidate.slot == slot && candidate.is_whole);
+        best.exact && is_weighed || stream.score < best.score || self.is_reused_by(slot, best)
     }
 
     /// Takes from a stream what cannot be of the call in `slot`, whose signalling came `now`: the ports were another call's, whose
     /// signalling was not seen, and its audio is nobody's.
-    fn forget_earlier(&mut self, id: u32, slot: u32, now: Timestamp) {
+    pub(super) fn forget_earlier(&mut self, id: u32, slot: u32, now: Timestamp) {
         let (Some(stream), Some(call)) = (self.streams.get_mut(id), self.calls.get(slot)) else {
             return;
         };
@@ -108,7 +130,10 @@ impl Media {
         self.kept_bytes -= bytes;
         kept.drain(..earlier);
         self.counters.unclaimed += earlier as u64;
-        if stream.owner == Owner::Nobody && stream.sequence.received() >= FEWEST_OF_A_STREAM {
+        if stream.owner == Owner::Nobody
+            && stream.sharing != Sharing::Twin
+            && stream.sequence.received() >= FEWEST_OF_A_STREAM
+        {
             self.counters.streams_unclaimed += 1;
             self.vantages.note_unclaimed(&(&*stream).into());
         }
@@ -122,12 +147,36 @@ impl Media {
     }
 
     /// Ends what a stream was to its call: the call keeps a report of it, and it starts to count anew.
-    fn part(&mut self, id: u32) {
+    pub(super) fn part(&mut self, id: u32) {
+        match self.streams.get(id).map(|stream| stream.sharing) {
+            Some(Sharing::Twin) => return self.let_twin_go(id),
+            Some(Sharing::First) => self.drop_twins(id),
+            Some(Sharing::Alone) | None => {}
+        }
         self.drop_protection(id);
+        let copies = self.leave(id);
         let Some(stream) = self.streams.get_mut(id) else {
             return;
         };
+        let (last_at, key) = (stream.last_at, stream.key);
+        *stream = Stream::new(key, last_at);
+        self.twins.forget_counts(id);
+        self.orphans.push_back((id, key));
+        self.arm_sweep();
+        // What they are copies of is another call's, and so are they: it will find them too.
+        copies.into_iter().for_each(|copy| self.part(copy));
+    }
+
+    /// Takes a stream out of its call, which keeps a report of it. Gives back the streams that are copies of it.
+    pub(super) fn leave(&mut self, id: u32) -> SmallVec<[u32; 2]> {
         let mut copies: SmallVec<[u32; 2]> = SmallVec::new();
+        let Some(stream) = self.streams.get(id) else {
+            return copies;
+        };
+        let report = match stream.owner {
+            Owner::Call { side, .. } if stream.was_heard() => Some(self.report(id, stream, side)),
+            _ => None,
+        };
         if let Owner::Call { slot, .. } | Owner::Copy { slot, .. } = stream.owner
             && let Some(call) = self.calls.get_mut(slot)
         {
@@ -137,26 +186,21 @@ impl Media {
                 *holder = holder.filter(|holder| *holder != id);
             }
             copies.extend_from_slice(&call.streams);
-            if let Owner::Call { side, .. } = stream.owner
-                && call.departed.len() < MAX_STREAMS
-                && stream.was_heard()
-            {
-                call.departed.push(stream.report(side));
+            if call.departed.len() < MAX_STREAMS {
+                call.departed.extend(report);
             }
         }
-        let (kept, bytes) = stream.take_kept();
-        self.kept_bytes -= bytes;
-        self.counters.not_placed += kept.len() as u64;
-        let (last_at, key) = (stream.last_at, stream.key);
-        *stream = Stream::new(key, last_at);
-        self.orphans.push_back((id, key));
-        self.arm_sweep();
+        if let Some(stream) = self.streams.get_mut(id) {
+            let is_lost = stream.sharing != Sharing::Twin || stream.is_owned();
+            let (kept, bytes) = stream.take_kept();
+            self.kept_bytes -= bytes;
+            self.counters.not_placed += if is_lost { kept.len() as u64 } else { 0 };
+        }
         copies.retain(|copy| {
             let owner = self.streams.get(*copy).map(|stream| stream.owner);
             matches!(owner, Some(Owner::Copy { of, .. }) if of == id)
         });
-        // What they are copies of is another call's, and so are they: it will find them too.
-        copies.into_iter().for_each(|copy| self.part(copy));
+        copies
     }
 
     /// A stream whose call was over long ago begins again: whose is it now?
@@ -180,18 +224,38 @@ impl Media {
         }
     }
 
+    /// The call that a stream is likeliest of. Of those that name both its ends the one that has it, or the first, until another one
+    /// displaces it.
     fn best_candidate(&self, stream: &Stream) -> Option<Candidate> {
         let flow = &stream.key.flow;
-        self.endpoints
+        let mut candidates: SmallVec<[(Candidate, CallKey); 4]> = self
+            .endpoints
             .candidates(flow.vantage, flow.source, flow.destination)
             .into_iter()
             .filter_map(|candidate| self.weigh(stream, candidate))
-            // A stream is in one call: of those that name both its ends the latest is it.
-            .max_by_key(|(candidate, key)| {
-                let latest = candidate.exact.then_some(*key);
-                (latest, candidate.score, *key)
-            })
-            .map(|(candidate, _)| candidate)
+            .collect();
+        candidates.sort_by_key(|(_, key)| *key);
+        let owner = match stream.owner {
+            Owner::Call { slot, .. } | Owner::Copy { slot, .. } => Some(slot),
+            Owner::Nobody | Owner::Ended => None,
+        };
+        let all = || candidates.iter().map(|(candidate, _)| *candidate);
+        if !all().any(|candidate| candidate.exact) {
+            let best = candidates
+                .iter()
+                .max_by_key(|(candidate, key)| (candidate.score, *key));
+            return best.map(|(candidate, _)| *candidate);
+        }
+        let is_owner = |candidate: &Candidate| Some(candidate.slot) == owner && candidate.is_whole;
+        let first = all().find(is_owner).or_else(|| all().find(|c| c.exact))?;
+        let others = all().filter(|candidate| candidate.exact && candidate.slot != first.slot);
+        let best = others.fold(first, |best, other| {
+            match self.displaces(stream, other, best) {
+                true => other,
+                false => best,
+            }
+        });
+        Some(best)
     }
 
     /// Adds to a candidate's score what the call itself says for or against it; `None` where it cannot be.
@@ -225,7 +289,7 @@ impl Media {
             })
     }
 
-    fn bind(&mut self, id: u32, to: Candidate, now: Timestamp, sink: &mut impl Sink) {
+    pub(super) fn bind(&mut self, id: u32, to: Candidate, now: Timestamp, sink: &mut impl Sink) {
         let original = self.original_of(id, to.slot);
         let (Some(stream), Some(call)) = (self.streams.get_mut(id), self.calls.get_mut(to.slot))
         else {
@@ -338,7 +402,7 @@ impl Media {
     }
 
     /// Forgets the oldest stream without a call; `false` when there is none.
-    fn evict_orphan(&mut self) -> bool {
+    pub(super) fn evict_orphan(&mut self) -> bool {
         while let Some((id, key)) = self.orphans.pop_front() {
             if self
                 .streams

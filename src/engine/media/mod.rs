@@ -8,6 +8,7 @@ mod binding;
 mod call;
 mod claim;
 mod contest;
+mod displacing;
 mod group;
 mod opening;
 mod pausing;
@@ -22,6 +23,7 @@ mod slots;
 mod stream;
 mod tap;
 mod timeline;
+mod twins;
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -40,8 +42,9 @@ use self::placing::{Arrived, Placing, change_meaning, position, ticks};
 pub use self::plans::MediaEnd;
 pub use self::rtcp::UnclaimedStream;
 use self::slots::Slots;
-use self::stream::{Counted, Meaning, Owner, Stream, StreamKey};
+use self::stream::{Counted, Kept, Meaning, Owner, Stream, StreamKey};
 pub use self::tap::Overheard;
+use self::twins::{Sharing, Twins};
 use super::event::{Digit, Disposition, Event, Sink, StreamReport};
 use super::interactions::Sample;
 use super::plan::{CallKey, MediaPlan};
@@ -101,6 +104,10 @@ pub struct MediaCounters {
     /// Packets that found no room in the table of streams.
     pub streams_refused: u64,
     pub streams_opened: u64,
+    /// Streams that were given to one more call of the same conversation: phones that send to each other.
+    pub streams_shared: u64,
+    /// Streams that were not, since there was no room or too many calls have them.
+    pub streams_not_shared: u64,
     /// RTP packets that are encrypted, and whose key is not known.
     pub encrypted: u64,
     /// RTP packets that were opened with a key of their call.
@@ -129,6 +136,8 @@ pub struct MediaCounters {
 enum MediaTimer {
     BlockDue(CallKey),
     Sweep,
+    /// A twin that is not its call's any more, or did not become it.
+    TwinGoes(u32),
 }
 
 /// See the [module](self).
@@ -138,6 +147,7 @@ pub struct Media {
     calls: Slots<MediaCall>,
     by_key: WireMap<CallKey, u32>,
     streams: Slots<Stream>,
+    twins: Twins,
     /// Numbers of streams by their keys, which are kept with the streams.
     index: HashTable<u32>,
     hasher: RandomState,
@@ -188,13 +198,14 @@ impl Media {
         let nobodys = self
             .streams
             .iter()
-            .filter(|(_, stream)| stream.owner == Owner::Nobody);
+            .filter(|(_, stream)| stream.owner == Owner::Nobody)
+            .filter(|(_, stream)| stream.sharing != Sharing::Twin);
         nobodys.map(|(_, stream)| stream.kept.len() as u64).sum()
     }
 
     /// Streams followed at the moment.
     pub fn stream_count(&self) -> usize {
-        self.streams.len()
+        self.streams.len() - self.twins.len()
     }
 
     pub fn next_timeout(&self) -> Option<Timestamp> {
@@ -287,8 +298,8 @@ impl Media {
             .streams
             .get_mut(id)
             .expect("the index names streams that are there");
-        if stream.protected.is_some() {
-            return self.take_stored(id, &waiting.seen, sink);
+        if stream.is_special() {
+            return self.take_special(id, &waiting.seen, sink);
         }
         let quiet = time.nanos_since(stream.last_at);
         stream.last_at = time;
@@ -480,6 +491,7 @@ impl Media {
             match timer {
                 MediaTimer::BlockDue(call) => self.close_block(call, sink),
                 MediaTimer::Sweep => self.sweep(at),
+                MediaTimer::TwinGoes(twin) => self.let_twin_go(twin),
             }
         }
     }

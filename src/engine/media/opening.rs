@@ -218,6 +218,11 @@ impl Media {
         }
         self.counters.rtp_packets += 1;
         self.handle_protected(id, time, &rtp, packet, sink);
+        self.for_twins(id, |media, twin| {
+            if media.protected(twin).is_some() {
+                media.handle_protected(twin, time, &rtp, packet, sink);
+            }
+        });
         true
     }
 
@@ -323,13 +328,17 @@ impl Media {
             .endpoints
             .candidates(flow.vantage, flow.source, flow.destination);
         let best = candidates.iter().max_by_key(|candidate| candidate.score);
-        let Some(call) = best.and_then(|candidate| self.calls.get_mut(candidate.slot)) else {
-            return;
-        };
-        call.zrtp = true;
-        for &id in &call.streams {
-            if let Some(stream) = self.streams.get_mut(id) {
-                stream.mean(None);
+        let exact = candidates.iter().filter(|candidate| candidate.exact);
+        let slots: SmallVec<[u32; 4]> = best.into_iter().chain(exact).map(|c| c.slot).collect();
+        for slot in slots {
+            let Some(call) = self.calls.get_mut(slot) else {
+                continue;
+            };
+            call.zrtp = true;
+            for &id in &call.streams {
+                if let Some(stream) = self.streams.get_mut(id) {
+                    stream.mean(None);
+                }
             }
         }
     }

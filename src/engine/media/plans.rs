@@ -57,7 +57,7 @@ impl Media {
                     if let Some(stream) = self.streams.get_mut(id) {
                         stream.mean(None);
                     }
-                    self.protect(id, sink);
+                    self.count_for(id, |media| media.protect(id, sink));
                 }
                 slot
             }
@@ -71,6 +71,23 @@ impl Media {
         let places = self.publish(slot);
         for (vantage, endpoint, _) in places {
             self.offer_streams_at(vantage, endpoint, now, sink);
+        }
+        self.share_anew(slot, now, sink);
+    }
+
+    /// Those who have a stream of the call in `slot` too may not any more, or others may: at the places that its plan names they were
+    /// asked.
+    fn share_anew(&mut self, slot: u32, now: Timestamp, sink: &mut impl Sink) {
+        let Some(call) = self.calls.get(slot) else {
+            return;
+        };
+        for id in call.streams.clone() {
+            let is_shared = |stream: &Stream| stream.sharing != Sharing::Alone;
+            if self.streams.get(id).is_some_and(is_shared)
+                && let Some(first) = self.first_of(id)
+            {
+                self.share(first, None, now, sink);
+            }
         }
     }
 
@@ -156,7 +173,7 @@ impl Media {
         self.withdraw(slot);
         self.timers.cancel(MediaTimer::BlockDue(key));
         for id in self.calls.get(slot)?.streams.clone() {
-            self.drop_protection(id);
+            self.count_for(id, |media| media.drop_protection(id));
         }
         let mut call = self.calls.remove(slot)?;
         self.place_all_kept(&mut call, sink);
@@ -165,21 +182,17 @@ impl Media {
         }
         let mut streams = std::mem::take(&mut call.departed);
         for id in std::mem::take(&mut call.streams) {
-            let Some(stream) = self.streams.get_mut(id) else {
+            let Some(stream) = self.streams.get(id) else {
                 continue;
             };
-            let Owner::Call { side, .. } = stream.owner else {
-                // What it heard was counted with the stream it is a copy of.
-                stream.owner = Owner::Ended;
-                self.orphans.push_back((id, stream.key));
-                continue;
-            };
-            // A stream that was claimed by its addresses and never sent says nothing.
-            if stream.was_heard() {
-                streams.push(stream.report(side));
+            // What a copy heard was counted with the stream that it is a copy of. One that was claimed by its addresses and
+            // never sent says nothing.
+            if let Owner::Call { side, .. } = stream.owner
+                && stream.was_heard()
+            {
+                streams.push(self.report(id, stream, side));
             }
-            stream.owner = Owner::Ended;
-            self.orphans.push_back((id, stream.key));
+            self.end_stream(id);
         }
         let mut length_samples = 0;
         if let Some(timeline) = &mut call.timeline {
@@ -199,5 +212,20 @@ impl Media {
             suspicious_packets: call.suspicious_packets,
             may_send: call.may_send,
         })
+    }
+
+    /// The call of a stream is over. Another one that has it too goes on with it.
+    fn end_stream(&mut self, id: u32) {
+        match self.streams.get(id).map(|stream| stream.sharing) {
+            None => return,
+            Some(Sharing::Twin) => return self.forget_twin(self.first_of(id), id),
+            Some(Sharing::First) if self.hand_on(id) => return,
+            Some(Sharing::First | Sharing::Alone) => {}
+        }
+        if let Some(stream) = self.streams.get_mut(id) {
+            stream.owner = Owner::Ended;
+            self.orphans.push_back((id, stream.key));
+        }
+        self.twins.forget_counts(id);
     }
 }

@@ -58,11 +58,10 @@ impl Media {
                 info,
                 receptions,
             } => {
-                let sender = self.stream_of(flow, ssrc, By::Sender);
-                let found = sender.is_some();
-                if let Some(stream) = sender {
+                let found = self.tell(flow, ssrc, By::Sender, |stream| {
                     stream.reported().0.note_sender(time, &info);
-                }
+                    true
+                });
                 self.take_receptions(time, flow, ssrc, receptions) || found
             }
             Report::Receiver { ssrc, receptions } => {
@@ -70,7 +69,7 @@ impl Media {
             }
             Report::Bye { sources } => {
                 let mut sources = sources.take(MAX_REPORTS);
-                sources.any(|ssrc| self.stream_of(flow, ssrc, By::Sender).is_some())
+                sources.any(|ssrc| self.tell(flow, ssrc, By::Sender, |_| true))
             }
             Report::Extended { ssrc, blocks } => {
                 let mut found = false;
@@ -92,11 +91,10 @@ impl Media {
     ) -> bool {
         let mut found = false;
         for reception in receptions {
-            let Some(stream) = self.stream_of(flow, reception.ssrc, By::Receiver) else {
-                continue;
-            };
-            let (reported, sequence) = stream.reported();
-            found |= reported.note_reception(time, reporter, &reception, sequence);
+            found |= self.tell(flow, reception.ssrc, By::Receiver, |stream| {
+                let (reported, sequence) = stream.reported();
+                reported.note_reception(time, reporter, &reception, sequence)
+            });
         }
         found
     }
@@ -110,44 +108,57 @@ impl Media {
     ) -> bool {
         match block {
             ExtendedBlock::VoipMetrics(metrics) => {
-                let Some(stream) = self.stream_of(flow, metrics.ssrc, By::Receiver) else {
-                    return false;
-                };
-                stream.reported().0.note_voip(&metrics);
-                true
+                self.tell(flow, metrics.ssrc, By::Receiver, |stream| {
+                    stream.reported().0.note_voip(&metrics);
+                    true
+                })
             }
             ExtendedBlock::ReceiverReferenceTime { ntp } => {
-                let Some(stream) = self.stream_of(flow, reporter, By::Sender) else {
-                    return false;
-                };
                 let middle = (ntp >> 16) as u32;
-                stream.reported().0.note_reference(time, middle);
-                true
+                self.tell(flow, reporter, By::Sender, |stream| {
+                    stream.reported().0.note_reference(time, middle);
+                    true
+                })
             }
             ExtendedBlock::DelaySinceLast(answers) => {
                 let mut found = false;
                 for answer in answers.take(MAX_REPORTS) {
-                    let Some(stream) = self.stream_of(flow, answer.ssrc, By::Receiver) else {
-                        continue;
-                    };
-                    let reported = stream.reported().0;
-                    reported.note_answer(time, answer.last_reference, answer.delay_since);
-                    found = true;
+                    found |= self.tell(flow, answer.ssrc, By::Receiver, |stream| {
+                        let reported = stream.reported().0;
+                        reported.note_answer(time, answer.last_reference, answer.delay_since);
+                        true
+                    });
                 }
                 found
             }
-            ExtendedBlock::LossRuns(runs) => {
-                self.stream_of(flow, runs.ssrc, By::Receiver).is_some()
-            }
+            ExtendedBlock::LossRuns(runs) => self.tell(flow, runs.ssrc, By::Receiver, |_| true),
             ExtendedBlock::StatisticsSummary(summary) => {
-                self.stream_of(flow, summary.ssrc, By::Receiver).is_some()
+                self.tell(flow, summary.ssrc, By::Receiver, |_| true)
             }
             ExtendedBlock::Other { .. } => false,
         }
     }
 
+    /// Tells the stream that an RTCP packet speaks of, and its twins. Whether there is one, and it took that.
+    fn tell(
+        &mut self,
+        flow: &Flow,
+        ssrc: u32,
+        by: By,
+        mut what: impl FnMut(&mut Stream) -> bool,
+    ) -> bool {
+        let Some(id) = self.stream_of(flow, ssrc, by) else {
+            return false;
+        };
+        let taken = self.streams.get_mut(id).is_some_and(&mut what);
+        self.for_twins(id, |media, twin| {
+            media.streams.get_mut(twin).map(&mut what);
+        });
+        taken
+    }
+
     /// The stream with `ssrc` whose sender or receiver sent RTCP on `flow`. One whose call is over is none.
-    fn stream_of(&mut self, flow: &Flow, ssrc: u32, by: By) -> Option<&mut Stream> {
+    fn stream_of(&self, flow: &Flow, ssrc: u32, by: By) -> Option<u32> {
         let way = match by {
             By::Sender => *flow,
             By::Receiver => flow.reversed(),
@@ -188,8 +199,8 @@ impl Media {
             })
         };
         let id = exact().or_else(behind_nat)?;
-        let stream = self.streams.get_mut(id)?;
-        (stream.owner != Owner::Ended).then_some(stream)
+        let is_over = |stream: &Stream| stream.owner == Owner::Ended;
+        (!self.streams.get(id).is_some_and(is_over)).then_some(id)
     }
 
     /// Where the RTP is whose RTCP is at `place`, the likeliest first.

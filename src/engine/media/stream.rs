@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::MediaCounters;
 use super::protected::Protected;
 use super::redundant::HeardTimestamps;
+use super::twins::Sharing;
 use crate::base::{Flow, Side, Timestamp};
 use crate::codec::{Codec, PayloadFormat};
-use crate::engine::event::{Hidden, StreamReport};
+use crate::engine::event::{Hidden, Shared, StreamReport};
 use crate::engine::plan::Keyless;
 use crate::engine::quality::{Reported, StreamQuality};
 use crate::rtp::{
@@ -136,6 +137,8 @@ pub struct Stream {
     pub owner: Owner,
     /// How well its owner fits: see `binding`.
     pub score: u8,
+    /// Whether other calls have it too.
+    pub sharing: Sharing,
     /// Which of its call's streams it is.
     pub ordinal: u16,
     /// What its payload type means, as long as that stays the same; `None` when it has to be looked up.
@@ -184,6 +187,7 @@ impl Stream {
             key,
             owner: Owner::Nobody,
             score: 0,
+            sharing: Sharing::default(),
             ordinal: 0,
             meaning: None,
             run: 0,
@@ -236,6 +240,7 @@ impl Stream {
         *self = Stream {
             owner: self.owner,
             score: self.score,
+            sharing: self.sharing,
             ordinal: self.ordinal,
             last_at: self.last_at,
             not_placed: self.not_placed,
@@ -270,6 +275,7 @@ impl Stream {
         *self = Stream {
             owner: self.owner,
             score: self.score,
+            sharing: self.sharing,
             last_at: kept.back().map_or(now, |packet| packet.time),
             ..Stream::new(self.key, first_at)
         };
@@ -314,6 +320,12 @@ impl Stream {
     /// Whether there is anything to tell of it.
     pub fn was_heard(&self) -> bool {
         self.sequence.received() > 0 || self.secrecy.is_some()
+    }
+
+    /// Whether a packet of it takes more than to be counted and placed.
+    #[inline]
+    pub fn is_special(&self) -> bool {
+        self.protected.is_some() | (self.sharing == Sharing::First)
     }
 
     /// Whether it belongs to a call that is not over.
@@ -511,6 +523,7 @@ impl Stream {
             hidden: self.secrecy.as_ref().and_then(|secrecy| secrecy.hidden),
             auth_failed: self.secrecy.as_ref().map_or(0, |s| s.auth_failed),
             paused: self.paused,
+            shared: Shared::default(),
             quality: self.quality(),
         }
     }

@@ -166,6 +166,7 @@ pub fn stream(side: Side, from: i64, to: i64, not_placed: u64) -> StreamReport {
         hidden: None,
         auth_failed: 0,
         paused: 0,
+        shared: crate::engine::event::Shared::default(),
         quality: StreamQuality {
             jitter_mean: Duration::from_millis(1),
             jitter_largest: Duration::from_millis(2),

@@ -1,5 +1,6 @@
 //! What one side said of its media in SDP, as far as the media half needs it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -34,6 +35,8 @@ pub struct Description {
     pub candidates: SmallVec<[Endpoint; 1]>,
     /// Where it receives RTCP, if that is neither RTP's port nor the one after.
     pub rtcp: Option<Endpoint>,
+    /// The host that sent it.
+    pub told_by: Option<IpAddr>,
 }
 
 /// Whether media is encrypted.
@@ -107,6 +110,7 @@ impl Description {
                 };
                 !endpoint.is_some_and(usual) && !rtcp.is_unspecified()
             }),
+            told_by: None,
         }
     }
 
@@ -248,6 +252,9 @@ impl Descriptions {
                 .filter(|_| side == Side::Callee)
                 .map(|(_, d)| d);
             for description in self.agreed[side].iter().chain(pending).chain(forks) {
+                if let Some(host) = description.told_by {
+                    plan.add_teller(host);
+                }
                 for &endpoint in description.endpoint.iter().chain(&description.candidates) {
                     if !plan.endpoints.contains(&endpoint) && plan.endpoints.len() < MAX_ENDPOINTS {
                         plan.endpoints.push(endpoint);
@@ -278,6 +285,8 @@ impl Descriptions {
             since,
             wideband,
             pauses: Vec::new(),
+            kin: SmallVec::new(),
+            audience: 0,
         }
     }
 

@@ -352,20 +352,24 @@ impl Leg {
         }
     }
 
-    /// The plan that follows from what is known, if it differs from the last.
-    pub fn new_plan(&mut self) -> Option<Arc<MediaPlan>> {
+    /// Makes the plan that follows from what is known; whether it differs from the last.
+    pub fn changes_plan(&mut self) -> bool {
         let mut plan = self
             .descriptions
             .plan(self.key, &self.vantages, self.since, self.record());
         plan.pauses = pauses(&self.info.control);
+        plan.audience = self.audience();
         if let Some(before) = &self.plan {
             keep_formats(&mut plan, before);
             keep_keys(&mut plan, before);
+            keep_tellers(&mut plan, before);
+            plan.kin = before.kin.clone();
             if plan == **before {
-                return None;
+                return false;
             }
         }
-        Some(self.plan.insert(Arc::new(plan)).clone())
+        self.plan = Some(Arc::new(plan));
+        true
     }
 
     /// Whether media may come after the end: it only stopped, and its ports are nobody else's since.
@@ -413,6 +417,17 @@ impl Leg {
         self.identities = PerSide::default();
         self.heard = None;
         self.directory = None;
+    }
+}
+
+/// A proxy says once more what the phone has said.
+fn keep_tellers(plan: &mut MediaPlan, before: &MediaPlan) {
+    for side in Side::BOTH {
+        let mut tellers = before.sides[side].told_by.clone();
+        std::mem::swap(&mut plan.sides[side].told_by, &mut tellers);
+        for host in tellers {
+            plan.sides[side].add_teller(host);
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod doubts;
 mod forks;
 mod identity;
 mod keeping;
+mod kinship;
 mod leg;
 mod lost_byes;
 mod opening;
@@ -340,9 +341,20 @@ impl Signalling {
     /// Hands the media half a new plan, where something changed.
     fn replan(&mut self, key: CallKey, orders: &mut Orders) {
         self.remember(key, orders);
-        if let Some(plan) = self.legs.get_mut(&key).and_then(|leg| leg.new_plan()) {
-            orders.push(Order::Plan(plan));
+        if self
+            .legs
+            .get_mut(&key)
+            .is_some_and(|leg| leg.changes_plan())
+        {
+            let kin = self.kin_of(key);
+            if let Some(plan) = self.legs.get_mut(&key).and_then(|leg| leg.plan.as_mut()) {
+                Arc::make_mut(plan).kin = kin;
+                orders.push(Order::Plan(plan.clone()));
+            }
+            self.meet_kin(key, orders);
             self.claim_places(key);
+        } else {
+            self.tell_kin(key, orders);
         }
         if self.legs.get_mut(&key).is_some_and(|leg| leg.turns_hold()) {
             self.tell(key, orders);
@@ -358,7 +370,10 @@ impl Signalling {
     /// The SDP of a message, if it has one that names audio.
     fn description(&mut self, envelope: &Envelope<'_, '_>) -> Option<Description> {
         let body = envelope.message.sdp()?;
-        let description = Description::parse(body);
+        let mut description = Description::parse(body);
+        if let Some(description) = &mut description {
+            description.told_by = Some(envelope.flow.source.ip());
+        }
         self.counters.sdp_malformed += u64::from(description.is_none());
         for offered in description.iter().flat_map(|d| &d.crypto) {
             match offered.refusal() {

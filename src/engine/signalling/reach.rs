@@ -133,7 +133,7 @@ fn holds(note: &ControlNote, rest: &[ControlNote]) -> bool {
 }
 
 /// Whether only who takes part in a conversation could have said what links two calls.
-fn names_the_conversation(reason: LinkReason) -> bool {
+pub(super) fn names_the_conversation(reason: LinkReason) -> bool {
     use LinkReason::{Audio, CallId, Header, Join, Numbers, Refer, Replaces, SessionId};
     match reason {
         CallId | SessionId | Header | Replaces | Join => true,

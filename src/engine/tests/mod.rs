@@ -3,8 +3,10 @@
 mod beginnings;
 mod byes;
 mod calls;
+mod claims;
 mod control;
 mod conversations;
+mod direct_media;
 mod doubts;
 mod early_media;
 mod flows;
