@@ -179,6 +179,16 @@ const COUNTERS: &[(&str, &str, Of)] = &[
         of.media.streams_opened
     }),
     (
+        "rtp_streams_shared",
+        "RTP streams that another leg of the same conversation has too: phones that send to each other.",
+        |of| of.media.streams_shared,
+    ),
+    (
+        "rtp_streams_not_shared",
+        "The same that a leg did not get: too many legs, or no room in the table of streams.",
+        |of| of.media.streams_not_shared,
+    ),
+    (
         "srtp_opened",
         "SRTP packets opened with a key of their call.",
         |of| of.media.srtp_opened,

@@ -104,7 +104,7 @@ impl Media {
             .endpoints
             .candidates(flow.vantage, flow.source, flow.destination);
         let mut known = candidates.iter();
-        if slot == best.slot {
+        if slot == best.slot || self.has_twin(stream, best.slot) {
             return false;
         }
         // Of those that know both its ends it was weighed against each other: see `best_candidate`.
@@ -224,8 +224,8 @@ impl Media {
         }
     }
 
-    /// The call that a stream is likeliest of. Of those that name both its ends the one that has it, or the first, until another one
-    /// displaces it.
+    /// The call that a stream is likeliest of. Of those that name both its ends the one that has it, or for which most of the ends speak,
+    /// unless another one displaces it.
     fn best_candidate(&self, stream: &Stream) -> Option<Candidate> {
         let flow = &stream.key.flow;
         let mut candidates: SmallVec<[(Candidate, CallKey); 4]> = self
@@ -247,7 +247,13 @@ impl Media {
             return best.map(|(candidate, _)| *candidate);
         }
         let is_owner = |candidate: &Candidate| Some(candidate.slot) == owner && candidate.is_whole;
-        let first = all().find(is_owner).or_else(|| all().find(|c| c.exact))?;
+        let spoken_for = |candidate: &Candidate| {
+            let words = self.own_word_count(candidate.slot, candidate.sender, flow);
+            std::cmp::Reverse(words)
+        };
+        let first = all()
+            .find(is_owner)
+            .or_else(|| all().filter(|c| c.exact).min_by_key(spoken_for))?;
         let others = all().filter(|candidate| candidate.exact && candidate.slot != first.slot);
         let best = others.fold(first, |best, other| {
             match self.displaces(stream, other, best) {

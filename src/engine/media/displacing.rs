@@ -9,28 +9,49 @@
 use super::*;
 
 impl Media {
-    /// Whether a stream that the call of `holder` has, or could have, is that of `challenger`, which names both its ends.
+    /// Whether a stream that the call of `holder` has, or could have, is that of `challenger`, which names both its ends. Where several
+    /// calls have it, it is taken from one of those that speak for most of its ends, or from none.
     pub(super) fn displaces(
         &self,
         stream: &Stream,
         challenger: Candidate,
         holder: Candidate,
     ) -> bool {
-        let (Some(by), Some(of)) = (self.calls.get(challenger.slot), self.calls.get(holder.slot))
-        else {
-            return false;
-        };
         let flow = &stream.key.flow;
         if self.may_share(challenger.slot, holder.slot, flow) {
             return false;
         }
-        let own = by.plan.own_words(flow, challenger.sender);
-        let held = of.plan.own_words(flow, holder.sender);
+        let mut holders = self.twin_holders(stream);
+        holders.push((holder.slot, holder.sender));
+        let word = |(slot, sender): &(u32, Side)| self.own_word_count(*slot, *sender, flow);
+        let most = holders.iter().map(word).max();
+        let mut best = holders.iter().filter(|holder| Some(word(holder)) == most);
+        best.any(|holder| self.outweighs(stream, (challenger.slot, challenger.sender), *holder))
+    }
+
+    /// How many ends of a flow speak for themselves in the call in `slot`.
+    pub(super) fn own_word_count(&self, slot: u32, sender: Side, flow: &Flow) -> usize {
+        let call = self.calls.get(slot);
+        call.map_or(0, |call| count(call.plan.own_words(flow, sender)))
+    }
+
+    /// Whether one call, and its sender, is more likely to have a stream than one that has it.
+    fn outweighs(
+        &self,
+        stream: &Stream,
+        (by, sender): (u32, Side),
+        (of, held_sender): (u32, Side),
+    ) -> bool {
+        let (Some(by), Some(of)) = (self.calls.get(by), self.calls.get(of)) else {
+            return false;
+        };
+        let flow = &stream.key.flow;
+        let own = by.plan.own_words(flow, sender);
+        let held = of.plan.own_words(flow, held_sender);
         let same = [
-            speaks_for(by, challenger.sender, of, holder.sender),
-            speaks_for(by, challenger.sender.other(), of, holder.sender.other()),
+            speaks_for(by, sender, of, held_sender),
+            speaks_for(by, sender.other(), of, held_sender.other()),
         ];
-        let count = |words: [bool; 2]| words.into_iter().filter(|word| *word).count();
         let is_later = match stream.is_owned() {
             true => by.plan.since > of.plan.since,
             false => by.plan.call > of.plan.call,
@@ -44,7 +65,7 @@ impl Media {
             || vouched == 2
             || vouched == 1
                 && by.plan.audience == of.plan.audience
-                && self.is_silent(of, holder.sender, flow, by.plan.since)
+                && self.is_silent(of, held_sender, flow, by.plan.since)
     }
 
     /// Whether nothing came on `flow` of a call since then, though it was free to send.
@@ -59,4 +80,8 @@ impl Media {
 fn speaks_for(a: &MediaCall, of_a: Side, b: &MediaCall, of_b: Side) -> bool {
     let (a, b) = (&a.plan.sides[of_a], &b.plan.sides[of_b]);
     a.told_by.iter().any(|host| b.told_by.contains(host))
+}
+
+fn count(words: [bool; 2]) -> usize {
+    words.into_iter().filter(|word| *word).count()
 }

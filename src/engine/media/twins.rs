@@ -203,6 +203,24 @@ impl Media {
         }
     }
 
+    /// Slots of the calls that have twins of a stream, each with the side that sends it.
+    pub(super) fn twin_holders(&self, stream: &Stream) -> SmallVec<[(u32, Side); 4]> {
+        if stream.sharing != Sharing::First {
+            return SmallVec::new();
+        }
+        let first = self.find_stream(&stream.key, self.hasher.hash_one(stream.key));
+        let twins = first.map_or(&[][..], |first| self.twins.of(first)).iter();
+        let slots = twins.filter_map(|twin| self.slot_of(twin.id));
+        let named = |slot| Some((slot, self.named_sender(slot, &stream.key.flow)?));
+        slots.filter_map(named).collect()
+    }
+
+    /// Whether the call in `slot` has a twin of a stream, and names its ends.
+    pub(super) fn has_twin(&self, stream: &Stream, slot: u32) -> bool {
+        let mut holders = self.twin_holders(stream).into_iter();
+        holders.any(|(holder, _)| holder == slot)
+    }
+
     /// Slots of the calls that have a stream and name both its ends.
     fn holders(&self, first: u32, flow: &Flow) -> SmallVec<[u32; 4]> {
         let twins = self.twins.of(first).iter().map(|twin| twin.id);

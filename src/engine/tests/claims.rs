@@ -169,6 +169,39 @@ fn who_names_the_ends_before_the_call_begins_hears_nothing_either() {
     }
 }
 
+/// Three legs of one call, of which the one between the PBXs is the first to claim the stream; and another call that goes the same way.
+#[test]
+fn who_is_handed_on_by_the_same_pbxs_does_not_take_a_stream_that_the_phones_speak_for() {
+    let session =
+        "Session-ID: a7b6c5d4e3f2a1b0a7b6c5d4e3f2a1b0;remote=00000000000000000000000000000000";
+    for is_late in [false, true] {
+        let mut world = world();
+        let legs = [(A.0, 100), (100, 101), (101, B.0)]
+            .map(|(from, to)| Leg::new(&format!("{from}-{to}"), ("1001", from), ("2002", to)))
+            .map(|leg| leg.with(session));
+        for leg in &legs {
+            leg.invite(&mut world, A);
+        }
+        for leg in [&legs[1], &legs[2], &legs[0]] {
+            leg.answer(&mut world, B, "");
+            world.pass(20);
+        }
+        let (mut out, mut back) = (Talk::new(A, B, 0x11), Talk::new(B, A, 0x61));
+        if is_late {
+            world.talk_both(&mut out, &mut back, 50);
+        }
+        world.pass(15_000);
+        let forged = Leg::new("forged", ("3001", 100), ("3002", 101));
+        forged.set_up(&mut world, A, B);
+        world.talk_both(&mut out, &mut back, 50);
+        (out.ssrc, back.ssrc) = (out.ssrc + 77, back.ssrc + 77);
+        world.pass(200);
+        world.talk_both(&mut out, &mut back, 50);
+        let packets = if is_late { 150 } else { 100 };
+        check(&mut world, &legs, &forged, packets, &format!("{is_late}"));
+    }
+}
+
 /// Within the seconds in which numbers link legs that meet at a host, with the numbers of the others.
 #[test]
 fn numbers_that_fit_do_not_make_a_stranger_hear() {

@@ -1,10 +1,12 @@
 //! Phones that send to each other while a PBX has a call with each of them: one stream, and every leg of it has it.
 
+use super::conversations::speech;
 use super::script::{Leg, directory, tenant};
 use super::world::{At, Talk, World, sdp};
 use crate::base::{SYSTEM_TENANT, Side};
 use crate::engine::EngineSettings;
-use crate::engine::event::Disposition;
+use crate::engine::control::{ControlAction, ControlRequest};
+use crate::engine::event::{Disposition, Event};
 use crate::engine::media::MediaCounters;
 
 /// The PBX.
@@ -474,4 +476,227 @@ fn more_calls_than_can_have_one_stream_are_counted() {
     assert_eq!(counters.streams_shared, 14);
     assert!(counters.streams_not_shared > 0);
     assert_eq!(counters.rtp_packets, 100);
+}
+
+/// What a phone sends of a key that is pressed.
+fn key_event(talk: &mut Talk) -> Vec<u8> {
+    let mut packet = talk.next();
+    packet[1] = 101;
+    packet.truncate(12);
+    packet.extend([5, 0x8a, 0x03, 0x20]);
+    packet
+}
+
+#[test]
+fn keys_are_heard_once_in_each_leg() {
+    let mut call = Call::through_pbx(of_two_tenants());
+    call.go_direct(Order::IncomingFirst, 20);
+    let [a, b] = call.next_fills();
+    let mut talks = [Talk::new(A, B, a), Talk::new(B, A, b)];
+    call.play(&mut talks, 50);
+    let packet = key_event(&mut talks[0]);
+    call.world.send(A, B, &packet);
+    call.world.pass(20);
+    call.play(&mut talks, 50);
+    call.end();
+    for leg in ["in", "out"] {
+        let digits = &call.world.end_of(leg).digits;
+        let keys: Vec<(Side, char)> = digits.iter().map(|d| (d.by, d.key)).collect();
+        assert_eq!(keys, [(Side::Caller, '5')], "{leg}");
+    }
+}
+
+#[test]
+fn a_pause_of_one_leg_silences_that_leg_alone() {
+    for order in [Order::IncomingFirst, Order::OutgoingFirst] {
+        let mut call = Call::through_pbx(of_two_tenants());
+        call.go_direct(order, 20);
+        let [a, b] = call.next_fills();
+        let mut talks = [Talk::new(A, B, a), Talk::new(B, A, b)];
+        call.play(&mut talks, 50);
+        let ask = |action| ControlRequest {
+            target: "in".into(),
+            action,
+            tenant: Some(tenant(1)),
+            only: None,
+            looks: false,
+            who: "ann".into(),
+            why: String::new(),
+        };
+        assert_eq!(call.world.control(&ask(ControlAction::Pause)).changed(), 1);
+        call.play(&mut talks, 50);
+        assert_eq!(call.world.control(&ask(ControlAction::Resume)).changed(), 1);
+        call.play(&mut talks, 50);
+        call.end();
+        let heard = |leg, side: Side| {
+            let fill = if side == Side::Caller { 0x12 } else { 0x62 };
+            let heard = call.heard(leg, side);
+            heard.iter().find(|(known, _)| *known == fill).unwrap().1
+        };
+        for side in Side::BOTH {
+            assert_eq!(heard("in", side), 100, "{order:?}");
+            assert_eq!(heard("out", side), 150, "{order:?}");
+        }
+        let paused = |leg| {
+            call.world
+                .end_of(leg)
+                .streams
+                .iter()
+                .map(|s| s.paused)
+                .sum::<u64>()
+        };
+        assert_eq!((paused("in"), paused("out")), (100, 0));
+        assert_eq!(counted(&call.world).paused, 100);
+    }
+}
+
+#[test]
+fn what_the_phones_report_is_of_each_leg() {
+    let mut call = Call::through_pbx(of_two_tenants());
+    call.go_direct(Order::IncomingFirst, 20);
+    let [a, b] = call.next_fills();
+    let mut talks = [Talk::new(A, B, a), Talk::new(B, A, b)];
+    for _ in 0..3 {
+        call.play(&mut talks, 100);
+        let mut report = vec![0x81, 201, 0, 7];
+        report.extend(0x77u32.to_be_bytes());
+        report.extend(talks[0].ssrc.to_be_bytes());
+        report.extend([0, 0, 0, 0]);
+        report.extend(u32::from(talks[0].sequence.wrapping_sub(1)).to_be_bytes());
+        report.extend([0; 12]);
+        call.world.send((B.0, B.1 + 1), (A.0, A.1 + 1), &report);
+    }
+    call.end();
+    for leg in ["in", "out"] {
+        let end = call.world.end_of(leg);
+        let direct = end
+            .streams
+            .iter()
+            .find(|s| s.flow.source.port == A.1 && s.flow.destination.port == B.1);
+        assert!(direct.unwrap().quality.reports.is_some(), "{leg}");
+    }
+    assert_eq!(counted(&call.world).rtcp_bound, 3);
+}
+
+#[test]
+fn who_listens_to_either_leg_hears_the_phones() {
+    let mut call = Call::through_pbx(of_two_tenants());
+    call.go_direct(Order::OutgoingFirst, 20);
+    let mut keys: Vec<_> = call.world.events.iter().map(Event::call).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    for key in &keys {
+        assert!(call.world.engine_mut().listen(*key));
+    }
+    call.world.overhear();
+    call.talk_directly(10);
+    let heard = call.world.overhear();
+    for key in keys {
+        let of_call = heard.iter().filter(|(call, _)| *call == key);
+        let pieces: usize = of_call
+            .filter_map(|(_, heard)| heard.as_ref())
+            .map(|heard| heard.sides.caller.len() + heard.sides.callee.len())
+            .sum();
+        assert_eq!(pieces, 20);
+    }
+}
+
+#[test]
+fn losses_are_each_legs_and_are_counted_once() {
+    let mut call = Call::through_pbx(of_two_tenants());
+    call.go_direct(Order::IncomingFirst, 20);
+    let [a, b] = call.next_fills();
+    let mut talks = [Talk::new(A, B, a), Talk::new(B, A, b)];
+    call.play(&mut talks, 50);
+    talks[0].next();
+    talks[0].next();
+    call.play(&mut talks, 10);
+    let packet = talks[0].next();
+    call.world.send(A, B, &packet);
+    call.world.send(A, B, &packet);
+    call.play(&mut talks, 50);
+    call.end();
+    for leg in ["in", "out"] {
+        let end = call.world.end_of(leg);
+        let mut streams = end.streams.iter();
+        let direct = streams.find(|s| (s.flow.source.port, s.flow.destination.port) == (A.1, B.1));
+        let direct = direct.unwrap();
+        assert_eq!(
+            (direct.packets, direct.lost, direct.duplicates),
+            (111, 2, 1),
+            "{leg}"
+        );
+    }
+    assert_eq!(counted(&call.world).duplicates, 1);
+}
+
+/// The legs have no number in common, and nothing else either: only their audio says that they are one conversation.
+#[test]
+fn legs_that_only_their_audio_links_share_what_comes_after() {
+    let directory = directory(&[(1, "10.0.0.1/32", &["1001"]), (2, "10.0.0.2/32", &["2002"])]);
+    let mut world = World::of(EngineSettings::default(), directory);
+    let incoming = Leg::new("in", ("1001", A.0), ("8000", PBX));
+    let outgoing = Leg::new("out", ("9001", 200), ("2002", B.0));
+    incoming.set_up(&mut world, A, (PBX, 8000));
+    outgoing.set_up(&mut world, (200, 8002), B);
+    let mut streams = [
+        (Talk::new(A, (PBX, 8000), 1), 1),
+        (Talk::new((200, 8002), B, 2), 1),
+        (Talk::new(B, (200, 8002), 3), 2),
+        (Talk::new((PBX, 8000), A, 4), 2),
+    ];
+    for n in 0..15 * 50 {
+        for (talk, voice) in &mut streams {
+            world.send_voice(talk, &speech(*voice, n));
+        }
+        world.pass(20);
+    }
+    let mut call = Call {
+        world,
+        incoming,
+        outgoing,
+        fills: [0x10, 0x60],
+    };
+    call.go_direct(Order::IncomingFirst, 20);
+    call.talk_directly(100);
+    call.end();
+    assert_eq!(counted(&call.world).streams_shared, 2);
+    let last = |leg| {
+        call.heard(leg, Side::Caller)
+            .into_iter()
+            .find(|(fill, _)| *fill == 0x11)
+    };
+    assert!(last("in").is_some_and(|(_, packets)| packets >= 100));
+    assert!(last("out").is_some_and(|(_, packets)| packets >= 100));
+}
+
+/// Phones move their media to and fro, and legs end: whoever has a stream counts it, and what is counted is all that came.
+#[test]
+fn a_stream_that_changes_hands_is_counted_once() {
+    let mut call = Call::through_pbx(of_two_tenants());
+    let [a, b] = call.next_fills();
+    let mut talks = [Talk::new(A, B, a), Talk::new(B, A, b)];
+    call.go_direct(Order::IncomingFirst, 20);
+    call.play(&mut talks, 50);
+    // The leg that had the streams first is moved back, and the phones send on for a while.
+    call.tell_incoming((PBX, 8000), 3);
+    call.play(&mut talks, 20);
+    call.tell_incoming(B, 4);
+    call.play(&mut talks, 50);
+    call.tell_incoming((PBX, 8000), 5);
+    call.play(&mut talks, 150);
+    call.end();
+    let heard = |leg| call.heard(leg, Side::Caller)[1].1;
+    assert_eq!(heard("out"), 270);
+    // Two seconds after it was moved back for good it is out of it.
+    assert!((219..=221).contains(&heard("in")), "{}", heard("in"));
+    let counters = counted(&call.world);
+    let seen: u64 = call
+        .world
+        .vantages()
+        .iter()
+        .map(|(_, c)| c.rtp_packets)
+        .sum();
+    assert_eq!(seen, counters.rtp_packets);
+    assert_eq!(call.world.engine().open_streams(), 6);
 }
