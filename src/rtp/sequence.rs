@@ -229,6 +229,17 @@ impl SequenceTracker {
         self.started && (1..=MAX_DROPOUT).contains(&sequence.wrapping_sub(self.newest as u16))
     }
 
+    /// How many numbers `sequence` is ahead of the newest; more than 32,767 where it is behind. `None` before the first packet.
+    pub fn ahead_of(&self, sequence: u16) -> Option<u16> {
+        self.started
+            .then(|| sequence.wrapping_sub(self.newest as u16))
+    }
+
+    /// Extended number of the newest packet.
+    pub fn newest(&self) -> u64 {
+        self.newest
+    }
+
     /// Whether two sequences are as far: the same packets, seen at two hops.
     pub fn is_beside(&self, other: &SequenceTracker) -> bool {
         self.started && other.started && {

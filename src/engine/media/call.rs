@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::moving::Answer;
 use super::stream::Stream;
 use super::tap::Tap;
 use super::timeline::Timeline;
@@ -112,30 +113,40 @@ pub struct Track {
 pub enum Contest {
     /// Its stream holds the track from now on.
     Wins,
+    /// It does, and is the sender that held the track before, from another address.
+    Moves,
     /// Whether one sender changed its SSRC or two send at once is known in a moment.
     Waits,
+    /// Whether its sender is the side may yet be known.
+    Doubted,
     Loses {
         /// It came from where the side said nothing of.
         foreign: bool,
     },
 }
 
-/// Whether `claimant` takes the track of `side` over from `holder`, at the time of its packet. `answered`: the other side
-/// sends to where `claimant` comes from.
+/// A stream that claims a track.
+#[derive(Clone, Copy)]
+pub struct Claim<'s> {
+    pub stream: &'s Stream,
+    pub time: Timestamp,
+    pub answer: Answer,
+    /// Its numbers went on where the holder's had stopped, as far as is known.
+    pub goes_on: bool,
+    /// They did, and the holder has sent nothing since.
+    pub has_moved: bool,
+}
+
+/// Whether a stream takes the track of `side` over from `holder`, at the time of its packet.
 ///
-/// A side that sends from where it said is never displaced by somebody who does not, however long it is silent. Behind a NAT,
-/// where the side's place was learned, another port of the same host is it again, and so is a place that the other side has
-/// followed to. One sender that changes its SSRC or its destination sends one stream after the other; and so does a side whose
-/// media a PBX moves to the phones, as long as the offer that says so has no answer.
-pub fn contest(
-    claimant: &Stream,
-    holder: &Stream,
-    plan: &MediaPlan,
-    side: Side,
-    time: Timestamp,
-    answered: bool,
-) -> Contest {
-    let quiet = time.nanos_since(holder.last_at);
+/// A side that sends from where it said is never displaced by somebody who does not, however long it is silent, unless it is the same
+/// sender: its numbers go on, or the other side's voice has followed to it. Behind a NAT, where the side's place was learned, another
+/// port of the same host is it again, and so is a place that the other side sends to. One sender that changes its SSRC or its
+/// destination sends one stream after the other; and so does a side whose media a PBX moves to the phones, as long as the offer that
+/// says so has no answer.
+pub fn contest(claim: &Claim<'_>, holder: &Stream, plan: &MediaPlan, side: Side) -> Contest {
+    let claimant = claim.stream;
+    let quiet = claim.time.nanos_since(holder.last_at);
     let (own, held) = (&claimant.key.flow, &holder.key.flow);
     if (own.vantage, own.source) == (held.vantage, held.source) {
         return if quiet > SSRC_QUIET_NANOS {
@@ -164,22 +175,34 @@ pub fn contest(
             false => Contest::Waits,
         };
     }
+    let is_long_quiet = quiet > TRACK_QUIET_NANOS;
     let wins = match (by_claimant.0, by_holder.0) {
-        (true, _) => by_claimant > by_holder || quiet > TRACK_QUIET_NANOS,
-        (false, true) => false,
+        (true, _) => by_claimant > by_holder || is_long_quiet,
+        (false, true) => is_long_quiet && claim.answer == Answer::Followed,
         (false, false) => {
-            quiet > TRACK_QUIET_NANOS && (own.source.ip() == held.source.ip() || answered)
+            is_long_quiet && (own.source.ip() == held.source.ip() || claim.answer != Answer::No)
         }
     };
-    // The same audio at the next hop keeps its SSRC and its numbers.
-    let is_next_hop =
-        claimant.key.ssrc == holder.key.ssrc && claimant.sequence.is_beside(&holder.sequence);
-    let foreign = !by_claimant.0 && !is_next_hop;
+    let is_next_hop = is_next_hop(claimant, holder);
+    let is_beside = claimant.rival && quiet <= SSRC_QUIET_NANOS;
     if wins {
         Contest::Wins
+    } else if by_claimant.0 {
+        Contest::Loses { foreign: false }
+    } else if claim.has_moved && quiet > SSRC_QUIET_NANOS {
+        Contest::Moves
+    } else if is_beside || is_next_hop && !claim.goes_on {
+        Contest::Loses {
+            foreign: !is_next_hop,
+        }
     } else {
-        Contest::Loses { foreign }
+        Contest::Doubted
     }
+}
+
+/// Whether two streams are the same audio at two hops, which keeps its SSRC and its numbers.
+pub fn is_next_hop(stream: &Stream, other: &Stream) -> bool {
+    stream.key.ssrc == other.key.ssrc && stream.sequence.is_beside(&other.sequence)
 }
 
 /// Whether a stream comes from another host than its side has said it would send from, and the other side does not answer there.

@@ -1,6 +1,7 @@
 //! Several streams that claim one side's track: another SSRC, another address, the same packets seen elsewhere.
 
-use super::call::{Track, is_unnamed};
+use super::call::{Claim, Track, is_unnamed};
+use super::moving::Answer;
 use super::*;
 
 impl Media {
@@ -15,14 +16,19 @@ impl Media {
         arrived: &Arrived,
         sink: &mut impl Sink,
     ) -> bool {
-        match self.weigh_claim(id, slot, side, arrived.time) {
-            Contest::Wins => {
-                self.give_track(id, slot, side);
+        let contest = self.weigh_claim(id, slot, side, arrived);
+        match contest {
+            Contest::Wins | Contest::Moves => {
+                self.give_track(id, slot, side, contest == Contest::Moves);
                 self.place_contested(id, slot, side, sink);
                 true
             }
             Contest::Waits => {
                 self.wait_for_quiet(id, slot, side, arrived);
+                false
+            }
+            Contest::Doubted => {
+                self.keep_doubted(id, slot, side, arrived);
                 false
             }
             Contest::Loses { foreign } => {
@@ -38,27 +44,29 @@ impl Media {
         }
     }
 
-    /// Makes a stream its side's voice. Who spoke before it from another host than the side had said, though this one comes from there,
-    /// was somebody else: what of that was not handed on is taken back.
-    fn give_track(&mut self, id: u32, slot: u32, side: Side) {
+    /// Makes a stream its side's voice. One that has moved is who held it before, elsewhere. Who spoke before from another host than the
+    /// side had said, though this one comes from there, was somebody else: what of that was not handed on is taken back.
+    fn give_track(&mut self, id: u32, slot: u32, side: Side, has_moved: bool) {
         let (Some(call), Some(stream)) = (self.calls.get(slot), self.streams.get(id)) else {
             return;
         };
-        let answered = |stream: &Stream| {
-            let flow = stream.key.flow.reversed();
-            self.owns_flow(call, &flow, side.other())
-        };
-        let is_unnamed = is_unnamed(stream, &call.plan, side, answered(stream));
+        let answered = |stream: &Stream| self.answer_to(slot, side, stream) != Answer::No;
         let before = call.tracks[side];
-        let forger = before
-            .holder
+        let is_unnamed = match has_moved {
+            true => before.is_unnamed,
+            false => is_unnamed(stream, &call.plan, side, answered(stream)),
+        };
+        let held = before.holder.and_then(|holder| self.streams.get(holder));
+        let forger = held
             .filter(|_| before.is_unnamed && !is_unnamed)
-            .and_then(|holder| self.streams.get(holder))
             .filter(|forger| !answered(forger))
             .map(|forger| {
                 let placed = forger.sequence.received().saturating_sub(forger.not_placed);
                 (forger.ordinal, placed)
             });
+        let clock = held
+            .filter(|_| has_moved)
+            .and_then(|held| held.clock.clone());
         let Some(call) = self.calls.get_mut(slot) else {
             return;
         };
@@ -67,7 +75,10 @@ impl Media {
             is_unnamed,
         };
         if let Some(stream) = self.streams.get_mut(id) {
-            stream.rival = false;
+            (stream.rival, stream.doubt) = (false, None);
+            if let Some(clock) = clock {
+                stream.go_on_with(clock);
+            }
         }
         if let (Some((ordinal, placed)), Some(timeline)) = (forger, &mut call.timeline) {
             call.suspicious_packets += placed;
@@ -75,16 +86,23 @@ impl Media {
         }
     }
 
-    fn weigh_claim(&self, id: u32, slot: u32, side: Side, time: Timestamp) -> Contest {
+    fn weigh_claim(&self, id: u32, slot: u32, side: Side, arrived: &Arrived) -> Contest {
         let (Some(call), Some(stream)) = (self.calls.get(slot), self.streams.get(id)) else {
             return Contest::Loses { foreign: false };
         };
-        let holder = call.tracks[side].holder;
-        let Some(holder) = holder.and_then(|holder| self.streams.get(holder)) else {
+        let held = call.tracks[side].holder;
+        let held = held.and_then(|holder| Some((holder, self.streams.get(holder)?)));
+        let Some((holder, held)) = held else {
             return Contest::Wins;
         };
-        let answered = self.owns_flow(call, &stream.key.flow.reversed(), side.other());
-        contest(stream, holder, &call.plan, side, time, answered)
+        let claim = Claim {
+            stream,
+            time: arrived.time,
+            answer: self.answer_to(slot, side, stream),
+            goes_on: self.may_have_moved(stream, held, arrived),
+            has_moved: (stream.doubt).is_some_and(|doubt| doubt.has_moved(holder, held)),
+        };
+        contest(&claim, held, &call.plan, side)
     }
 
     /// Keeps a packet until the stream that holds the track is quiet. One that goes on shows that this is somebody else.

@@ -159,6 +159,19 @@ impl Media {
         }
     }
 
+    /// Who was in doubt until the end was not the side.
+    fn drop_all_doubted(&mut self, slot: u32) {
+        let streams = self.calls.get(slot).map(|call| call.streams.clone());
+        for id in streams.into_iter().flatten() {
+            if let Some(stream) = self.streams.get(id)
+                && stream.doubt.is_some()
+                && let Owner::Call { side, .. } = stream.owner
+            {
+                self.drop_doubted(id, slot, side);
+            }
+        }
+    }
+
     /// Ends a call: hands on what is open, and reports. `None` for a call that no plan was made for.
     ///
     /// `pad_to`: time up to which the timeline is the call's, though nothing may have been heard.
@@ -175,6 +188,7 @@ impl Media {
         for id in self.calls.get(slot)?.streams.clone() {
             self.count_for(id, |media| media.drop_protection(id));
         }
+        self.drop_all_doubted(slot);
         let mut call = self.calls.remove(slot)?;
         self.place_all_kept(&mut call, sink);
         if call.timeline.is_some() {

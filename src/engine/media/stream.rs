@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::MediaCounters;
+use super::moving::Doubt;
 use super::protected::Protected;
 use super::redundant::HeardTimestamps;
 use super::twins::Sharing;
@@ -108,6 +109,24 @@ fn is_foreign(behind: Behind, fit: Option<Fit>, is_first_copy: bool) -> bool {
     is_late || fit.ahead > COPY_NANOS
 }
 
+/// How a packet would fit as one that comes next.
+#[derive(Clone, Copy, Debug)]
+pub struct NextFit {
+    /// Numbers from the newest to it.
+    pub ahead: i64,
+    pub fit: Fit,
+    /// What a packet of audio lasts.
+    pub packet_nanos: i64,
+}
+
+/// Packets that were kept and are not any more.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Dropped {
+    pub packets: u64,
+    /// What they took.
+    pub bytes: usize,
+}
+
 /// What is known of the encryption of a stream. Boxed: most streams have none.
 #[derive(Debug, Default)]
 pub struct Secrecy {
@@ -166,6 +185,8 @@ pub struct Stream {
     aside: Option<Box<(Kept, NotTaken)>>,
     /// It came beside another stream of its side, for longer than a change takes.
     pub rival: bool,
+    /// It waits beside another stream of its side, until its sender is known to be the side.
+    pub doubt: Option<Doubt>,
     jitter: Jitter,
     /// Number of the packet of audio that was counted last.
     last_number: u64,
@@ -207,6 +228,7 @@ impl Stream {
             restarts: 0,
             aside: None,
             rival: false,
+            doubt: None,
             jitter: Jitter::default(),
             last_number: 0,
             codecs: Vec::new(),
@@ -416,6 +438,26 @@ impl Stream {
         self.was_anchored = true;
     }
 
+    /// Goes on where another stream of its sender stopped.
+    #[cold]
+    pub fn go_on_with(&mut self, clock: StreamClock) {
+        self.clock = Some(clock);
+        self.was_anchored = true;
+    }
+
+    /// How a packet would fit as the next of this stream. `None` while too little is known of it.
+    #[cold]
+    pub fn compare_next(&self, sequence: u16, time: Timestamp, timestamp: u32) -> Option<NextFit> {
+        let ahead = i64::from(self.sequence.ahead_of(sequence)?);
+        // Of the newest packets some may have been no audio.
+        let audio = ahead + self.sequence.newest().saturating_sub(self.last_number) as i64;
+        Some(NextFit {
+            ahead,
+            fit: self.jitter.compare(-audio, time, timestamp)?,
+            packet_nanos: self.jitter.packet_duration().as_nanos() as i64,
+        })
+    }
+
     /// Forgets its place on a timeline: it is another call's from now on.
     pub fn unplace(&mut self) {
         self.clock = None;
@@ -495,6 +537,15 @@ impl Stream {
             std::mem::take(&mut self.kept),
             std::mem::take(&mut self.kept_bytes),
         )
+    }
+
+    /// Drops what waited while its sender was in doubt.
+    #[cold]
+    pub fn doubted(&mut self) -> Dropped {
+        let (kept, bytes) = self.take_kept();
+        let packets = kept.len() as u64;
+        (self.doubt, self.not_placed) = (None, self.not_placed + packets);
+        Dropped { packets, bytes }
     }
 
     pub fn report(&self, side: Side) -> StreamReport {

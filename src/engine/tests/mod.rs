@@ -15,6 +15,7 @@ mod identities;
 mod layers;
 mod listening;
 mod long_silences;
+mod moving;
 mod quality;
 mod reaching;
 mod redundant;
