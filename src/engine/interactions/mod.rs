@@ -179,20 +179,6 @@ impl Interactions {
         self.waiting.push_back((facts.began + hop::DISORDER, key));
     }
 
-    /// Links a leg to the one whose referral it follows, of those that `fits` says.
-    fn follow_referral(&mut self, key: CallKey, fits: impl Fn(&Self, CallKey, &Hop) -> bool) {
-        let mut referrals = std::mem::take(&mut self.referrals);
-        let referred = self.members.get(&key).and_then(|member| {
-            referrals.take(&member.hop, member.began, |leg| {
-                fits(self, leg, &member.hop)
-            })
-        });
-        self.referrals = referrals;
-        if let Some(leg) = referred {
-            self.link(leg, key, LinkReason::Refer);
-        }
-    }
-
     /// Whether a number is of the conversation that `leg` belongs to.
     fn takes_part(&self, leg: CallKey, number: &str) -> bool {
         let mut legs = self.groups.legs_of(leg);
@@ -353,18 +339,17 @@ impl Interactions {
     /// When [`Interactions::handle_timeout`] has something to do next.
     pub fn next_timeout(&self) -> Option<Timestamp> {
         let waiting = self.waiting.front().map(|&(due, _)| due);
-        waiting.into_iter().chain(self.matches.next_timeout()).min()
+        let all = waiting.into_iter().chain(self.matches.next_timeout());
+        all.chain(self.referrals.next_timeout()).min()
     }
 
     /// Links what waited for evidence to be complete.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         while let Some((_, key)) = self.waiting.pop_front_if(|(due, _)| *due <= now) {
             self.settle_hop(key);
-            // Of a caller who is not known it may be, where no other leg followed the referral and none brought this one.
-            if !self.has_cause(key) {
-                self.follow_referral(key, |_, _, hop| hop.caller.is_empty());
-            }
+            self.settle_referral(key);
         }
+        self.settle_lone_followers(now);
         for Verdict { a, b } in self.matches.judge(now) {
             if self.may_be_two_hops(a, b) {
                 self.link(a, b, LinkReason::Audio);

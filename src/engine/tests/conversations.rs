@@ -19,7 +19,7 @@ fn links(end: &CallEnd) -> Vec<(String, LinkReason)> {
 }
 
 /// Whether two calls are one interaction, by all that says so.
-fn linked(world: &World, a: &str, b: &str) -> Option<LinkReason> {
+pub fn linked(world: &World, a: &str, b: &str) -> Option<LinkReason> {
     let (a, b) = (world.end_of(a), world.end_of(b));
     let same = a.info.interaction == b.info.interaction;
     let reason = links(a)

@@ -24,4 +24,5 @@ mod script;
 mod srtp;
 mod streams;
 mod takeovers;
+mod transfers;
 mod world;
