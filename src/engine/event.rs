@@ -421,6 +421,10 @@ pub struct Transfer {
     pub to: String,
     /// Call-ID of the call that is to be replaced, for an attended transfer.
     pub replaces: Option<String>,
+    /// CSeq of its REFER.
+    pub number: u32,
+    /// The final answer: of the call that came of it (RFC 3515 section 2.4.5), or to the REFER itself where that was refused.
+    pub status: Option<u16>,
 }
 
 /// That another call belongs to the same conversation.

@@ -111,6 +111,7 @@ fn transfer_record(transfer: &Transfer) -> TransferRecord {
         at: transfer.at.to_string(),
         to: transfer.to.clone(),
         replaces: transfer.replaces.clone(),
+        status: transfer.status,
     }
 }
 

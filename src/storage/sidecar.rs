@@ -314,6 +314,9 @@ pub struct TransferRecord {
     pub to: String,
     /// SIP Call-ID of the call that is to be replaced.
     pub replaces: Option<String>,
+    /// The final SIP status of the call that came of it, or of the REFER where that was refused; absent where none was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
 }
 
 /// Another call of the same interaction, and why it is one.

@@ -86,6 +86,11 @@ impl Leg {
         self.transactions.iter().any(passed)
     }
 
+    /// Whether a message may have come the way of the leg's INVITEs.
+    pub(super) fn is_on_its_way(&self, flow: &Flow) -> bool {
+        self.transactions.is_empty() || self.has_passed(flow)
+    }
+
     fn knows_cancelled(&self, by: Side, envelope: &Envelope<'_, '_>) -> bool {
         // One in a dialog has both tags; it changes nothing either way.
         if !envelope.to_tag.is_empty() {

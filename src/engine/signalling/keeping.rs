@@ -29,14 +29,17 @@ impl KeptSignalling {
 }
 
 impl Signalling {
-    /// A message that says nothing of a call: a NOTIFY within its dialog, or the answer to one, is kept with it, since it tells how a
-    /// transfer goes (RFC 3515 section 2.4.4).
+    /// A message that is none of a call: a NOTIFY within its dialog, or the answer to one, is kept with it, since it tells how a transfer
+    /// goes (RFC 3515 section 2.4.4).
     pub(super) fn handle_other(&mut self, envelope: &Envelope<'_, '_>, orders: &mut Orders) {
         let found = (envelope.method == Method::Notify).then(|| self.find(envelope));
         match found.flatten() {
-            Some((key, _)) => {
+            Some((key, side)) => {
                 self.touch(key, envelope);
                 self.keep_message(key, envelope, orders);
+                if envelope.is_request() {
+                    self.handle_notify(key, side, envelope, orders);
+                }
             }
             None => self.counters.other_methods += 1,
         }

@@ -47,6 +47,9 @@ impl Signalling {
                 }
             }
             (_, Method::Bye) => self.handle_answer_to_bye(key, side, envelope, status),
+            (300..=699, Method::Refer) => {
+                self.handle_refused_refer(key, side, envelope, status, orders)
+            }
             _ => {}
         }
         if status < 300 {

@@ -51,9 +51,87 @@ impl Signalling {
             at: envelope.time,
             to: to.clone(),
             replaces: replaces.map(|replaces| parties::capped(replaces.call_id)),
+            number: envelope.number,
+            status: None,
         });
         self.follow_referral(key, envelope, to, replaces.as_ref());
     }
+
+    /// A REFER is refused: what it asked for is not done. One that lacks credentials is mostly sent again with them.
+    pub(super) fn handle_refused_refer(
+        &mut self,
+        key: CallKey,
+        by: Side,
+        envelope: &Envelope<'_, '_>,
+        status: u16,
+        orders: &mut Orders,
+    ) {
+        let Some(leg) = self.leg_on_its_way(key, envelope) else {
+            return;
+        };
+        let is_it = |transfer: &Transfer| {
+            (transfer.by, transfer.number) == (by, envelope.number) && transfer.status.is_none()
+        };
+        let Some(at) = leg.info.transfers.iter().position(is_it) else {
+            return;
+        };
+        let transfers = &mut Arc::make_mut(&mut leg.info).transfers;
+        match status {
+            401 | 407 => _ = transfers.remove(at),
+            _ => transfers[at].status = Some(status),
+        }
+        self.interactions.withdraw_referral(key);
+        self.tell(key, orders);
+    }
+
+    /// How a transfer goes, as who was sent elsewhere tells it (RFC 3515 section 2.4.5).
+    pub(super) fn handle_notify(
+        &mut self,
+        key: CallKey,
+        by: Side,
+        envelope: &Envelope<'_, '_>,
+        orders: &mut Orders,
+    ) {
+        let Some((status, id)) = progress(envelope.message).filter(|(status, _)| *status >= 200)
+        else {
+            return;
+        };
+        let Some(leg) = self.leg_on_its_way(key, envelope) else {
+            return;
+        };
+        let is_it = |transfer: &Transfer| {
+            transfer.by == by.other() && id.is_none_or(|id| transfer.number == id)
+        };
+        let Some(at) = leg.info.transfers.iter().rposition(is_it) else {
+            return;
+        };
+        if leg.info.transfers[at].status == Some(status) {
+            return;
+        }
+        Arc::make_mut(&mut leg.info).transfers[at].status = Some(status);
+        if status >= 300 {
+            self.interactions.withdraw_referral(key);
+        }
+        self.tell(key, orders);
+    }
+
+    /// An open leg, where a message came its way.
+    fn leg_on_its_way(&mut self, key: CallKey, envelope: &Envelope<'_, '_>) -> Option<&mut Leg> {
+        let leg = self.legs.get_mut(&key)?;
+        (leg.is_open() && leg.is_on_its_way(envelope.flow)).then_some(&mut **leg)
+    }
+}
+
+/// The status that a NOTIFY tells of (RFC 3420), and the CSeq of the REFER that it is about, where it says that.
+fn progress(message: &Message<'_>) -> Option<(u16, Option<u32>)> {
+    let mut event = message.header("Event")?.split(';').map(str::trim);
+    if !event.next()?.eq_ignore_ascii_case("refer") {
+        return None;
+    }
+    let id = event.find_map(|parameter| parameter.strip_prefix("id="));
+    let body = std::str::from_utf8(message.body).ok()?.trim_start();
+    let status = body.strip_prefix("SIP/2.0 ")?.get(..3)?.parse().ok()?;
+    Some((status, id.and_then(|id| id.parse().ok())))
 }
 
 fn info_key(message: &Message<'_>) -> Option<char> {

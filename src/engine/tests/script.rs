@@ -158,6 +158,13 @@ impl Leg {
         world.send(self.callee, self.caller, text.as_bytes());
     }
 
+    /// An answer of the caller to a request of the callee that is no 2xx.
+    pub fn refuse_back(&self, world: &mut World, status: u16, method: &str, number: u32) {
+        let start = format!("SIP/2.0 {status} No");
+        let text = self.text(&start, true, true, &format!("{number} {method}"), "", "");
+        world.send(self.caller, self.callee, text.as_bytes());
+    }
+
     /// A 200 of the caller to a request of the callee.
     pub fn accept_back(
         &self,

@@ -85,3 +85,91 @@ fn of_two_transfers_to_one_number_none_is_guessed() {
         assert_eq!(linked(&world, first, "transfer"), None, "{first}");
     }
 }
+
+/// A NOTIFY of who was sent elsewhere.
+fn notify(leg: &Leg, world: &mut World, number: u32, status: &str, more: &str) {
+    let event = format!("Event: refer{more}\r\n");
+    leg.say(
+        world,
+        "NOTIFY",
+        number,
+        &event,
+        &format!("SIP/2.0 {status}"),
+    );
+}
+
+fn outcomes(world: &World) -> Vec<(&str, Option<u16>)> {
+    let transfers = &world.end_of("first").info.transfers;
+    transfers
+        .iter()
+        .map(|t| (t.to.as_str(), t.status))
+        .collect()
+}
+
+#[test]
+fn a_transfer_has_the_status_of_the_call_that_came_of_it() {
+    for (said, status) in [
+        (&["100 Trying", "180 Ringing", "200 OK"][..], Some(200)),
+        (&["100 Trying", "486 Busy Here"], Some(486)),
+        (&["100 Trying"], None),
+        (&["603 Decline"], Some(603)),
+        (&["no status", ""], None),
+    ] {
+        let mut world = World::new();
+        let first = Leg::new("first", ("5550001", PBX), ("1001", 1));
+        first.set_up(&mut world, (PBX, 4000), (1, 4000));
+        first.say_back(&mut world, "REFER", 5, "Refer-To: <sip:1003@a>\r\n", "");
+        for (number, said) in (7..).zip(said) {
+            notify(&first, &mut world, number, said, "");
+        }
+        // Of somebody else, who knows the tags; and of what has nothing to do with it.
+        let elsewhere = Leg {
+            caller: (66, 5060),
+            ..first.clone()
+        };
+        notify(&elsewhere, &mut world, 20, "500 Forged", "");
+        let of_messages = "Event: message-summary\r\n";
+        first.say(&mut world, "NOTIFY", 21, of_messages, "SIP/2.0 500 Other");
+        first.bye(&mut world);
+        assert_eq!(outcomes(&world), [("1003", status)], "{said:?}");
+    }
+}
+
+#[test]
+fn a_refer_that_is_refused_sends_nobody_elsewhere() {
+    let mut world = World::new();
+    let first = Leg::new("first", ("5550001", PBX), ("1001", 1));
+    first.set_up(&mut world, (PBX, 4000), (1, 4000));
+    let refer = |world: &mut World, number: u32, to: &str| {
+        first.say_back(
+            world,
+            "REFER",
+            number,
+            &format!("Refer-To: <sip:{to}@a>\r\n"),
+            "",
+        );
+    };
+    // Credentials, and then another target.
+    refer(&mut world, 5, "1003");
+    first.refuse_back(&mut world, 407, "REFER", 5);
+    refer(&mut world, 6, "1003");
+    first.refuse_back(&mut world, 503, "REFER", 6);
+    refer(&mut world, 7, "1004");
+    notify(&first, &mut world, 30, "404 Not Found", ";id=7");
+    world.wait(100);
+    for to in ["1003", "1004"] {
+        Leg::new(
+            to,
+            ("4711", PBX),
+            (if to == "1003" { "1003" } else { "1004" }, 3),
+        )
+        .invite(&mut world, (PBX, 4012));
+    }
+    world.wait(4000);
+    first.bye(&mut world);
+    world.finish();
+    assert_eq!(outcomes(&world), [("1003", Some(503)), ("1004", Some(404))]);
+    for to in ["1003", "1004"] {
+        assert_eq!(linked(&world, "first", to), None, "{to}");
+    }
+}
