@@ -158,19 +158,19 @@ impl<'d> Spellings<'d> {
 impl Directory {
     /// Whose call it is. Pure: the same facts give the same answer for as long as the snapshot lives.
     pub fn attribute(&self, facts: &CallFacts<'_>) -> Attribution {
-        let best = self.best(facts);
-        let mut attribution = self.answer(facts, &best);
+        let (facts, best) = self.weigh(facts);
+        let mut attribution = self.answer(&facts, &best);
         if attribution.verdict == Verdict::Ambiguous {
-            attribution.considered = self.considered(facts, &best);
+            attribution.considered = self.considered(&facts, &best);
         }
         attribution
     }
 
     /// As [`Directory::attribute`], with everybody who was considered. For people; it takes its time.
     pub fn explain(&self, facts: &CallFacts<'_>) -> Attribution {
-        let best = self.best(facts);
-        let mut attribution = self.answer(facts, &best);
-        attribution.considered = self.considered(facts, &best);
+        let (facts, best) = self.weigh(facts);
+        let mut attribution = self.answer(&facts, &best);
+        attribution.considered = self.considered(&facts, &best);
         attribution
     }
 
@@ -180,7 +180,7 @@ impl Directory {
         Some(Spelling { number, hits })
     }
 
-    fn best(&self, facts: &CallFacts<'_>) -> PerSide<Best> {
+    pub(super) fn best(&self, facts: &CallFacts<'_>) -> PerSide<Best> {
         let hosts = if self.rule_index.asks_hosts() {
             distinct_hosts(facts)
         } else {
@@ -393,7 +393,7 @@ impl Directory {
         }
     }
 
-    fn answer(&self, facts: &CallFacts<'_>, best: &PerSide<Best>) -> Attribution {
+    pub(super) fn answer(&self, facts: &CallFacts<'_>, best: &PerSide<Best>) -> Attribution {
         let claim = |side: Side| {
             let settled = best[side].winner.filter(|_| best[side].rival.is_none())?;
             self.claim(facts, side, &settled)

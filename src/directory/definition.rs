@@ -268,6 +268,16 @@ impl CandidateSource {
         }
     }
 
+    /// Whether it is what a 2xx says of who answered.
+    pub fn is_of_answer(self) -> bool {
+        matches!(
+            self,
+            CandidateSource::AnswerContact
+                | CandidateSource::AnswerPAssertedIdentity
+                | CandidateSource::AnswerRemotePartyId
+        )
+    }
+
     pub fn from_name(name: &str) -> Option<CandidateSource> {
         Self::ALL.into_iter().find(|source| source.name() == name)
     }

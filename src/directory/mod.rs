@@ -23,6 +23,7 @@ mod definition;
 mod error;
 mod explain;
 mod extension;
+mod hearsay;
 mod network;
 mod number;
 mod numbering;

@@ -10,7 +10,7 @@
 
 use super::*;
 use crate::base::TenantId;
-use crate::directory::{CallFacts, Candidate, CandidateSource, Claim};
+use crate::directory::{CallFacts, Candidate, CandidateSource, Claim, Nearness};
 use crate::engine::event::{Ownership, Participant};
 use crate::engine::interactions::plain_number;
 
@@ -151,7 +151,7 @@ impl Signalling {
         };
         let (from, to) = (flow.source.ip(), flow.destination.ip());
         let headers = |name: &str| envelope.message.header(name);
-        let attribution = directory.attribute(&CallFacts {
+        let attribution = directory.attribute_as_said(&CallFacts {
             sensor: &self.sensor.name,
             interface: self.sensor.interface(flow.vantage.interface),
             vlans: &vlans,
@@ -162,7 +162,15 @@ impl Signalling {
             headers: &headers,
             tunnels: flow.vantage.tunnels,
         });
-        attribution.claim(side).cloned()
+        // From outside of its networks nobody is named one of an owner's users, but in the place of another of them. Another tenant's
+        // gets nothing by it.
+        let is_known = |claim: &&Claim| {
+            let (mut all, mut owners) = (leg.info.participants.iter(), leg.info.owners.iter());
+            claim.nearness == Nearness::Near
+                || owners.all(|owner| owner.tenant != claim.tenant)
+                || all.any(|p| p.side == side && p.tenant == Some(claim.tenant))
+        };
+        attribution.claim(side).filter(is_known).cloned()
     }
 
     /// Somebody else is on a side, if `named` is somebody else; whether anything changed.
@@ -247,13 +255,9 @@ fn hand_over(owner: &mut Ownership, side: Side, tenant: Option<TenantId>, at: Ti
 
 /// How the one who is on a side is called.
 fn spoken(claim: &Claim, party: &super::super::event::Party) -> String {
-    match claim.source {
-        CandidateSource::AnswerContact
-        | CandidateSource::AnswerPAssertedIdentity
-        | CandidateSource::AnswerRemotePartyId => {
-            parties::capped(claim.seen.as_ref().unwrap_or(&claim.number))
-        }
-        _ => party.number.clone(),
+    match claim.source.is_of_answer() {
+        true => parties::capped(claim.seen.as_ref().unwrap_or(&claim.number)),
+        false => party.number.clone(),
     }
 }
 

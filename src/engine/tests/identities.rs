@@ -217,3 +217,45 @@ fn a_tenant_with_the_other_side_keeps_the_whole_call() {
     assert_eq!((owner.tenant, owner.until), (tenant(1), None));
     assert_eq!((owner.sides.caller, owner.sides.callee), (false, true));
 }
+
+/// Of the tenant's networks the rule names only the phones'. Who was dialled is reached through the PBX, which says who answered.
+#[test]
+fn a_pbx_elsewhere_says_which_of_the_tenants_users_answered() {
+    for (dialled, callee) in [
+        ("1002", ("1003", user("user1003"))),
+        // A stranger may be there, for all that is known.
+        ("5551234", ("5551234", None)),
+    ] {
+        let mut world = world();
+        let leg = Leg::new("picked", ("1001", 1), (dialled, 50));
+        leg.invite(&mut world, (1, 4000));
+        let says = "P-Asserted-Identity: <sip:1003@a>\r\n";
+        leg.answer(&mut world, (50, 5000), says);
+        // The next one takes over from whoever it was.
+        world.pass(2000);
+        let says = "P-Asserted-Identity: <sip:1002@a>\r\n";
+        leg.say_back(&mut world, "UPDATE", 7, says, "");
+        leg.bye(&mut world);
+        let took = participants(world.end());
+        let callees: Vec<_> = took.iter().filter(|t| t.0 == Side::Callee).collect();
+        assert_eq!((callees[0].1.as_str(), callees[0].2.clone()), callee);
+        let next = callee.1.is_some().then(|| user("user1002")).flatten();
+        assert_eq!(
+            (callees[1].1.as_str(), callees[1].2.clone()),
+            ("1002", next)
+        );
+    }
+}
+
+/// Where a rule names no networks, nobody is outside of them.
+#[test]
+fn an_answer_counts_wherever_the_rule_names_no_networks() {
+    let mut world = World::of(EngineSettings::default(), directory_of_vlan(5, "1003"));
+    world.vlan = 5;
+    let leg = Leg::new("out", ("4711", 1), ("5551234", 7));
+    leg.invite(&mut world, (1, 4000));
+    let says = "P-Asserted-Identity: <sip:1003@a>\r\n";
+    leg.answer(&mut world, (7, 5000), says);
+    leg.bye(&mut world);
+    assert_eq!(world.end().info.owners[0].tenant, tenant(1));
+}

@@ -208,3 +208,42 @@ fn an_answer_that_asserts_nobody_or_the_caller_leaves_the_call_with_whom_was_dia
         assert_eq!(owners, [tenant(1)], "{way}");
     }
 }
+
+/// Whoever is reached outside may say that he is anybody within.
+#[test]
+fn an_answer_from_outside_names_nobody_within() {
+    let ways = ["P-Asserted-Identity", "Remote-Party-ID", "Contact"];
+    for (way, number) in ways.iter().flat_map(|way| [(way, "1005"), (way, "2005")]) {
+        let says = format!("{way}: <sip:{number}@10.0.0.100>\r\n");
+        let mut world = world();
+        let leg = Leg::new("out", ("1002", PBX), ("5551234", 7));
+        leg.invite(&mut world, (PBX, 4000));
+        leg.answer(&mut world, (7, 5000), &says);
+        leg.bye(&mut world);
+        let callee = [("5551234".into(), None)];
+        assert_eq!(who(&world, Side::Callee), callee, "{says}");
+        let owners = &world.end().info.owners;
+        assert_eq!((owners.len(), owners[0].tenant), (1, tenant(1)), "{says}");
+
+        // Nor in mid-call, whoever called.
+        for (method, is_answer) in [("UPDATE", false), ("UPDATE", true)] {
+            let mut world = self::world();
+            let leg = Leg::new("in", ("5551234", 7), ("1002", PBX));
+            leg.set_up(&mut world, (7, 4000), (PBX, 5000));
+            if is_answer {
+                leg.say_back(&mut world, method, 7, "", "");
+                leg.accept_back(&mut world, method, 7, &says, "");
+            } else {
+                leg.say(&mut world, method, 7, &says, "");
+            }
+            leg.bye(&mut world);
+            let callers = who(&world, Side::Caller);
+            assert!(
+                callers.iter().all(|(_, user)| user.is_none()),
+                "{callers:?}"
+            );
+            let owners = &world.end().info.owners;
+            assert_eq!((owners.len(), owners[0].until), (1, None), "{says}");
+        }
+    }
+}
