@@ -17,6 +17,8 @@ pub enum EndReason {
     SetupTimeout,
     /// No media and no signalling for as long as the settings allow.
     MediaTimeout,
+    /// Its BYE was not seen, and a later call receives where it did. It was over when that began, or before.
+    PortsReused,
     /// Longer than any call may be.
     TooLong,
     /// The capture ended in mid-call.
@@ -36,6 +38,7 @@ impl EndReason {
             EndReason::Rejected { .. } => "rejected",
             EndReason::SetupTimeout => "setup_timeout",
             EndReason::MediaTimeout => "media_timeout",
+            EndReason::PortsReused => "ports_reused",
             EndReason::TooLong => "too_long",
             EndReason::EndOfCapture => "end_of_capture",
             EndReason::Shutdown => "shutdown",

@@ -537,7 +537,7 @@ pub const CAPTURES: &[Capture] = &[
             (1148, kind("not_answered", "rejected", Some(403))),
             (96, kind("no_media", "bye_caller", None)),
             // No BYE, and every later call says that it receives on the same port.
-            (6, kind("no_media", "media_timeout", None)),
+            (6, kind("no_media", "ports_reused", None)),
             (12, kind("not_answered", "bye_caller", None)),
             (72, kind("not_answered", "end_of_capture", None)),
         ]),

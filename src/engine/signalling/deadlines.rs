@@ -112,7 +112,7 @@ impl Signalling {
         let last = media.map_or(leg.last_at, |media| media.max(leg.last_at));
         let due = last + patience;
         if let Some(since) = leg.reused_since(last) {
-            self.end(key, since, EndReason::MediaTimeout, orders);
+            self.end(key, since, EndReason::PortsReused, orders);
         } else if due <= at {
             self.end(key, at, EndReason::MediaTimeout, orders);
         } else if last > at {

@@ -118,7 +118,7 @@ fn a_later_call_with_its_ports_ends_a_call_of_which_nothing_was_heard_since() {
         let mut out = Talk::new((1, 4000), (callee_host, callee_port), 0x33);
         world.talk(&mut out, 600);
         let end = world.end();
-        let expected = (EndReason::MediaTimeout, at);
+        let expected = (EndReason::PortsReused, at);
         assert_eq!((end.reason, end.ended_at), expected, "{callee_port}");
         assert_eq!(end.info.call_id, "bye");
         later.bye(&mut world);

@@ -427,7 +427,7 @@ fn a_later_call_on_the_same_ports_ends_the_claim_of_one_whose_bye_was_lost() {
     let lost = ends.iter().find(|end| end.info.call_id == "lost").unwrap();
     assert_eq!(
         (lost.reason, lost.length_samples),
-        (EndReason::MediaTimeout, 8000)
+        (EndReason::PortsReused, 8000)
     );
 }
 
