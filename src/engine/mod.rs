@@ -258,6 +258,12 @@ impl Engine {
         self.core.signalling.open_calls()
     }
 
+    /// Calls whose media is expected.
+    #[cfg(test)]
+    pub fn media_calls(&self) -> usize {
+        self.core.media.call_count()
+    }
+
     /// RTP packets that are being kept for signalling that has not come.
     pub fn unclaimed_packets(&self) -> u64 {
         self.core.media.unclaimed_packets()

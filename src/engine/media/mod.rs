@@ -204,6 +204,12 @@ impl Media {
         nobodys.map(|(_, stream)| stream.kept.len() as u64).sum()
     }
 
+    /// Calls whose media is expected.
+    #[cfg(test)]
+    pub fn call_count(&self) -> usize {
+        self.calls.len()
+    }
+
     /// Streams followed at the moment.
     pub fn stream_count(&self) -> usize {
         self.streams.len() - self.twins.len()

@@ -57,6 +57,17 @@ impl Signalling {
         }
     }
 
+    /// Whether a request that may be forged would have a call go on.
+    pub(super) fn is_doubtful_asleep(
+        &self,
+        key: CallKey,
+        by: Side,
+        envelope: &Envelope<'_, '_>,
+    ) -> bool {
+        let leg = self.legs.get(&key).filter(|leg| leg.asleep.is_some());
+        leg.is_some_and(|leg| leg.is_doubtful(by, envelope))
+    }
+
     /// What a request within a dialog is for: the call that goes on, where it agrees on media anew.
     pub(super) fn wake_for(
         &mut self,

@@ -57,7 +57,7 @@ impl Doubted {
 }
 
 impl Leg {
-    fn is_doubtful(&self, by: Side, envelope: &Envelope<'_, '_>) -> bool {
+    pub(super) fn is_doubtful(&self, by: Side, envelope: &Envelope<'_, '_>) -> bool {
         let known = self.transactions.len();
         if known == 0 || known == leg::MAX_TRANSACTIONS {
             return false;

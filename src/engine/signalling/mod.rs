@@ -341,11 +341,8 @@ impl Signalling {
     /// Hands the media half a new plan, where something changed.
     fn replan(&mut self, key: CallKey, orders: &mut Orders) {
         self.remember(key, orders);
-        if self
-            .legs
-            .get_mut(&key)
-            .is_some_and(|leg| leg.changes_plan())
-        {
+        let open = self.legs.get_mut(&key).filter(|leg| leg.is_open());
+        if open.is_some_and(|leg| leg.changes_plan()) {
             let kin = self.kin_of(key);
             if let Some(plan) = self.legs.get_mut(&key).and_then(|leg| leg.plan.as_mut()) {
                 Arc::make_mut(plan).kin = kin;

@@ -13,6 +13,9 @@ fn keep_invite(envelope: &Envelope<'_, '_>) -> Option<Box<[u8]>> {
 impl Signalling {
     pub(super) fn handle_request(&mut self, envelope: &Envelope<'_, '_>, orders: &mut Orders) {
         let found = self.find(envelope);
+        if found.is_some_and(|(key, side)| self.is_doubtful_asleep(key, side, envelope)) {
+            return self.note_foreign(envelope);
+        }
         let found = found.map(|(key, side)| (self.wake_for(key, envelope, orders), side));
         if envelope.method == Method::Invite {
             return self.handle_invite(envelope, found, orders);

@@ -100,3 +100,45 @@ fn a_call_that_does_not_go_on_is_forgotten() {
     world.finish();
     assert_eq!(world.ends().len(), 1);
 }
+
+/// Somebody knows the tags of a call that nobody has heard for long.
+#[test]
+fn a_re_invite_from_elsewhere_begins_no_second_call() {
+    let (mut world, dialog, mut out, mut back) = given_up();
+    let forger = Dialog {
+        caller: (66, 5060),
+        ..dialog.clone()
+    };
+    for method in ["INVITE", "UPDATE"] {
+        forger.request(&mut world, method, 7, "tt", &sdp((66, 4010), ""));
+    }
+    world.talk(&mut Talk::new((66, 4010), (2, 4000), 0x66), 50);
+    assert_eq!(world.engine().open_calls(), 0);
+    // The call itself still goes on.
+    for talk in [&mut out, &mut back] {
+        talk.timestamp += 8 * 302_000;
+    }
+    world.talk_both(&mut out, &mut back, 100);
+    dialog.bye(&mut world);
+    assert_eq!(
+        heard_again(&world)[1],
+        (BY_CALLER, 100 * 160, vec![LinkReason::CallId])
+    );
+}
+
+/// What is said of a call that is over, or may be, has media expect nothing: it would for ever.
+#[test]
+fn a_message_of_a_call_that_is_over_changes_nothing() {
+    let (mut world, dialog, mut out, mut back) = given_up();
+    let info = dialog.text("INFO", 8, "");
+    world.send(dialog.caller, dialog.callee, info.as_bytes());
+    assert_eq!(world.engine().media_calls(), 0);
+    for talk in [&mut out, &mut back] {
+        talk.timestamp += 8 * 301_000;
+    }
+    world.talk_both(&mut out, &mut back, 100);
+    dialog.bye(&mut world);
+    assert_eq!(heard_again(&world)[1].1, 100 * 160);
+    dialog.bye(&mut world);
+    assert_eq!(world.engine().media_calls(), 0);
+}
