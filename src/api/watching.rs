@@ -9,7 +9,7 @@ use super::caller::Caller;
 use super::problem::Result;
 use super::sign_in::{credentials, glance};
 use super::state::Api;
-use crate::access::{Actor, Principal};
+use crate::access::{Actor, Principal, Scope};
 use crate::catalog::Sight;
 
 /// How often. A right that was taken away is gone after this long at the latest.
@@ -42,6 +42,11 @@ impl Watching {
     /// The catalog is away.
     pub async fn begin(&self) -> Result<Sight> {
         Ok(self.api.catalog()?.sight(&self.principal.scope()).await?)
+    }
+
+    /// Of the rights that the stream was opened with.
+    pub fn scope(&self) -> Scope {
+        self.principal.scope()
     }
 
     /// What can be seen at this moment; `None`: the session or the token is over, or the rights are not those that the stream

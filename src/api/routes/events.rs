@@ -1,6 +1,6 @@
 //! `/events`: what happens to calls, as it happens.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ use crate::api::state::Api;
 use crate::api::watching::{LOOK_EVERY, Watching};
 use crate::api::words::StreamedEvent;
 use crate::base::TenantId;
-use crate::catalog::Sight;
+use crate::catalog::{Sight, wall_clock};
 
 /// A comment is sent after this long without an event, so that nobody on the way takes the stream for dead.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -114,7 +114,8 @@ struct EventParameters {
 /// What happens to calls, as server-sent events; each has the name of its type and, as data, JSON.
 ///
 /// Give the id of the last event as `Last-Event-ID` to get what happened since. Where some of it is forgotten, or the daemon was
-/// started anew, the first event is `reset`: read the lists anew. The stream ends when the caller's rights change.
+/// started anew, the first event is `reset`: read the lists anew. Nothing is told again of a call that was deleted since, or that the
+/// caller may not see any more. The stream ends when the caller's rights change.
 #[utoipa::path(get, path = "/events", tag = "active calls", operation_id = "follow_events",
     params(EventParameters, ("Last-Event-ID" = Option<String>, Header)),
     responses((status = 200, body = StreamedEvent, content_type = "text/event-stream")))]
@@ -218,8 +219,8 @@ impl Follower {
                     return Some(self.described(number, &event));
                 }
             }
-            self.take();
-            if self.is_reset || !self.waiting.is_empty() {
+            let more = self.take().await?;
+            if more || self.is_reset || !self.waiting.is_empty() {
                 continue;
             }
             let patience = LOOK_EVERY.saturating_sub(self.looked.elapsed());
@@ -230,16 +231,51 @@ impl Follower {
         }
     }
 
-    fn take(&mut self) {
+    /// Takes the next events; whether there are more. `None`: nobody can say what of them may be seen.
+    async fn take(&mut self) -> Option<bool> {
         self.changes.mark_unchanged();
         let news = self.api.live().feed.since(self.followed, self.next);
         self.is_reset = news.missed;
+        let recordings = recordings_of(&news.events);
+        let more = news.events.len() > AT_A_TIME;
         self.waiting = news.events.into();
         self.waiting.truncate(AT_A_TIME);
         self.next = match self.waiting.back() {
             Some((number, _)) => Place(number + 1),
             None => news.next,
         };
+        self.leave_out(&recordings).await?;
+        Some(more)
+    }
+
+    /// Of what happened a while ago the catalog is asked again: a call may have been deleted since, or have become another's.
+    async fn leave_out(&mut self, recordings: &HashMap<(TenantId, Uuid), Uuid>) -> Option<()> {
+        let now = wall_clock();
+        let is_old = |event: &CallEvent| event.at > now || now.since(event.at) >= LOOK_EVERY;
+        if !self.waiting.iter().any(|(_, event)| is_old(event)) {
+            return Some(());
+        }
+        let catalog = self.api.catalog().ok()?;
+        let scope = self.watching.scope();
+        let mut asked: HashMap<(TenantId, Uuid), bool> = HashMap::new();
+        let mut kept = VecDeque::new();
+        for (number, event) in std::mem::take(&mut self.waiting) {
+            let (tenant, call) = (event.call.tenant, event.call.id);
+            let mut is_kept_from = false;
+            for id in std::iter::once(call).chain(recordings.get(&(tenant, call)).copied()) {
+                let answer = match asked.get(&(tenant, id)) {
+                    Some(answer) => *answer,
+                    None => catalog.is_kept_from(&scope, tenant, id).await.ok()?,
+                };
+                asked.insert((tenant, id), answer);
+                is_kept_from |= answer;
+            }
+            if !is_kept_from {
+                kept.push_back((number, event));
+            }
+        }
+        self.waiting = kept;
+        Some(())
     }
 
     fn described(&self, number: u64, event: &CallEvent) -> Event {
@@ -248,6 +284,16 @@ impl Follower {
             .event(event.kind.name())
             .data(as_json(&self.api, event).to_string())
     }
+}
+
+/// The ids that calls have in the catalog: events from before the first media do not say it, those after them do.
+fn recordings_of(events: &[(u64, Arc<CallEvent>)]) -> HashMap<(TenantId, Uuid), Uuid> {
+    let named = events.iter().filter_map(|(_, event)| {
+        let stored = event.stored.map(|stored| stored.call_id);
+        let id = stored.or(event.call.recording)?;
+        Some(((event.call.tenant, event.call.id), id))
+    });
+    named.collect()
 }
 
 /// After which a client that was cut off comes back.

@@ -11,13 +11,14 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::access::{AccessLevel, Preset};
+use crate::api::calls::tests::with_calls;
 use crate::api::feed::tests::call;
 use crate::api::sensor::{
     ActiveCall, ActiveParticipant, Hearing, LiveAudio, Sensor, Steered, Steering, Unheard,
     Unsteered,
 };
 use crate::api::testing::{Asking, World, tenant};
-use crate::api::{CallEvent, EventKind};
+use crate::api::{CallEvent, EventKind, Stored};
 use crate::base::{Side, TenantId, Timestamp};
 
 /// A daemon with these calls.
@@ -279,6 +280,69 @@ async fn events_are_those_of_the_scope_and_go_on_where_they_were_left() {
     let admin = world.user("acme", Preset::TenantAdministrator);
     admin.get("/events?types=call.exploded").await.expect(422);
     world.nobody().get("/events").await.expect(401);
+}
+
+/// The calls of the events that come, as often as they come.
+async fn told(world: &World, preset: Preset, after: &str, count: usize) -> Vec<Uuid> {
+    let after = [("last-event-id", after)];
+    let text = read(world, preset, &after, "/events", count).await;
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    let call = |data| {
+        let event: Value = serde_json::from_str(data).unwrap();
+        event["data"]["call"]["id"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap()
+    };
+    data.map(call).collect()
+}
+
+#[tokio::test]
+async fn nothing_is_told_again_of_what_was_deleted_or_is_not_to_be_seen_any_more() {
+    let (world, mut calls) = with_calls().await;
+    for call in [0, 2] {
+        calls[call].participants[0].user = Some("ann".into());
+    }
+    world.catalog.record(&calls).await.unwrap();
+    let feed = world.api.live().feed.clone();
+    feed.publish(event(of("acme", 99, "ann"), EventKind::CallStarted));
+    let after = feed.id_of(0);
+    // Two that are recorded, which no event before the first media says, and one without media.
+    for (number, kept) in [(1, &calls[0]), (2, &calls[1])] {
+        let begun = of("acme", number, "ann");
+        let mut heard = begun.clone();
+        heard.recording = Some(kept.id);
+        let mut ready = event(begun.clone(), EventKind::RecordingReady);
+        ready.stored = Some(Stored {
+            call_id: kept.id,
+            length_ms: 1,
+            size_bytes: 1,
+            disposition: "recorded",
+        });
+        feed.publish(event(begun, EventKind::CallStarted));
+        feed.publish(event(heard, EventKind::CallAnswered));
+        feed.publish(ready);
+    }
+    let mut silent = of("acme", 3, "ann");
+    silent.id = calls[2].id;
+    feed.publish(event(silent, EventKind::CallEnded));
+    feed.publish(event(of("acme", 4, "ann"), EventKind::CallStarted));
+    let (one, two, four) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(4));
+    let silent = calls[2].id;
+    let all = [one, one, one, two, two, two, silent, four];
+    assert_eq!(told(&world, Preset::Reader, &after, 8).await, all);
+    // The second one became somebody else's, as the catalog has it.
+    let own = [one, one, one, silent, four];
+    assert_eq!(told(&world, Preset::Agent, &after, 5).await, own);
+    let root = world.sure("system", Preset::RootAdministrator);
+    for gone in [calls[0].id, silent] {
+        let path = format!("/calls/{gone}?reason=asked");
+        root.delete(&path, "*").await.expect(204);
+    }
+    let left = [two, two, two, four];
+    assert_eq!(told(&world, Preset::Reader, &after, 4).await, left);
+    assert_eq!(told(&world, Preset::Agent, &after, 1).await, [four]);
 }
 
 #[tokio::test]

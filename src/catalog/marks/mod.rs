@@ -59,6 +59,24 @@ impl Catalog {
             .map_err(failed)
     }
 
+    /// Whether the catalog keeps the call from the scope: it was deleted, or lies outside. What it does not know it keeps from nobody.
+    pub async fn is_kept_from(&self, scope: &Scope, tenant: TenantId, id: Uuid) -> Result<bool> {
+        let is_known: sqlx::Result<bool> = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM calls WHERE tenant_id = ?1 AND id = ?2) \
+             OR EXISTS (SELECT 1 FROM deleted_calls WHERE tenant_id = ?1 AND call_id = ?2)",
+        )
+        .bind(tenant.0)
+        .bind(id)
+        .fetch_one(&self.readers)
+        .await;
+        let failed = |error| Error::from_sqlx("look up a call", &self.place, error);
+        Ok(match scope.within(tenant) {
+            _ if !is_known.map_err(failed)? => false,
+            Some(scope) => self.call_to_mark(&scope, id).await?.is_none(),
+            None => true,
+        })
+    }
+
     /// What was added to these calls, in their order. Those outside the scope have nothing.
     pub async fn marks(&self, scope: &Scope, calls: &[(TenantId, Uuid)]) -> Result<Vec<Marks>> {
         let failed =
