@@ -34,7 +34,7 @@ pub use plan::{Feature, PlanLimits};
 pub use policy::{Owner, PasswordPolicy, Weakness};
 pub use principal::{Actor, Lacking, Principal, Support};
 pub use random::random;
-pub use refusals::{Refusal, Refusals};
+pub use refusals::{Due, Refusal, Refusals};
 pub use role::{AccessLevel, Preset, Role, preset};
 pub use rules::{SignInRules, TotpRequired};
 pub use scope::{Reach, Scope};

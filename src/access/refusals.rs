@@ -122,8 +122,16 @@ impl Refusals {
 
     /// What is to be told: the first of each kind, and counts whose window is over.
     pub fn due(&self, now: Timestamp) -> Vec<Due> {
+        self.due_where(|window| now.since(window.began_at) >= WINDOW)
+    }
+
+    /// All that is not told yet, whether its window is over: there is no later.
+    pub fn last(&self) -> Vec<Due> {
+        self.due_where(|_| true)
+    }
+
+    fn due_where(&self, over: impl Fn(&Window) -> bool + Copy) -> Vec<Due> {
         let mut table = self.table();
-        let over = |window: &Window| now.since(window.began_at) >= WINDOW;
         (table.by).retain(|_, window| !(over(window) && window.is_told()));
         let due = table.by.iter().flat_map(|(who, window)| {
             let tallies = window.of.iter();
@@ -368,6 +376,21 @@ mod tests {
         while !tell(&refusals, START).is_empty() {}
         assert!(tell(&refusals, after(600)).is_empty());
         assert!(refusals.table().by.is_empty());
+    }
+
+    #[test]
+    fn at_the_end_counts_are_told_before_their_window_is_over() {
+        let refusals = Refusals::default();
+        for second in 0..5 {
+            refusals.note(by(1, 1), of(7), after(second));
+            tell(&refusals, after(second));
+        }
+        assert!(tell(&refusals, after(5)).is_empty());
+        let last = refusals.last();
+        refusals.told(&last);
+        assert_eq!(last.len(), 1);
+        assert_eq!(last[0].event.after.as_ref().unwrap()["times"], 4);
+        assert!(refusals.last().is_empty());
     }
 
     #[test]

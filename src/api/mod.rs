@@ -58,7 +58,7 @@ pub use installation::{
     HeldExtension, Installation, KnownExtension, KnownPlan, Objection, users_in_use,
 };
 pub use live::Live;
-pub use refusals::record_refusals;
+pub use refusals::{record_last_refusals, record_refusals};
 pub use routes::AuditRecord;
 pub use sensor::{
     Action, ActiveCall, ActiveParticipant, ActiveParty, Container, Hearing, LIVE_RATE_HZ,

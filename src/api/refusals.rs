@@ -18,7 +18,7 @@ use super::caller::{RequestId, address};
 use super::problem::Problem;
 use super::sign_in::now;
 use super::state::Api;
-use crate::access::{Event, Principal, Refusal, Refusals};
+use crate::access::{Due, Event, Principal, Refusal, Refusals};
 use crate::catalog::Catalog;
 
 /// The least time between two writes.
@@ -32,6 +32,8 @@ const LOOKED: Duration = Duration::from_secs(30);
 pub(super) struct Noted {
     refusals: Refusals,
     news: Notify,
+    /// Whoever holds it writes: nothing is told twice.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Deref for Noted {
@@ -164,9 +166,26 @@ pub async fn record_refusals(api: Api) {
     }
 }
 
+/// Writes what is left, counts before their time too: at an orderly stop. Takes as long as the catalog does.
+pub async fn record_last_refusals(api: &Api) {
+    let Ok(catalog) = api.catalog() else { return };
+    if let Err(error) = write_those(api, &catalog, Refusals::last).await {
+        tracing::warn!(%error, "refusals are in no audit: the catalog did not take them before the end");
+    }
+}
+
 /// Writes what is due.
 pub(super) async fn write(api: &Api, catalog: &Catalog) -> crate::catalog::Result<()> {
+    write_those(api, catalog, |refusals| refusals.due(now())).await
+}
+
+async fn write_those(
+    api: &Api,
+    catalog: &Catalog,
+    which: impl Fn(&Refusals) -> Vec<Due>,
+) -> crate::catalog::Result<()> {
     let refusals = api.refusals();
+    let _turn = refusals.turn.lock().await;
     let lost = refusals.lost();
     if lost > 0 {
         tracing::warn!(
@@ -175,7 +194,7 @@ pub(super) async fn write(api: &Api, catalog: &Catalog) -> crate::catalog::Resul
         );
     }
     loop {
-        let due = refusals.due(now());
+        let due = which(refusals);
         let mut events = due.iter().map(|due| due.event.clone());
         let Some(first) = events.next() else {
             return Ok(());
@@ -276,6 +295,24 @@ mod tests {
         assert!(!matches!(late.await, Ok(Ok(()))));
         drop(lock);
         assert_eq!(refused(&world, "acme").await[0]["action"], "groups.edit");
+    }
+
+    #[tokio::test]
+    async fn repeats_that_wait_for_their_time_are_told_at_an_orderly_stop() {
+        let world = World::new().await;
+        let reader = world.user("acme", Preset::Reader);
+        let body = || json!({ "name": "x" });
+        reader.post("/groups", body()).await.expect(403);
+        assert_eq!(refused(&world, "acme").await.len(), 1);
+        for _ in 0..3 {
+            reader.post("/groups", body()).await.expect(403);
+        }
+        assert_eq!(refused(&world, "acme").await.len(), 1);
+        record_last_refusals(&world.api).await;
+        record_last_refusals(&world.api).await;
+        let records = refused(&world, "acme").await;
+        assert_eq!(records.len(), 2);
+        assert_eq!(records[0]["after"]["times"], 3);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Whether the audit is as it was written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::TryStreamExt;
 
@@ -89,18 +89,22 @@ impl Catalog {
 
 /// Chains as they are read, in the order of tenants and numbers.
 struct Reader {
-    /// By tenant and number.
-    known: BTreeMap<(TenantId, i64), Hash>,
+    /// By tenant and number. What is known twice, and differently, was written anew in between.
+    known: BTreeMap<(TenantId, i64), BTreeSet<Hash>>,
     chains: Vec<Chain>,
 }
 
 impl Reader {
     fn new(known: &[KnownRecord]) -> Reader {
-        let known = known.iter().map(|one| ((one.tenant, one.number), one.hash));
-        Reader {
-            known: known.collect(),
+        let mut reader = Reader {
+            known: BTreeMap::new(),
             chains: Vec::new(),
+        };
+        for one in known {
+            let hashes = reader.known.entry((one.tenant, one.number)).or_default();
+            hashes.insert(one.hash);
         }
+        reader
     }
 
     fn read(&mut self, entry: &AuditEntry) {
@@ -122,7 +126,7 @@ impl Reader {
             Some((expected, Breach::Missing))
         } else if record.hash(&chain.head) != entry.hash {
             Some((record.number, Breach::Changed))
-        } else if known.is_some_and(|known| known != entry.hash) {
+        } else if known.is_some_and(|known| known.iter().any(|known| *known != entry.hash)) {
             Some((record.number, Breach::Rewritten))
         } else {
             None

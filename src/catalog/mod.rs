@@ -27,6 +27,7 @@
 
 mod audit;
 mod audit_chain;
+mod audit_gap;
 mod audit_read;
 mod change;
 mod delivery;
@@ -53,6 +54,7 @@ mod write;
 
 pub use audit::Record as AuditFields;
 pub use audit_chain::{Breach, Chain, KnownRecord};
+pub use audit_gap::Gap;
 pub use audit_read::{AuditEntry, AuditQuery};
 pub use change::{Change, now as wall_clock};
 pub use delivery::{Attempt, Delivery, DeliveryState, DueDelivery, Queued, Webhook, WebhookDraft};

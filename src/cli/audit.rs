@@ -11,11 +11,13 @@ use serde_json::{Value, json};
 use super::Exit;
 use super::output::{self, Table, harmless};
 use super::selection::{Selection, Store, block_on};
-use super::user::tenant;
-use crate::access::Scope;
+use super::user::{operator, tenant};
+use crate::access::{Event, Scope};
 use crate::api::AuditRecord;
-use crate::base::TenantId;
-use crate::catalog::{AuditEntry, AuditQuery, Catalog, Chain, KnownRecord, Listed, MAX_LISTED};
+use crate::base::{SYSTEM_TENANT, TenantId};
+use crate::catalog::{
+    AuditEntry, AuditQuery, Catalog, Chain, Gap, KnownRecord, Listed, MAX_LISTED,
+};
 use crate::daemon::auditing;
 
 #[derive(Debug, clap::Args)]
@@ -37,11 +39,26 @@ enum Command {
         after_help = "Each record has a hash of itself and of all before it in its tenant; every chain is read from its beginning, and the \
 first record is named that is not as it was written: changed, missing, cut_off or rewritten.\n\n\
 What was cut off at the end is known from the heads that the daemon keeps in a file beside the catalog (catalog.db.audit-heads), \
-and from an earlier export: whoever can write the catalog can write that file too, so keep exports elsewhere ([audit] in the \
+and from an earlier export. Where the daemon found that file gone, or the catalog short of what it had, that is a gap, \
+until an operator acknowledges it (audit acknowledge). Whoever can write the catalog can write that file too, so keep exports elsewhere ([audit] in the \
 configuration) and compare with --against. A chain of which neither says where it ended is told so. After a power cut the last records may be missing without anybody's doing.\n\n\
 Exit status: 0 all is as it was written, 1 something is not or where it ended is not known, 2 bad usage or configuration, or no catalog."
     )]
     Verify(VerifyOptions),
+    /// Say that you know why records are missing: from now on the audit is taken as it is
+    #[command(
+        after_help = "For after a catalog was restored from a copy, or when what the daemon found missing is explained: the heads of the \
+chains are taken anew from the catalog, and the System tenant's audit says who did so and why. What is broken within a chain stays \
+broken.\n\nExit status: 0 done, 2 bad usage or configuration, or no catalog."
+    )]
+    Acknowledge(AcknowledgeOptions),
+}
+
+#[derive(Debug, clap::Args)]
+struct AcknowledgeOptions {
+    /// Why they are missing, for the audit
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -129,6 +146,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
                 export(&catalog, &filters).await
             }
             Command::Verify(options) => verify(&store, &catalog, &options).await,
+            Command::Acknowledge(options) => acknowledge(&store, &catalog, &options.reason).await,
         }
     })
 }
@@ -232,8 +250,10 @@ async fn verify(store: &Store, catalog: &Catalog, options: &VerifyOptions) -> an
     }
     let named: HashSet<TenantId> = known.iter().map(|known| known.tenant).collect();
     let chains = catalog.verify_audit(&known).await?.into_iter();
+    let gap = catalog.audit_gap().await?;
     let chains: Vec<Verified> = chains
         .map(|chain| Verified {
+            gap: gap.clone().filter(|_| chain.tenant == SYSTEM_TENANT),
             has_no_head: !named.contains(&chain.tenant)
                 && (told.as_ref()).is_none_or(|told| told.contains(&chain.tenant)),
             chain,
@@ -249,24 +269,53 @@ async fn verify(store: &Store, catalog: &Catalog, options: &VerifyOptions) -> an
              with an earlier export (--against FILE)"
         );
     }
-    let is_found = |one: &Verified| one.chain.broken.is_some() || one.has_no_head;
+    if let Some(gap) = gap {
+        eprintln!(
+            "callreel: at {} {}: records may have been taken out; say that you know why with `callreel audit acknowledge`",
+            gap.at,
+            harmless(&gap.why)
+        );
+    }
+    let is_found = |one: &Verified| one.breach().is_some();
     Ok(match chains.iter().any(is_found) {
         true => Exit::Found,
         false => Exit::Success,
     })
 }
 
+/// Has the chains count as they are.
+async fn acknowledge(store: &Store, catalog: &Catalog, reason: &str) -> anyhow::Result<Exit> {
+    let event = Event::by(&operator(), "");
+    catalog.acknowledge_audit_gap(event, reason).await?;
+    let chains = catalog.verify_audit(&[]).await?;
+    let heads = chains.iter().map(|chain| KnownRecord {
+        tenant: chain.tenant,
+        number: chain.records,
+        hash: chain.head,
+    });
+    let heads: Vec<_> = heads.collect();
+    if let Some(path) = auditing::heads_path(&store.catalog_url) {
+        let begun = auditing::begin_anew(&path, &heads);
+        begun.with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    println!("{} chains are taken as they are", heads.len());
+    Ok(Exit::Success)
+}
+
 /// A chain, and whether there is nothing to know its end by.
 struct Verified {
     chain: Chain,
     has_no_head: bool,
+    /// Found by the daemon, and not acknowledged. Of the System tenant's chain, which tells it.
+    gap: Option<Gap>,
 }
 
 impl Verified {
     /// What is wrong, a code.
     fn breach(&self) -> Option<&'static str> {
         let broken = self.chain.broken.map(|(_, breach)| breach.name());
-        broken.or(self.has_no_head.then_some("no_head"))
+        let no_head = self.has_no_head.then_some("no_head");
+        broken.or(no_head).or(self.gap.as_ref().map(|_| "gap"))
     }
 }
 
@@ -298,6 +347,8 @@ fn chain_as_json(verified: &Verified) -> Value {
         "head": KnownRecord::hash_text(&chain.head),
         "broken_at": chain.broken.map(|(number, _)| number),
         "breach": verified.breach(),
+        "gap_found_at": verified.gap.as_ref().map(|gap| gap.at.to_string()),
+        "gap": verified.gap.as_ref().map(|gap| &gap.why),
     })
 }
 
@@ -309,6 +360,7 @@ fn print_chains(chains: &[Verified]) {
             None if verified.has_no_head => {
                 "as it was written, to an end that nothing confirms".to_owned()
             }
+            None if verified.gap.is_some() => "as it was written, after a gap".to_owned(),
             None => "as it was written".to_owned(),
             Some((number, breach)) => format!("record {number}: {}", breach.name()),
         };

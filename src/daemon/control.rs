@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::auditing::{Follower, Waiting};
 use super::serving;
@@ -19,6 +20,9 @@ use crate::api::{self, Api, Doors};
 use crate::catalog::Home;
 use crate::config::Mail;
 use crate::mail::LetterCounters;
+
+/// How long a stop waits for the audit: for what is to be entered into it, and for those who are told of it.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// What the daemon is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,9 +110,11 @@ fn serve(
         runtime.spawn(steering.serve(http.waiting.clone()));
     }
     runtime.spawn(http.waiting.enter(http.api.clone()));
-    for follower in http.followers {
-        runtime.spawn(follower.follow(http.api.clone()));
-    }
+    let (last, is_last) = watch::channel(false);
+    let followers = http.followers.into_iter();
+    let followers: Vec<_> = followers
+        .map(|follower| runtime.spawn(follower.follow(http.api.clone(), is_last.clone())))
+        .collect();
     runtime.spawn(serving::open_catalog(http.api.clone(), http.catalog));
     runtime.spawn(http.webhooks.run(http.api.clone()));
     runtime.spawn(signing_in::send_letters(
@@ -118,6 +124,7 @@ fn serve(
     ));
     runtime.spawn(api::housekeeping(http.api.clone()));
     runtime.spawn(api::record_refusals(http.api.clone()));
+    let api = http.api.clone();
     // Who is told that all is well can sign in at once.
     runtime.block_on(serving::wait_for_catalog(&http.api));
     let served = runtime.block_on(async {
@@ -129,6 +136,14 @@ fn serve(
     });
     if let Err(error) = served {
         tracing::error!(%error, "metrics and health are not served any more");
+    }
+    let said = runtime.block_on(tokio::time::timeout(LAST_WORDS, async {
+        api::record_last_refusals(&api).await;
+        last.send_replace(true);
+        futures_util::future::join_all(followers).await;
+    }));
+    if said.is_err() {
+        tracing::warn!("the audit is told to its end after the next start");
     }
 }
 

@@ -132,6 +132,27 @@ fn an_audit_that_nothing_says_the_end_of_is_not_called_sound() {
 }
 
 #[test]
+fn an_operator_who_knows_why_has_the_audit_taken_as_it_is() {
+    let place = Place::new();
+    for name in ["Sales", "Support"] {
+        place.on(&["group", "create", name]).exits(0);
+    }
+    place.on(&["audit", "acknowledge"]).exits(2);
+    let said = ["audit", "acknowledge", "--reason", "restored from a copy"];
+    place.on(&said).exits(0);
+    place.on(&["audit", "verify"]).exits(0);
+    place.on(&["group", "create", "Care"]).exits(0);
+    place.on(&["audit", "verify"]).exits(0);
+    let listed = place.json(&["audit", "list"]);
+    let said = &listed[1];
+    assert_eq!(
+        (&said["action"], &said["reason"]),
+        (&json!("audit.acknowledge"), &json!("restored from a copy"))
+    );
+    assert_eq!(said["actor"]["kind"], "operator");
+}
+
+#[test]
 fn a_role_is_copied_narrowed_and_taken_from_a_file() {
     let place = Place::new();
     let listed = place.json(&["role", "list"]);

@@ -5,6 +5,7 @@
 //! stop. Where a record is told twice (the program ended between telling and noting it) its tenant and number are the same.
 
 mod file;
+mod gap;
 mod heads;
 mod syslog;
 mod waiting;
@@ -14,13 +15,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::api::Api;
 use crate::catalog::{AuditEntry, Catalog};
 use crate::config;
 
 use file::LinesFile;
 use heads::HeadsFile;
-pub use heads::{HEADS, heads_path, read_heads};
+pub use heads::{HEADS, begin_anew, heads_path, read_heads};
 use syslog::SyslogTarget;
 pub use waiting::{Steered, Waiting, WaitingCounters};
 
@@ -58,6 +61,8 @@ pub struct FollowerState {
     pub behind: AtomicI64,
     pub failures: AtomicU64,
     pub failing: AtomicBool,
+    /// How often something of the audit was found missing.
+    pub gaps: AtomicU64,
 }
 
 /// Who is told records: all of a batch, or an error.
@@ -121,9 +126,10 @@ impl Follower {
         self.state.clone()
     }
 
-    /// Tells records as they come, for ever.
-    pub async fn follow(mut self, api: Api) {
+    /// Tells records as they come. Once `stop` says so, what is there by then; then it ends.
+    pub async fn follow(mut self, api: Api, mut stop: watch::Receiver<bool>) {
         loop {
+            let is_last = *stop.borrow_and_update();
             let pause = match api.catalog() {
                 Ok(catalog) => match self.tell_of(&catalog).await {
                     Ok(true) => continue,
@@ -135,7 +141,13 @@ impl Follower {
                 },
                 Err(_) => AGAIN,
             };
-            tokio::time::sleep(pause).await;
+            if is_last {
+                return;
+            }
+            // Who would say so is gone: nobody waits for the last ones.
+            if let Ok(Err(_)) = tokio::time::timeout(pause, stop.changed()).await {
+                return;
+            }
         }
     }
 
@@ -151,7 +163,16 @@ impl Follower {
     async fn tell(&mut self, catalog: &Catalog) -> Result<bool, Error> {
         let name = self.state.name;
         if self.position < 0 {
-            self.position = catalog.audit_follower(name).await?;
+            let position = catalog.audit_follower(name).await?;
+            if let Target::Heads(heads) = &self.target {
+                gap::compare(catalog, heads, position, &self.state).await?;
+            }
+            self.position = position;
+        }
+        if let Target::Heads(heads) = &self.target
+            && self.position > 0
+        {
+            gap::look_for(catalog, heads, &self.state).await?;
         }
         let entries = catalog.audit_since(self.position, BATCH).await?;
         let Some((last, _)) = entries.last() else {

@@ -190,3 +190,132 @@ async fn heads_are_kept_beside_the_catalog() {
     assert!(catalog.told_chains("file").await.unwrap().is_empty());
     assert_eq!(heads_path("sqlite::memory:"), None);
 }
+
+/// As whoever has the file can do it: the records go from `first` on, and what names them.
+async fn cut(settings: &Settings, first: i64, order_too: bool) {
+    let url = settings.catalog.url.replace("sqlite://", "sqlite:");
+    let raw = sqlx::SqlitePool::connect(&url).await.unwrap();
+    for statement in [
+        "DROP TRIGGER audit_is_not_removed",
+        "DROP TRIGGER audit_order_is_not_removed",
+    ] {
+        sqlx::query(statement).execute(&raw).await.unwrap();
+    }
+    let order = "DELETE FROM audit_order WHERE number >= ?";
+    let statements = ["DELETE FROM audit WHERE number >= ?", order];
+    for statement in statements.into_iter().take(1 + usize::from(order_too)) {
+        sqlx::query(statement)
+            .bind(first)
+            .execute(&raw)
+            .await
+            .unwrap();
+    }
+    raw.close().await;
+}
+
+async fn tell_all(follower: &mut Follower, catalog: &Catalog) {
+    while follower.tell(catalog).await.unwrap() {}
+}
+
+async fn breaches(catalog: &Catalog, settings: &Settings) -> Vec<&'static str> {
+    let path = heads_path(&settings.catalog.url).unwrap();
+    let heads = read_heads(&path).unwrap().unwrap_or_default();
+    let chains = catalog.verify_audit(&heads).await.unwrap();
+    let broken = chains.iter().filter_map(|chain| chain.broken);
+    broken.map(|(_, breach)| breach.name()).collect()
+}
+
+#[tokio::test]
+async fn a_file_of_heads_that_is_gone_is_told_until_somebody_knows_why() {
+    for order_too in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let (catalog, settings) = catalog_in(folder.path()).await;
+        for _ in 0..5 {
+            act(&catalog, "x").await;
+        }
+        let mut heads = follower(&settings, "heads");
+        tell_all(&mut heads, &catalog).await;
+        assert_eq!(catalog.audit_gap().await.unwrap(), None, "the first file");
+        let path = heads_path(&settings.catalog.url).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        cut(&settings, 3, order_too).await;
+        // The next start.
+        let mut heads = follower(&settings, "heads");
+        tell_all(&mut heads, &catalog).await;
+        act(&catalog, "y").await;
+        tell_all(&mut heads, &catalog).await;
+        assert_eq!(
+            heads.state.gaps.load(Ordering::Relaxed),
+            1 + u64::from(order_too)
+        );
+        assert!(catalog.audit_gap().await.unwrap().is_some());
+        // It is told once.
+        let mut heads = follower(&settings, "heads");
+        tell_all(&mut heads, &catalog).await;
+        let all = catalog.audit_since(0, 100).await.unwrap();
+        let gaps = all
+            .iter()
+            .filter(|(_, one)| one.record.action == "audit.gap");
+        assert!(gaps.count() >= 1);
+        let ops = crate::access::Principal::operator("ops");
+        let event = Event::by(&ops, "");
+        catalog
+            .acknowledge_audit_gap(event, "restored")
+            .await
+            .unwrap();
+        assert_eq!(catalog.audit_gap().await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn what_was_cut_off_stays_known_when_the_chain_has_grown_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (catalog, settings) = catalog_in(folder.path()).await;
+    for _ in 0..5 {
+        act(&catalog, "x").await;
+    }
+    tell_all(&mut follower(&settings, "heads"), &catalog).await;
+    cut(&settings, 3, false).await;
+    let mut heads = follower(&settings, "heads");
+    for _ in 0..4 {
+        act(&catalog, "y").await;
+    }
+    tell_all(&mut heads, &catalog).await;
+    assert_eq!(breaches(&catalog, &settings).await, ["rewritten"]);
+    assert_eq!(heads.state.gaps.load(Ordering::Relaxed), 1);
+    let gap = catalog.audit_gap().await.unwrap().unwrap();
+    assert!(gap.why.contains("1 chains"), "{gap:?}");
+    // An operator restored a copy, and says so.
+    let path = heads_path(&settings.catalog.url).unwrap();
+    let chains = catalog.verify_audit(&[]).await.unwrap();
+    let anew: Vec<_> = chains
+        .iter()
+        .map(|chain| crate::catalog::KnownRecord {
+            tenant: chain.tenant,
+            number: chain.records,
+            hash: chain.head,
+        })
+        .collect();
+    super::begin_anew(&path, &anew).unwrap();
+    assert!(breaches(&catalog, &settings).await.is_empty());
+    let mut heads = follower(&settings, "heads");
+    tell_all(&mut heads, &catalog).await;
+    assert_eq!(heads.state.gaps.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn what_is_there_at_a_stop_is_told_before_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (catalog, settings) = catalog_in(folder.path()).await;
+    let api = Api::new(crate::api::ApiSettings::default());
+    api.set_catalog(catalog.clone());
+    let (stop, stopped) = watch::channel(false);
+    let following = tokio::spawn(follower(&settings, "heads").follow(api, stopped));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    act(&catalog, "the last").await;
+    stop.send_replace(true);
+    let ended = tokio::time::timeout(Duration::from_millis(400), following).await;
+    ended.unwrap().unwrap();
+    let path = heads_path(&settings.catalog.url).unwrap();
+    assert_eq!(read_heads(&path).unwrap().unwrap()[0].number, 1);
+}

@@ -96,6 +96,11 @@ pub fn audit(followers: &[Arc<FollowerState>], waiting: &WaitingCounters) -> Str
         let behind = one.behind.load(Ordering::Relaxed);
         family.value(&[("target", one.name)], behind.max(0).unsigned_abs());
     }
+    page.counter(
+        "callreel_audit_gaps_total",
+        "How often records of the audit, or the file of its heads, were found missing.",
+        followers.iter().map(|one| count(&one.gaps)).sum(),
+    );
     page.gauge(
         "callreel_audit_waiting_records",
         "Records of what operators did to recordings that wait for the catalog.",
