@@ -18,6 +18,7 @@ mod idempotency;
 mod inside;
 mod installation;
 mod live;
+mod password_page;
 mod problem;
 mod reference;
 mod refusals;
@@ -58,6 +59,7 @@ pub use installation::{
     HeldExtension, Installation, KnownExtension, KnownPlan, Objection, users_in_use,
 };
 pub use live::Live;
+pub use password_page::PATH as PASSWORD_PAGE;
 pub use refusals::{record_last_refusals, record_refusals};
 pub use routes::AuditRecord;
 pub use sensor::{
@@ -138,6 +140,7 @@ pub fn v1(api: Api) -> Router {
     let bare = Arc::new(Bare::of(&document));
     let bare = from_fn_with_state(bare, bare::without_parameters);
     let router = router.merge(reference::routes(&document));
+    let router = router.merge(password_page::routes());
     router.layer(bare).layer(once).layer(asks).with_state(api)
 }
 

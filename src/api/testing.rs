@@ -127,6 +127,7 @@ impl World {
 fn sign_in_settings(folder: &std::path::Path) -> SignInSettings {
     SignInSettings {
         base_url: Some("https://callreel.example".into()),
+        reset_url: Some("https://callreel.example/reset-password".into()),
         cost: crate::access::PasswordCost {
             memory_kib: 8,
             passes: 1,
@@ -197,7 +198,9 @@ impl Asking<'_> {
         headers: &[(&str, &str)],
         body: Option<Value>,
     ) -> Response<Body> {
-        let whole = path.starts_with("/api/v1/") || path.starts_with("/s/");
+        let whole = path.starts_with("/api/v1/")
+            || path.starts_with("/s/")
+            || path.starts_with("/reset-password");
         let prefix = if whole { "" } else { "/api/v1" };
         let mut request = Request::builder()
             .method(method)

@@ -243,12 +243,15 @@ fn the_key_log_lies_beside_the_configuration() {
 
 #[test]
 fn letters_and_sessions_are_as_they_are_written() {
-    let text = "[access]\nbase_url = \"https://rec.example/\"\nsession_hours = 8\nkey_file = \"access.key\"\n\
+    let text = "[access]\nbase_url = \"https://rec.example/\"\n\
+                reset_url = \"https://portal.example/new?lang=de\"\nsession_hours = 8\nkey_file = \"access.key\"\n\
                 [mail]\nhost = \"mail.example\"\nfrom = \"callreel@rec.example\"\ntls = \"tls\"\nuser = \"u\"\npassword_file = \"word\"\n";
     let files = files(&[("callreel.toml", text), ("word", "open sesame\n")]);
     let loaded = files.load().unwrap();
     let access = &loaded.settings.access;
     assert_eq!(access.base_url.as_deref(), Some("https://rec.example"));
+    let page = access.reset_url.as_deref();
+    assert_eq!(page, Some("https://portal.example/new?lang=de"));
     assert_eq!((access.session_hours, access.session_idle_minutes), (8, 30));
     assert!(access.key_file.is_absolute(), "{:?}", access.key_file);
     let mail = loaded.settings.mail.unwrap();
@@ -267,6 +270,18 @@ fn mistakes_about_signing_in_are_named() {
         message("[access]\nbase_url = \"rec.example\"\n"),
         "`rec.example` is not a scheme and a host such as \"https://callreel.example\""
     );
+    for wrong in [
+        "portal.example/new",
+        "https://portal.example/new#token=",
+        "ftp://portal.example/",
+        "https://portal.example/a b",
+    ] {
+        let told = message(&format!("[access]\nreset_url = \"{wrong}\"\n"));
+        assert!(
+            told.starts_with(&format!("`{wrong}` is not a link")),
+            "{told}"
+        );
+    }
     assert_eq!(message("[mail]\nhost = \"m\"\n"), "`from` is missing here");
     assert_eq!(
         message("[mail]\nhost = \"m\"\nfrom = \"a@b\"\nuser = \"u\"\n"),

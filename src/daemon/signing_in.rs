@@ -6,7 +6,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::access::{PasswordCost, SessionLimits};
-use crate::api::{Api, SignInSettings};
+use crate::api::{Api, PASSWORD_PAGE, SignInSettings};
 use crate::config::{Mail, MailTls, Settings};
 use crate::mail::{Encryption, LetterCounters, Mailer, Outbox, Settings as MailSettings};
 
@@ -15,6 +15,10 @@ pub(super) fn settings(settings: &Settings) -> SignInSettings {
     let minutes = |minutes: u32| Duration::from_secs(u64::from(minutes) * 60);
     SignInSettings {
         base_url: access.base_url.clone(),
+        reset_url: access.reset_url.clone().or_else(|| {
+            let base_url = access.base_url.as_deref()?;
+            Some(format!("{base_url}{PASSWORD_PAGE}"))
+        }),
         limits: SessionLimits {
             idle: minutes(access.session_idle_minutes),
             absolute: minutes(access.session_hours * 60),

@@ -158,6 +158,7 @@ impl World {
             multi_tenancy: true,
             sign_in: SignInSettings {
                 base_url: Some("https://callreel.example".into()),
+                reset_url: Some("https://callreel.example/reset-password".into()),
                 cost: COST,
                 key_file: folder.path().join("access.key"),
                 ..SignInSettings::default()

@@ -7,13 +7,13 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::http::header;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 
 const PAGE: &str = include_str!("page.html");
 const SCRIPT: &str = include_str!("page.js");
 const SHEET: &str = include_str!("page.css");
 
-/// What the page may do: run its script, wear its sheet, and fetch the document.
+/// What a page may do: run its script, wear its sheet, and ask the API.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-ancestors 'none'; \
      base-uri 'none'; form-action 'none'";
 
@@ -23,8 +23,6 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(
 ) -> Router<S> {
     // The document is made of the code: it can be written.
     let json = Bytes::from(document.to_json().unwrap_or_default());
-    let served =
-        |kind: &'static str, body: Bytes| get(move || async move { with_policy(kind, body) });
     Router::new()
         .route("/api/v1/openapi.json", served("application/json", json))
         .route(
@@ -39,6 +37,14 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(
             "/api/v1/docs/page.css",
             served("text/css; charset=utf-8", SHEET.into()),
         )
+}
+
+/// A part of a page of this program's own.
+pub(super) fn served<S: Clone + Send + Sync + 'static>(
+    kind: &'static str,
+    body: Bytes,
+) -> MethodRouter<S> {
+    get(move || async move { with_policy(kind, body) })
 }
 
 fn with_policy(kind: &'static str, body: Bytes) -> impl IntoResponse {

@@ -60,7 +60,7 @@ async fn ask(
     {
         return Err(Problem::invalid("login", "too long"));
     }
-    if api.sign_in().outbox().is_none() || api.settings().sign_in.base_url.is_none() {
+    if api.sign_in().outbox().is_none() || api.settings().sign_in.reset_url.is_none() {
         let title = "Letters cannot be sent from here";
         let problem = Problem::new(StatusCode::CONFLICT, "no_mail", title);
         return Err(problem.detail("ask an administrator to reset your password"));
@@ -123,26 +123,21 @@ async fn send(api: &Api, client: &Client, tenant: Option<TenantId>, body: &AskBo
         .await?;
     let event = Event::anonymous(tenant, "passwords.ask_reset").on("user", identity.user.0);
     change.commit(client.event(event)).await?;
-    let base_url = api
-        .settings()
-        .sign_in
-        .base_url
-        .as_deref()
-        .unwrap_or_default();
-    if let Some(outbox) = api.sign_in().outbox() {
-        outbox.put(letter(&identity, to, base_url, &token));
+    let page = api.settings().sign_in.reset_url.as_deref();
+    if let (Some(outbox), Some(page)) = (api.sign_in().outbox(), page) {
+        outbox.put(letter(&identity, to, page, &token));
     }
     Ok(())
 }
 
 /// The token is behind a `#`: a browser sends it to nobody, so no log of a proxy has it.
-fn letter(identity: &Identity, to: String, base_url: &str, token: &ResetToken) -> Letter {
+fn letter(identity: &Identity, to: String, page: &str, token: &ResetToken) -> Letter {
     let token = token.reveal();
     let (login, tenant) = (&identity.login, &identity.tenant_name);
     let text = format!(
         "Somebody asked for a new password for the login {login} at {tenant}.\n\n\
          To choose one, open this link within ten minutes. It opens once.\n\n\
-         {base_url}/reset-password#token={}\n\n\
+         {page}#token={}\n\n\
          If it was not you, do nothing: your password stays as it is.\n",
         *token
     );

@@ -58,9 +58,11 @@ const RESET_RULES: AttemptRules = AttemptRules {
 /// What the configuration says about signing in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SignInSettings {
-    /// Where people reach the portal: `https://callreel.example`, without a slash at its end. None: letters cannot be sent,
-    /// and requests of other origins are told by the name of the host they were sent to.
+    /// Where people reach the portal: `https://callreel.example`, without a slash at its end. None: requests of other origins
+    /// are told by the name of the host they were sent to.
     pub base_url: Option<String>,
+    /// Where a forgotten password is chosen anew; a letter adds `#token=…`. None: letters cannot be sent.
+    pub reset_url: Option<String>,
     pub limits: SessionLimits,
     pub cost: PasswordCost,
     pub attempts: AttemptRules,
