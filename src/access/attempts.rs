@@ -214,7 +214,7 @@ fn account_key(account: &str) -> [u8; 32] {
 }
 
 /// What one customer of a provider has: an IPv4 address, a /64 of IPv6.
-fn network_of(address: IpAddr) -> IpAddr {
+pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6(((ip.to_bits() >> 64) << 64).into()),
         v4 => v4,

@@ -5,6 +5,7 @@
 //! caller can forget to limit a query to its tenant. An [`Event`] is what the audit keeps of an act.
 
 mod attempts;
+mod daily;
 mod describe;
 mod error;
 mod event;
@@ -24,7 +25,8 @@ mod session;
 mod token;
 mod totp;
 
-pub use attempts::{AttemptRules, Attempts, IfFailed, Refused, TooMany};
+pub use attempts::{AttemptRules, Attempts, IfFailed, Refused, TooMany, network_of};
+pub use daily::Daily;
 pub use error::Error;
 pub use event::{Event, Outcome};
 pub use login::{LOGIN_RULE, is_login, login_key};

@@ -38,6 +38,7 @@ function tell(form, input, text) {
 
 function later(answer) {
   const seconds = Number(answer.headers.get("Retry-After")) || 60;
+  if (seconds > 7200) return `in ${Math.ceil(seconds / 3600)} hours`;
   return seconds > 90 ? `in ${Math.ceil(seconds / 60)} minutes` : `in ${seconds} seconds`;
 }
 

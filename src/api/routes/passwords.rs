@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use std::time::Duration;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -11,7 +12,9 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::access::{Event, Operation, Password, ResetToken, Resource};
+use crate::access::{
+    Event, Operation, Password, Refused, ResetToken, Resource, TooMany, network_of,
+};
 use crate::api::caller::Caller;
 use crate::api::problem::{Details, Problem, Result};
 use crate::api::request::{Body, Id};
@@ -79,6 +82,7 @@ async fn ask(
     let resets = &api.sign_in().resets;
     let begun = resets.begin(&name, client.address, now());
     begun.map_err(|refused| too_many(&refused, now()))?;
+    bounded(&api, &name, client.address)?;
     // Whoever asks is not kept waiting, and cannot tell from the time whether there was somebody.
     tokio::spawn(async move {
         if let Err(problem) = send(&api, &client, tenant, &body).await {
@@ -89,6 +93,22 @@ async fn ask(
         }
     });
     Ok(StatusCode::ACCEPTED)
+}
+
+/// Counts a letter of the day, for whoever is named, whether there is such an account, and from where.
+fn bounded(api: &Api, name: &str, address: Option<IpAddr>) -> Result<()> {
+    let mut bounds = vec![(format!("of {name}"), sign_in::LETTERS_OF_ACCOUNT)];
+    if let Some(address) = address.map(network_of) {
+        let from_there = sign_in::LETTERS_OF_ACCOUNT_FROM_ADDRESS;
+        bounds.push((format!("from {address} of {name}"), from_there));
+        bounds.push((format!("from {address}"), sign_in::LETTERS_FROM_ADDRESS));
+    }
+    let bounds: Vec<_> = bounds.iter().map(|(name, most)| (&**name, *most)).collect();
+    let taken = api.sign_in().letters.take(&bounds, now());
+    taken.map_err(|until| {
+        let because = TooMany::OfAccount;
+        too_many(&Refused { until, because }, now())
+    })
 }
 
 async fn send(api: &Api, client: &Client, tenant: Option<TenantId>, body: &AskBody) -> Result<()> {
@@ -110,9 +130,11 @@ async fn send(api: &Api, client: &Client, tenant: Option<TenantId>, body: &AskBo
         return Ok(());
     };
     // By login, by address, by the tenant's id: it is one account. Its last letter still opens where it gets no other.
-    let account = format!("letters/{}", identity.user);
+    let account = letters_of(&identity);
     let resets = &api.sign_in().resets;
-    if resets.begin(&account, None, now()).is_err() {
+    let most = [(account.as_str(), sign_in::LETTERS_OF_ACCOUNT)];
+    let of_day = || api.sign_in().letters.take(&most, now());
+    if resets.begin(&account, None, now()).is_err() || of_day().is_err() {
         tracing::warn!(user = %identity.user, "a letter to reset a password is not sent: there were too many");
         return Ok(());
     }
@@ -128,6 +150,11 @@ async fn send(api: &Api, client: &Client, tenant: Option<TenantId>, body: &AskBo
         outbox.put(letter(&identity, to, page, &token));
     }
     Ok(())
+}
+
+/// How letters to a user are counted, by whatever name they are asked for.
+fn letters_of(identity: &Identity) -> String {
+    format!("letters/{}", identity.user)
 }
 
 /// The token is behind a `#`: a browser sends it to nobody, so no log of a proxy has it.
@@ -193,6 +220,15 @@ async fn redeem(
     change.commit(client.event(event)).await?;
     api.sign_in().resets.succeeded("redeem", client.address);
     forgive(&api, &identity);
+    for name in [
+        letters_of(&identity),
+        format!(
+            "of {}",
+            sign_in::account(Some(identity.tenant), &identity.login)
+        ),
+    ] {
+        api.sign_in().letters.forget(&name);
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -292,5 +328,35 @@ async fn helped(api: &Api, caller: &Caller, id: Uuid) -> Result<Identity> {
     match caller.principal.lacks(theirs.level(), theirs.permissions()) {
         Some(lacking) => Err(Problem::beyond_own_rights(lacking)),
         None => Ok(identity),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::testing::World;
+
+    /// How many letters there are, should somebody ask again and again.
+    fn letters(world: &World, name: &str, address: &str) -> u32 {
+        let address = Some(address.parse().unwrap());
+        let asked = (0..1000).take_while(|_| bounded(&world.api, name, address).is_ok());
+        asked.count() as u32
+    }
+
+    #[tokio::test]
+    async fn letters_of_a_day_are_few_for_an_account_and_from_an_address() {
+        let world = World::new().await;
+        // One address does not use up what an account has, nor does another of the same network help.
+        assert_eq!(letters(&world, "acme/ann", "2001:db8::1"), 6);
+        assert_eq!(letters(&world, "acme/ann", "2001:db8::2"), 0);
+        assert_eq!(letters(&world, "acme/ann", "192.0.2.1"), 6);
+        assert_eq!(letters(&world, "acme/ann", "192.0.2.2"), 3);
+        assert_eq!(letters(&world, "acme/ann", "192.0.2.3"), 0);
+        let others = (0..20).map(|number| letters(&world, &format!("acme/{number}"), "192.0.2.1"));
+        assert_eq!(others.sum::<u32>(), 60 - 6);
+        let Err(refused) = bounded(&world.api, "acme/ann", None) else {
+            panic!("there were fifteen")
+        };
+        assert_eq!(refused.details().status, 429);
     }
 }

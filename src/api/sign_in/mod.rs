@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 
 use super::problem::{Problem, Result};
 use crate::access::{
-    AttemptRules, Attempts, Password, PasswordCost, PasswordHasher, Refused, SealingKey,
+    AttemptRules, Attempts, Daily, Password, PasswordCost, PasswordHasher, Refused, SealingKey,
     SessionLimits, Verdict, login_key,
 };
 use crate::base::{TenantId, Timestamp};
@@ -55,6 +55,12 @@ const RESET_RULES: AttemptRules = AttemptRules {
     address_window: Duration::from_secs(10 * 60),
 };
 
+/// Letters that somebody may ask for in a day, for one account and from one address. Who asks in somebody's name alone cannot use
+/// up what the account has.
+pub(super) const LETTERS_OF_ACCOUNT: u32 = 15;
+pub(super) const LETTERS_OF_ACCOUNT_FROM_ADDRESS: u32 = 6;
+pub(super) const LETTERS_FROM_ADDRESS: u32 = 60;
+
 /// What the configuration says about signing in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SignInSettings {
@@ -78,6 +84,8 @@ pub(super) struct SignIn {
     places: Semaphore,
     pub attempts: Attempts,
     pub resets: Attempts,
+    /// Letters of a day.
+    pub letters: Daily,
     /// At passwords of links.
     pub links: Attempts,
     key_file: PathBuf,
@@ -93,6 +101,7 @@ impl SignIn {
             places: Semaphore::new(WAITING),
             attempts: Attempts::new(settings.attempts),
             resets: Attempts::new(RESET_RULES),
+            letters: Daily::default(),
             links: Attempts::new(settings.attempts),
             key_file: settings.key_file.clone(),
             key: OnceLock::new(),

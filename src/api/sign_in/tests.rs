@@ -939,6 +939,41 @@ async fn letters_for_one_account_are_few() {
 }
 
 #[tokio::test]
+async fn letters_of_a_day_end_alike_for_who_is_there_and_who_is_not() {
+    let Some(server) = Server::start("open") else {
+        return;
+    };
+    let world = World::new().await;
+    world.enrol("acme", "alice", Preset::Reader).await;
+    let (outbox, _sending) = Outbox::new(Mailer::new(&server.settings()).unwrap());
+    world.api.set_outbox(outbox);
+    let mut answers = Vec::new();
+    for login in ["alice", "nobody"] {
+        let body = || json!({ "tenant": "acme", "login": login });
+        let name = super::account(Some(tenant("acme")), login);
+        let mut sent = 0;
+        let last = loop {
+            // As if ten minutes had passed.
+            world.api.sign_in().resets.forget_account(&name);
+            let answer = world.nobody().post("/password-resets", body()).await;
+            match answer.status.as_u16() {
+                202 => sent += 1,
+                _ => break answer.expect(429),
+            }
+        };
+        let wait: u32 = last.headers["retry-after"]
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!((86_000..=86_401).contains(&wait), "{wait}");
+        answers.push((sent, last.json()["type"].clone()));
+    }
+    assert_eq!(answers[0].0, 15);
+    assert_eq!(answers[0], answers[1]);
+}
+
+#[tokio::test]
 async fn an_account_by_another_name_gets_no_more_letters() {
     let Some(server) = Server::start("open") else {
         return;
