@@ -340,7 +340,12 @@ mod tests {
     #[test]
     fn nobody_behind_a_proxy_learns_how_the_installation_is() {
         for path in ["/status", "/metrics"] {
-            for header in ["X-Forwarded-For: 203.0.113.7", "Forwarded: for=203.0.113.7"] {
+            for header in [
+                "X-Forwarded-For: 203.0.113.7",
+                "Forwarded: for=203.0.113.7",
+                "X-Real-IP: 203.0.113.7",
+                "Via: 1.1 proxy.example",
+            ] {
                 let answer = ask_with(Health::default(), path, &format!("{header}\r\n"));
                 assert!(answer.starts_with("HTTP/1.1 403 "), "{path}: {answer}");
                 assert!(!answer.contains("callreel_"), "{path}: {answer}");

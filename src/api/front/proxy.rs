@@ -50,11 +50,23 @@ pub(super) async fn find_client(
     answer
 }
 
+/// By which proxies and caches say that they hand a request on, each in its way.
+const HANDED_ON: [&str; 10] = [
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-server",
+    "x-real-ip",
+    "x-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+];
+
 /// Whether somebody says that the request was handed on.
 pub fn is_forwarded(headers: &HeaderMap) -> bool {
-    ["forwarded", "x-forwarded-for", "x-forwarded-proto"]
-        .iter()
-        .any(|name| headers.contains_key(*name))
+    HANDED_ON.iter().any(|name| headers.contains_key(*name))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
