@@ -142,10 +142,7 @@ fn shut_out_others() {
 impl Cli {
     /// Does what was asked.
     pub fn execute(self) -> anyhow::Result<Exit> {
-        // What is simulated is nobody's talk, and its configuration is for another account to read.
-        if !matches!(self.command, Command::Simulate(_)) {
-            shut_out_others();
-        }
+        shut_out_others();
         match self.command {
             Command::Run(args) => run::run(args),
             Command::Replay(args) => replay::run(args),

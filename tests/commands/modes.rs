@@ -67,3 +67,26 @@ fn nobody_else_reads_recordings_whatever_the_umask() {
         }
     }
 }
+
+#[test]
+fn what_is_simulated_is_for_the_group_at_most() {
+    let folder = tempfile::tempdir().unwrap();
+    let simulate = [
+        "simulate",
+        "calls.pcap",
+        "--calls",
+        "1",
+        "--talk",
+        "1",
+        "--truth",
+        "truth.json",
+        "--write-config",
+        "trial",
+    ];
+    callreel(folder.path(), &simulate, "").exits(0);
+    let made = modes(folder.path());
+    assert!(made.len() >= 4, "{made:?}");
+    for (path, mode) in made {
+        assert_eq!(mode & 0o027, 0, "{}: {mode:o}", path.display());
+    }
+}
