@@ -18,7 +18,7 @@ use crate::api::installation::KnownExtension;
 use crate::api::problem::{Problem, Result};
 use crate::api::request::{Body, Id, IfMatch, Versioned};
 use crate::api::state::Api;
-use crate::base::{Timestamp, UserId};
+use crate::base::{TenantId, Timestamp, UserId};
 use crate::catalog::{AllocationDraft, AllocationRow, Taken, wall_clock};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -141,6 +141,8 @@ async fn allocate(
     let login = login.ok_or_else(|| Problem::invalid("user_id", "there is no such user"))?;
     if draft.replace {
         reaches_replaced(&api, &caller, &draft).await?;
+        let holders = change.confidential_holders(id, Some(&draft.number), draft.valid_from);
+        may_take_from(&caller, known.tenant, &holders.await?)?;
     }
     let row = change.allocate(&draft, &login).await?;
     let row = row.map_err(|taken| overlaps(&caller, &taken))?;
@@ -170,6 +172,16 @@ async fn reaches_replaced(api: &Api, caller: &Caller, draft: &AllocationDraft) -
     match replaced.all(|row| sight.reaches(&row.login)) {
         true => Ok(()),
         false => Err(Problem::conflict("valid_from", "somebody else has it then")),
+    }
+}
+
+/// Whose calls are confidential keeps the numbers by which they are: who may not see such calls takes none from them, as they give
+/// them no password.
+pub(super) fn may_take_from(caller: &Caller, tenant: TenantId, holders: &[String]) -> Result<()> {
+    let lacks = |login: &String| caller.principal.lacks_to_stand_for(tenant, login);
+    match holders.iter().find_map(lacks) {
+        Some(lacking) => Err(Problem::beyond_own_rights(lacking)),
+        None => Ok(()),
     }
 }
 
@@ -320,6 +332,10 @@ async fn set_end(
         return Err(Problem::read_only("it has ended, and stays as it was"));
     }
     let valid_to = valid_to.map(|end| end.max(before.valid_from));
+    let is_longer = valid_to.is_none_or(|end| before.valid_to.is_some_and(|ends| end >= ends));
+    if !is_longer && change.is_confidential(before.user).await? {
+        may_take_from(caller, known.tenant, std::slice::from_ref(&before.login))?;
+    }
     let row = change.end_allocation(&before, valid_to).await?;
     let row = row.map_err(|taken| overlaps(caller, &taken))?;
     let event = caller.event("extensions.allocate").of_tenant(known.tenant);

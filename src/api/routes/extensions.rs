@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::allocations::AllocationView;
+use super::allocations::{AllocationView, may_take_from};
 use super::tenants::needs_all;
 use crate::access::{Operation, Reach, Resource, Scope};
 use crate::api::caller::Caller;
@@ -428,6 +428,8 @@ async fn remove(
     let row = change.extension_row(&caller.scope(), id).await?;
     let row = row.ok_or_else(Problem::not_found)?;
     version.check(row.version)?;
+    let holders = change.confidential_holders(id, None, wall_clock());
+    may_take_from(&caller, row.tenant, &holders.await?)?;
     change.remove_extension(&row).await?;
     let event = caller.event("extensions.delete").of_tenant(row.tenant);
     let event = event.on("extension", id).change(Some(state(&row)), None);

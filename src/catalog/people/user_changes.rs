@@ -102,6 +102,10 @@ impl Change {
     /// [`Error::Objection`] when the user holds more than `by`, or is the tenant's last administrator.
     pub async fn remove_user(&mut self, by: &Principal, user: &User) -> Result<()> {
         may_have_power_over(by, &user.role, &user.profile.managed_groups)?;
+        // Their numbers are free then, for somebody whose calls are not.
+        if user.profile.confidential {
+            may_stand_for(by, user.tenant, &user.login)?;
+        }
         let administrators = self.administrators(user.tenant).await?;
         self.write_managed_groups(user.id, &[]).await?;
         let (at, failed) = (self.at.as_nanos(), self.failed("remove a user"));

@@ -263,6 +263,40 @@ impl Change {
         Ok(Ok(ended))
     }
 
+    /// Whether the user's calls are.
+    pub async fn is_confidential(&mut self, user: UserId) -> Result<bool> {
+        let failed = self.failed("look up a user");
+        let found: sqlx::Result<Option<bool>> =
+            sqlx::query_scalar("SELECT confidential FROM users WHERE id = ?")
+                .bind(user.0)
+                .fetch_optional(self.connection())
+                .await;
+        found.map(|found| found == Some(true)).map_err(failed)
+    }
+
+    /// Users whose calls are confidential among those who have the extension, or `number` of it, at some time from `from` on; of
+    /// all its numbers where `number` says nothing of them.
+    pub async fn confidential_holders(
+        &mut self,
+        extension: Uuid,
+        number: Option<&Option<String>>,
+        from: Timestamp,
+    ) -> Result<Vec<String>> {
+        let failed = self.failed("look up allocations");
+        let mut sql = QueryBuilder::<Sqlite>::new(
+            "SELECT DISTINCT u.login FROM allocations a JOIN users u ON u.id = a.user_id \
+             WHERE u.confidential = 1 AND a.extension_id = ",
+        );
+        sql.push_bind(extension);
+        sql.push(" AND (a.valid_to IS NULL OR (a.valid_to > a.valid_from AND a.valid_to > ");
+        sql.push_bind(from.as_nanos()).push("))");
+        if let Some(number) = number {
+            sql.push(" AND a.number IS ").push_bind(number.clone());
+        }
+        let logins = sql.build_query_scalar().fetch_all(self.connection());
+        logins.await.map_err(failed)
+    }
+
     async fn end_those_at(&mut self, draft: &AllocationDraft) -> Result<()> {
         let (at, failed) = (self.at, self.failed("end an allocation"));
         let from = draft.valid_from.as_nanos();

@@ -119,6 +119,60 @@ async fn who_looks_after_a_group_sees_and_moves_its_numbers_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_see_confidential_calls_takes_no_number_from_such_users() {
+    let running = Running::new("", &[]).await;
+    running.give_rules("acme", "10.1.0.0/16").await;
+    let extension = running.extension("acme", "number", "100").await;
+    let path = format!("{extension}/allocations");
+    let acme = running.acme();
+    let role = Preset::Agent.role_id(tenant("acme")).0;
+    let chief = json!({ "login": "chief", "role_id": role, "confidential": true });
+    let chief = acme.post("/users", chief).await.expect(201);
+    let id = chief.json()["id"].clone();
+    let given = acme.post(&path, json!({ "user_id": id })).await.expect(201);
+    let ben = running.user("acme", "ben").await.0;
+
+    let mut role = Preset::TenantAdministrator.role(tenant("acme"));
+    let of_calls = Resource::Calls.operations().iter().copied();
+    let but_one = of_calls.filter(|one| *one != Operation::ViewConfidential);
+    role.permissions.forbid(Resource::Calls);
+    role.permissions
+        .allow(Resource::Calls, &but_one.collect::<Vec<_>>());
+    let clerk = running.world.somebody("acme", &role);
+    let replace = || json!({ "user_id": ben, "replace": true });
+    let patch = async |end: Value| {
+        let body = json!({ "valid_to": end });
+        let version = [("if-match", "*")];
+        let method = axum::http::Method::PATCH;
+        let place = given.location();
+        clerk.ask(method, &place, &version, Some(body)).await
+    };
+    let refused = [
+        clerk.post(&path, replace()).await,
+        clerk.delete(&given.location(), "*").await,
+        patch(json!(later(60))).await,
+        clerk.delete(&chief.location(), "*").await,
+    ];
+    for refused in refused {
+        let problem = refused.expect(403).json();
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("view_confidential"), "{problem}");
+    }
+    assert_eq!(
+        running.caller("100", "10.1.0.1").unwrap().1.as_deref(),
+        Some("chief")
+    );
+    // What is no loss, and who is nobody special.
+    patch(Value::Null).await.expect(200);
+    acme.post(&path, replace()).await.expect(201);
+    clerk
+        .post(&path, json!({ "user_id": id, "replace": true }))
+        .await
+        .expect(201);
+    acme.delete(&chief.location(), "*").await.expect(204);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_allocation_begins_and_ends_when_it_says() {
     let running = Running::new("", &[]).await;
     running.give_rules("acme", "10.1.0.0/16").await;
