@@ -137,11 +137,15 @@ fn serve(
     if let Err(error) = served {
         tracing::error!(%error, "metrics and health are not served any more");
     }
-    let said = runtime.block_on(tokio::time::timeout(LAST_WORDS, async {
-        api::record_last_refusals(&api).await;
-        last.send_replace(true);
-        futures_util::future::join_all(followers).await;
-    }));
+    let said = runtime.block_on(async {
+        let words = async {
+            api::record_last_refusals(&api).await;
+            last.send_replace(true);
+            futures_util::future::join_all(followers).await;
+        };
+        // A timer is made within the runtime.
+        tokio::time::timeout(LAST_WORDS, words).await
+    });
     if said.is_err() {
         tracing::warn!("the audit is told to its end after the next start");
     }

@@ -312,3 +312,65 @@ fn newest_recording(daemon: &Daemon<'_>) -> String {
     let (_, rest) = lines.next_back().unwrap().split_once("recording=").unwrap();
     rest.split(' ').next().unwrap().to_owned()
 }
+
+fn audited(house: &House, words: &[&str]) -> (bool, String) {
+    let mut command = Command::new(PROGRAM);
+    command.arg("audit").arg("--config").arg(house.config());
+    let output = command.args(words).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let said = text(&output.stdout) + &text(&output.stderr);
+    (output.status.success(), said)
+}
+
+#[test]
+fn an_orderly_stop_leaves_the_audit_whole_and_heads_that_vanish_are_told() {
+    let Some(house) = House::build() else { return };
+    house.configure(&["eth0"], "");
+    let mut daemon = house.start();
+    let client = client(&house);
+    let refuse = || {
+        for _ in 0..3 {
+            assert_eq!(client.ask("GET", "/groups", None).0, 403);
+        }
+    };
+    refuse();
+    let times = || {
+        let (_, exported) = audited(&house, &["export", "--action", "groups.view"]);
+        let records = exported.lines().map(|line| {
+            let record: Value = serde_json::from_str(line).unwrap();
+            record["after"]["times"].as_u64().unwrap()
+        });
+        records.collect::<Vec<_>>()
+    };
+    daemon.wait_until("the first is in the audit", |_| !times().is_empty());
+    sleep(Duration::from_millis(1500));
+    refuse();
+    let log = daemon.log();
+    assert!(!log.contains("panicked"), "{log}");
+    let (status, took) = daemon.stop();
+    assert_eq!(status.code(), Some(0));
+    assert!(took < Duration::from_secs(6), "{took:?}");
+    assert_eq!(times().iter().sum::<u64>(), 6);
+    let (is_sound, said) = audited(&house, &["verify"]);
+    assert!(is_sound, "{said}");
+    let heads = house.folder.path().join("catalog.db.audit-heads");
+    let text = fs::read_to_string(&heads).unwrap();
+    let (_, head) = said.rsplit_once("  as it was written").unwrap();
+    assert!(head.trim().is_empty() && !text.is_empty());
+
+    fs::remove_file(&heads).unwrap();
+    let mut daemon = house.start();
+    daemon.wait_until("it is said", |daemon| {
+        daemon.metric("callreel_audit_gaps_total", "") == 1
+    });
+    assert!(daemon.log().contains("audit acknowledge"));
+    daemon.stop();
+    let (is_sound, said) = audited(&house, &["verify"]);
+    assert!(
+        !is_sound && said.contains("the file of heads was gone"),
+        "{said}"
+    );
+    assert!(audited(&house, &["acknowledge", "--reason", "a test"]).0);
+    let (is_sound, said) = audited(&house, &["verify"]);
+    assert!(is_sound, "{said}");
+}
