@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::row::{CALL_COLUMNS, REPLACE_CALL, bind_call};
 use super::text::{self, fit};
 use super::{CallRecord, Catalog, Error, ParticipantRecord, Result};
-use crate::access::Scope;
+use crate::access::{Scope, login_key};
 use crate::base::{InteractionId, TenantId, Timestamp};
 
 /// Rows of one INSERT. Fewer cost more hand-overs to SQLite's thread, many more gain nothing.
@@ -305,11 +305,37 @@ async fn remove_participants(
         .map(|_| ())
 }
 
+/// Users as their logins are written. A file may pin an extension to `MÜLLER`, who is `müller`: SQLite takes ASCII letters alone for
+/// the same, and whose calls they are, and whether they are confidential, hangs on it.
+async fn logins_of<'c>(
+    connection: &mut SqliteConnection,
+    chunk: &[&'c CallRecord],
+) -> sqlx::Result<HashMap<(TenantId, &'c str), String>> {
+    let mut logins = HashMap::new();
+    for call in chunk {
+        let users = call
+            .participants
+            .iter()
+            .filter_map(|who| who.user.as_deref());
+        for user in users.filter(|user| !user.is_ascii()) {
+            let login: Option<String> =
+                sqlx::query_scalar("SELECT login FROM users WHERE tenant_id = ? AND login_key = ?")
+                    .bind(call.tenant.0)
+                    .bind(login_key(user))
+                    .fetch_optional(&mut *connection)
+                    .await?;
+            logins.extend(login.map(|login| ((call.tenant, user), login)));
+        }
+    }
+    Ok(logins)
+}
+
 async fn write_participants(
     connection: &mut SqliteConnection,
     chunk: &[&CallRecord],
     rows: &HashMap<CallKey, i64>,
 ) -> sqlx::Result<()> {
+    let logins = logins_of(connection, chunk).await?;
     let all: Vec<(i64, i64, &CallRecord, &ParticipantRecord)> = chunk
         .iter()
         .filter_map(|call| rows.get(&(call.tenant, call.id)).map(|row| (*row, *call)))
@@ -330,7 +356,11 @@ async fn write_participants(
             row.push_bind(call.tenant.0)
                 .push_bind(call.started_at.as_nanos())
                 .push_bind(who.side.to_string());
-            row.push_bind(who.user.as_deref().map(name))
+            let login = who.user.as_deref().map(|user| {
+                let login = logins.get(&(call.tenant, user));
+                login.map_or(user, String::as_str)
+            });
+            row.push_bind(login.map(name))
                 .push_bind(who.extension.as_deref().map(name));
             row.push_bind(name(&who.number))
                 .push_bind(name(&who.display));
@@ -447,6 +477,48 @@ mod tests {
             before
         );
         assert_eq!(before.0.len(), 200);
+    }
+
+    #[tokio::test]
+    async fn whose_a_call_is_is_written_as_their_login_is() {
+        let catalog = in_memory().await;
+        catalog.register_for_tests(tenant(1), "one").await;
+        sqlx::query(
+            "INSERT INTO users (id, tenant_id, login, login_key, name, role_id, confidential, created_at, changed_at) \
+             VALUES (zeroblob(16), ?, 'müller', 'müller', '', zeroblob(16), 1, 0, 0)",
+        )
+        .bind(tenant(1).0)
+        .execute(&catalog.writer)
+        .await
+        .unwrap();
+        // As a file pins an extension to them: in capitals, and decomposed.
+        let mut calls = vec![call(1, 1), call(1, 2), call(2, 3)];
+        for (call, name) in calls.iter_mut().zip(["MÜLLER", "mu\u{308}ller", "MÜLLER"]) {
+            call.participants[0].user = Some(name.into());
+        }
+        catalog.record(&calls).await.unwrap();
+        let page = catalog.calls(&Scope::root(), &CallQuery::default()).await;
+        let names = page
+            .unwrap()
+            .calls
+            .into_iter()
+            .map(|call| call.participants[0].user.clone());
+        let names: Vec<_> = names.map(Option::unwrap).collect();
+        assert_eq!(
+            names,
+            ["MÜLLER", "müller", "müller"],
+            "another tenant's is its own"
+        );
+        let role = crate::access::Preset::Reader.role(tenant(1));
+        let ops = crate::access::Principal::operator("ops");
+        let actor = ops.actor().clone();
+        let reader = crate::access::Principal::new(actor, tenant(1), "x".into(), &role, [].into());
+        let outside = reader.scope();
+        let hidden = catalog
+            .calls(&outside, &CallQuery::default())
+            .await
+            .unwrap();
+        assert!(hidden.calls.is_empty(), "{hidden:?}");
     }
 
     #[tokio::test]

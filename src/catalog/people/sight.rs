@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use sqlx::{QueryBuilder, Row, Sqlite};
 
-use crate::access::{Reach, Scope};
+use crate::access::{Reach, Scope, login_key};
 use crate::base::TenantId;
 use crate::catalog::{Catalog, Error, Result};
 
@@ -40,7 +40,7 @@ impl Catalog {
             let rows = sql.build().fetch_all(&self.readers).await.map_err(failed)?;
             for row in rows {
                 let login: String = row.try_get(0).map_err(failed)?;
-                sight.members.insert(login.to_ascii_lowercase());
+                sight.members.insert(login_key(&login));
             }
         }
         if !scope.sees_confidential() {
@@ -54,7 +54,7 @@ impl Catalog {
                 let tenant = TenantId(row.try_get(0).map_err(failed)?);
                 let login: String = row.try_get(1).map_err(failed)?;
                 let hidden = sight.hidden.entry(tenant).or_default();
-                hidden.insert(login.to_ascii_lowercase());
+                hidden.insert(login_key(&login));
             }
         }
         Ok(sight)
@@ -68,12 +68,17 @@ impl Catalog {
         let mut sql = QueryBuilder::<Sqlite>::new(
             "SELECT EXISTS (SELECT 1 FROM users WHERE confidential = 1 AND tenant_id = ",
         );
-        sql.push_bind(tenant.0).push(" AND login IN (");
+        sql.push_bind(tenant.0).push(" AND (login IN (");
         let mut list = sql.separated(", ");
         for login in logins {
             list.push_bind(*login);
         }
-        sql.push("))");
+        sql.push(") OR login_key IN (");
+        let mut list = sql.separated(", ");
+        for login in logins {
+            list.push_bind(login_key(login));
+        }
+        sql.push(")))");
         sql.build_query_scalar()
             .fetch_one(&self.readers)
             .await
@@ -93,16 +98,16 @@ impl Sight {
         if !self.scope.covers(tenant) {
             return false;
         }
-        let logins: Vec<String> = logins.map(str::to_ascii_lowercase).collect();
+        let logins: Vec<String> = logins.map(login_key).collect();
         let reached = match self.scope.reach() {
             // One's own calls are never kept from oneself.
             Reach::User { login, .. } => {
-                return logins.contains(&login.to_ascii_lowercase());
+                return logins.contains(&login_key(login));
             }
             Reach::Groups { .. } => logins.iter().any(|login| self.members.contains(login)),
             Reach::System | Reach::Tenant(_) => true,
         };
-        let own = self.scope.own_login(tenant).map(str::to_ascii_lowercase);
+        let own = self.scope.own_login(tenant).map(login_key);
         let took_part = own.is_some_and(|own| logins.contains(&own));
         let hidden = self.hidden.get(&tenant);
         let is_hidden = |login| hidden.is_some_and(|hidden| hidden.contains(login));
@@ -196,6 +201,15 @@ mod tests {
                 .unwrap()
         );
         assert!(!catalog.any_confidential(tenant(1), &["bob"]).await.unwrap());
+        sqlx::query(
+            "UPDATE users SET login = 'müller', login_key = 'müller' WHERE login = 'chief'",
+        )
+        .execute(&catalog.writer)
+        .await
+        .unwrap();
+        assert!(!sees(&reader, 1, &["MÜLLER"]).await && !sees(&supervisor, 1, &["Müller"]).await);
+        let pinned = catalog.any_confidential(tenant(1), &["MÜLLER"]).await;
+        assert!(pinned.unwrap());
         assert!(!catalog.any_confidential(tenant(1), &[]).await.unwrap());
     }
 }
