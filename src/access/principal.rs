@@ -206,6 +206,13 @@ impl Principal {
         self.permissions.contains(resource, operation)
     }
 
+    /// Whether every call of the tenant can be seen, but for those of users whose calls are confidential.
+    pub fn sees_all_calls_of(&self, tenant: TenantId) -> bool {
+        self.level.reaches(AccessLevel::System)
+            && self.may(Resource::Calls, Operation::View)
+            && self.scope().covers(tenant)
+    }
+
     /// The one place where a reach is made.
     pub fn scope(&self) -> Scope {
         let tenant = self.tenant();

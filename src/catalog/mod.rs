@@ -57,7 +57,9 @@ pub use audit_chain::{Breach, Chain, KnownRecord};
 pub use audit_gap::Gap;
 pub use audit_read::{AuditEntry, AuditQuery};
 pub use change::{Change, now as wall_clock};
-pub use delivery::{Attempt, Delivery, DeliveryState, DueDelivery, Queued, Webhook, WebhookDraft};
+pub use delivery::{
+    Answers, Attempt, Delivery, DeliveryState, DueDelivery, Maker, Queued, Webhook, WebhookDraft,
+};
 pub use disposition::Disposition;
 pub use error::{Error, Result};
 pub use home::{Away, Home};

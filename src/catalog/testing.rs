@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::access::{
-    AccessLevel, Actor, Operation, Permissions, Principal, Reach, Resource, Role, Scope,
+    AccessLevel, Actor, Operation, Permissions, Preset, Principal, Reach, Resource, Role, Scope,
 };
 use crate::base::{GroupId, InteractionId, PerSide, RoleId, Side, TenantId, Timestamp, UserId};
 
@@ -18,6 +18,37 @@ pub async fn in_memory() -> Catalog {
     Catalog::open("sqlite::memory:")
         .await
         .expect("a catalog in memory")
+}
+
+impl Catalog {
+    /// A user of the tenant with this role, as who makes webhooks. The tenant is registered.
+    pub async fn maker_for_tests(&self, of: TenantId, role: Preset) -> Maker {
+        let (id, name) = (
+            Uuid::now_v7(),
+            format!("{}-{}", role.name(), Uuid::now_v7()),
+        );
+        sqlx::query(
+            "INSERT INTO users (id, tenant_id, login, name, role_id, created_at, changed_at) VALUES (?, ?, ?, '', ?, 0, 0)",
+        )
+        .bind(id)
+        .bind(of.0)
+        .bind(&name)
+        .bind(role.role_id(of).0)
+        .execute(&self.writer)
+        .await
+        .unwrap();
+        let name = Some(name);
+        Maker { id, name }
+    }
+
+    /// Takes the rights of whoever made a webhook.
+    pub async fn deactivate_for_tests(&self, maker: &Maker) {
+        sqlx::query("UPDATE users SET active = 0 WHERE id = ?")
+            .bind(maker.id)
+            .execute(&self.writer)
+            .await
+            .unwrap();
+    }
 }
 
 /// Runs the async body of a property test.

@@ -112,6 +112,7 @@ async fn queue(
         match queue_one(&event, api, catalog).await {
             Ok(queued) => {
                 add(&counters.dropped, queued.dropped);
+                add(&counters.withheld, queued.withheld);
                 if queued.queued > 0 {
                     api.live().bell.notify_one();
                 }

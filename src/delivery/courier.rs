@@ -27,6 +27,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How often the log is shortened.
 const TRIM_EVERY: Duration = Duration::from_secs(3600);
 
+/// Why nothing is sent that the webhook's maker may not see.
+const NOT_SEEN: &str = "maker_does_not_see_it";
+
 /// Counted by name. Monotonic.
 #[derive(Debug, Default)]
 pub struct CourierCounters {
@@ -37,6 +40,8 @@ pub struct CourierCounters {
     pub given_up: AtomicU64,
     /// Events that found too many before them.
     pub dropped: AtomicU64,
+    /// Events, and deliveries that waited, that the makers of webhooks may not see.
+    pub withheld: AtomicU64,
     /// Webhooks that were switched off.
     pub switched_off: AtomicU64,
 }
@@ -118,7 +123,8 @@ impl Courier {
         for delivery in due {
             if under_way.len() < AT_A_TIME && under_way.insert(delivery.id) {
                 let (sender, opener) = (self.sender.clone(), self.opener.clone());
-                carrying.spawn(carry(sender, opener, self.http, delivery));
+                let catalog = self.catalog.clone();
+                carrying.spawn(carry(catalog, sender, opener, self.http, delivery));
             }
         }
     }
@@ -126,6 +132,7 @@ impl Courier {
     async fn settle(&self, carried: &Carried) {
         let attempt = self.attempt(carried).await;
         let counter = match attempt.state {
+            _ if attempt.error == Some(NOT_SEEN) => &self.counters.withheld,
             DeliveryState::Delivered => &self.counters.delivered,
             DeliveryState::Waiting => &self.counters.failed,
             DeliveryState::GivenUp => &self.counters.given_up,
@@ -150,6 +157,7 @@ impl Courier {
         let pause = next_attempt(failed, random());
         let (state, next_at, disable) = match carried.sent {
             sent if sent.is_taken() => (DeliveryState::Delivered, None, None),
+            Sent::Failed(NOT_SEEN) => (DeliveryState::GivenUp, None, None),
             sent if sent.is_gone() => (
                 DeliveryState::GivenUp,
                 None,
@@ -196,9 +204,23 @@ impl Courier {
     }
 }
 
-async fn carry(sender: Arc<Sender>, opener: Opener, http: bool, delivery: DueDelivery) -> Carried {
+async fn carry(
+    catalog: Catalog,
+    sender: Arc<Sender>,
+    opener: Opener,
+    http: bool,
+    delivery: DueDelivery,
+) -> Carried {
     let began = Instant::now();
-    let sent = try_carry(&sender, &opener, http, &delivery).await;
+    let answers = catalog.who_answers(delivery.tenant, delivery.maker).await;
+    // Rights may have gone since the event was queued.
+    let sent = match answers {
+        Ok(answers) if answers.may_tell(delivery.confidential) => {
+            try_carry(&sender, &opener, http, &delivery).await
+        }
+        Ok(_) => Sent::Failed(NOT_SEEN),
+        Err(_) => Sent::Failed("catalog_away"),
+    };
     Carried {
         delivery,
         sent,
@@ -247,14 +269,15 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::access::{Event, Principal, Scope, SealingKey};
+    use crate::access::{Event, Preset, Principal, Scope, SealingKey};
     use crate::catalog::testing::{in_memory, tenant};
-    use crate::catalog::{Listing, WebhookDraft};
+    use crate::catalog::{Listing, Maker, WebhookDraft};
     use crate::delivery::AddressPolicy;
 
     /// A webhook as it was made.
     struct Made {
         id: Uuid,
+        maker: Maker,
         secret: String,
     }
 
@@ -269,12 +292,15 @@ mod tests {
             "http://127.0.0.1:{}/",
             listener.local_addr().unwrap().port()
         );
+        let preset = Preset::TenantAdministrator;
+        let maker = catalog.maker_for_tests(tenant(1), preset).await;
         let draft = WebhookDraft {
             url,
             description: String::new(),
             events: vec!["call.ended".into()],
             active: true,
-            confidential: false,
+            confidential: true,
+            maker: Some(maker.clone()),
         };
         let mut change = catalog.change().await.unwrap();
         let secret = super::super::new_secret().unwrap();
@@ -312,7 +338,7 @@ mod tests {
         );
         tokio::spawn(courier.run());
         let id = made.id;
-        (catalog, Made { id, secret }, heard)
+        (catalog, Made { id, maker, secret }, heard)
     }
 
     async fn log(catalog: &Catalog, webhook: Uuid) -> Vec<(&'static str, u32, Option<u16>)> {
@@ -385,5 +411,21 @@ mod tests {
             .unwrap()
             .unwrap();
         assert!(!found.active && found.disabled_reason.is_some());
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_not_sent_once_its_maker_may_not_see_it() {
+        let (catalog, made, mut heard) = world(&["500 No"]).await;
+        let body = r#"{"type":"call.ended"}"#;
+        catalog
+            .queue_event(tenant(1), "call.ended", body, false, now())
+            .await
+            .unwrap();
+        until(&catalog, made.id, &[("waiting", 1, Some(500))]).await;
+        catalog.deactivate_for_tests(&made.maker).await;
+        until(&catalog, made.id, &[("given_up", 2, None)]).await;
+        assert!(heard.recv().await.is_some() && heard.try_recv().is_err());
+        let webhook = catalog.webhook(&Scope::root(), made.id).await.unwrap();
+        assert!(webhook.unwrap().active, "it is nobody's failure");
     }
 }

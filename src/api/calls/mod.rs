@@ -11,7 +11,7 @@ mod removal;
 #[cfg(test)]
 mod share_tests;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod view;
 
 use axum::extract::{FromRequestParts, Path};

@@ -30,7 +30,7 @@ pub(super) fn sure<'w>(world: &'w World, slug: &str, preset: Preset, login: &str
 }
 
 /// Calls of `acme` (1) and `globex` (2); the recorded ones with files.
-pub(super) async fn with_calls() -> (World, Vec<CallRecord>) {
+pub(in crate::api) async fn with_calls() -> (World, Vec<CallRecord>) {
     let world = World::new().await;
     let mut calls = vec![
         call(1, 1),
@@ -54,7 +54,7 @@ pub(super) async fn with_calls() -> (World, Vec<CallRecord>) {
 }
 
 /// A new user of `acme`, as JSON.
-pub(super) async fn hired(world: &World, login: &str, preset: Preset) -> Value {
+pub(in crate::api) async fn hired(world: &World, login: &str, preset: Preset) -> Value {
     let acme = TenantId(world.tenant("acme"));
     let body = json!({
         "login": login, "role_id": preset.role_id(acme).0, "tenant_id": acme.0, "must_change_password": false,

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::access::{AccessLevel, Operation, Resource};
 use crate::api::caller::Caller;
+use crate::api::calls::by;
 use crate::api::feed::EventKind;
 use crate::api::fields::{self, Page};
 use crate::api::front::HoldsSecret;
@@ -21,8 +22,8 @@ use crate::api::request::{Body, Id, IfMatch, Parameters, Versioned};
 use crate::api::state::Api;
 use crate::api::tenancy::{self, OfTenant};
 use crate::api::words::EventName;
-use crate::base::Timestamp;
-use crate::catalog::{Delivery, Webhook, WebhookDraft};
+use crate::base::{TenantId, Timestamp};
+use crate::catalog::{Answers, Delivery, Maker, Webhook, WebhookDraft};
 use crate::delivery::{Target, new_secret};
 
 /// Webhooks of one tenant.
@@ -48,6 +49,12 @@ struct WebhookView {
     description: String,
     events: Vec<String>,
     active: bool,
+    /// Who made it or last changed it, where that is somebody of the tenant. It is told what they may see.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    maker: Option<String>,
+    /// Why nothing is told although it is active: there is nobody who answers for it any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused_reason: Option<&'static str>,
     /// Why it was switched off, where that was for its failures.
     disabled_reason: Option<String>,
     last_success_at: Option<String>,
@@ -61,23 +68,32 @@ struct WebhookView {
 }
 
 impl WebhookView {
-    fn new(api: &Api, webhook: &Webhook, secret: Option<String>) -> WebhookView {
+    async fn new(api: &Api, webhook: &Webhook, secret: Option<String>) -> Result<WebhookView> {
+        let answers = answers(api, webhook).await?;
         let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
-        WebhookView {
+        Ok(WebhookView {
             id: webhook.id,
             tenant_id: tenancy::shown(api, webhook.tenant),
             url: webhook.url.clone(),
             description: webhook.description.clone(),
             events: webhook.events.clone(),
             active: webhook.active,
+            maker: webhook.maker.as_ref().and_then(|maker| maker.name.clone()),
+            paused_reason: answers.pause(),
             disabled_reason: webhook.disabled_reason.clone(),
             last_success_at: time(webhook.last_success_at),
             last_failure_at: time(webhook.last_failure_at),
             secret,
             created_at: webhook.created_at.to_string(),
             changed_at: webhook.changed_at.to_string(),
-        }
+        })
     }
+}
+
+/// Whether there is somebody who answers for it.
+async fn answers(api: &Api, webhook: &Webhook) -> Result<Answers> {
+    let maker = webhook.maker.as_ref().map(|maker| maker.id);
+    Ok(api.catalog()?.who_answers(webhook.tenant, maker).await?)
 }
 
 /// What of a webhook can be written.
@@ -135,11 +151,19 @@ impl WebhookBody {
             confidential: caller
                 .principal
                 .may(Resource::Calls, Operation::ViewConfidential),
+            maker: None,
         })
     }
 }
 
-/// A webhook is told of all calls of its tenant: it is written by who sees them.
+/// Who answers for a webhook of the tenant from now on.
+fn maker(caller: &Caller, tenant: TenantId) -> Option<Maker> {
+    let id = caller.principal.actor().id()?;
+    let name = (caller.principal.home() == tenant).then(|| by(caller));
+    Some(Maker { id, name })
+}
+
+/// A webhook is told of all calls of its tenant: who sees them writes it, has its secret, and reads what was sent.
 fn sees_all_calls(caller: &Caller) -> Result<()> {
     caller.reaches(AccessLevel::System)?;
     caller.needs(Resource::Calls, Operation::View)
@@ -158,9 +182,12 @@ async fn list(
         return Ok(Json(Page::empty()));
     };
     let webhooks = api.catalog()?.webhooks(&scope, &listing).await?;
-    Ok(Json(Page::of(webhooks, |webhook| {
-        WebhookView::new(&api, &webhook, None)
-    })))
+    let mut items = Vec::with_capacity(webhooks.items.len());
+    for webhook in &webhooks.items {
+        items.push(WebhookView::new(&api, webhook, None).await?);
+    }
+    let next = webhooks.next;
+    Ok(Json(Page { items, next }))
 }
 
 /// A new webhook. The answer holds its secret, this once.
@@ -172,7 +199,7 @@ async fn create(
     Body(body): Body<WebhookBody>,
 ) -> Result<(Extension<HoldsSecret>, Versioned<WebhookView>)> {
     caller.needs(Resource::Webhooks, Operation::Edit)?;
-    let draft = body.draft(&api, &caller)?;
+    let mut draft = body.draft(&api, &caller)?;
     let secret = new_secret().map_err(|_| Problem::internal())?;
     let key = api.sign_in().key()?;
     let mut change = api.catalog()?.change().await?;
@@ -183,6 +210,7 @@ async fn create(
             format!("a tenant has at most {MOST} webhooks"),
         ));
     }
+    draft.maker = maker(&caller, tenant);
     let seal = |id: Uuid| key.seal(secret.as_bytes(), id.as_bytes());
     let webhook = change.create_webhook(tenant, &draft, seal).await?;
     let event = caller.event("webhooks.create").of_tenant(tenant);
@@ -191,7 +219,7 @@ async fn create(
         .change(None, Some(state(&webhook)));
     change.commit(event).await?;
     let path = format!("/api/v1/webhooks/{}", webhook.id);
-    let view = WebhookView::new(&api, &webhook, Some(secret));
+    let view = WebhookView::new(&api, &webhook, Some(secret)).await?;
     let made = Versioned::created(webhook.version, path, view);
     Ok((Extension(HoldsSecret), made))
 }
@@ -207,11 +235,12 @@ async fn show(
     caller.needs(Resource::Webhooks, Operation::View)?;
     let webhook = api.catalog()?.webhook(&caller.scope(), id).await?;
     let webhook = webhook.ok_or_else(Problem::not_found)?;
-    let view = WebhookView::new(&api, &webhook, None);
+    let view = WebhookView::new(&api, &webhook, None).await?;
     Ok(Versioned::new(webhook.version, view))
 }
 
-/// Writes a webhook anew. One that was switched off for its failures begins anew, if it is active.
+/// Writes a webhook anew. Who does so answers for it from then on. One that was switched off for its failures begins anew, if it
+/// is active.
 #[utoipa::path(put, path = "/webhooks/{id}", tag = "webhooks", operation_id = "edit_webhook",
     params(("id" = Uuid, Path), IfMatch),
     request_body = WebhookBody, responses((status = 200, body = WebhookView)))]
@@ -223,12 +252,13 @@ async fn edit(
     Body(body): Body<WebhookBody>,
 ) -> Result<Versioned<WebhookView>> {
     caller.needs(Resource::Webhooks, Operation::Edit)?;
-    let draft = body.draft(&api, &caller)?;
+    let mut draft = body.draft(&api, &caller)?;
     let mut change = api.catalog()?.change().await?;
     let before = change.webhook(&caller.scope(), id).await?;
     let before = before.ok_or_else(Problem::not_found)?;
     tenancy::stays(before.tenant, body.tenant_id)?;
     version.check(before.version)?;
+    draft.maker = maker(&caller, before.tenant);
     let webhook = change.edit_webhook(&before, &draft).await?;
     let event = caller.event("webhooks.edit").of_tenant(webhook.tenant);
     let event = event
@@ -236,7 +266,7 @@ async fn edit(
         .change(Some(state(&before)), Some(state(&webhook)));
     change.commit(event).await?;
     api.live().bell.notify_one();
-    let view = WebhookView::new(&api, &webhook, None);
+    let view = WebhookView::new(&api, &webhook, None).await?;
     Ok(Versioned::new(webhook.version, view))
 }
 
@@ -273,6 +303,7 @@ async fn renew(
     version: IfMatch,
 ) -> Result<Versioned<WebhookView>> {
     caller.needs(Resource::Webhooks, Operation::Edit)?;
+    sees_all_calls(&caller)?;
     let secret = new_secret().map_err(|_| Problem::internal())?;
     let mut change = api.catalog()?.change().await?;
     let before = change.webhook(&caller.scope(), id).await?;
@@ -284,7 +315,7 @@ async fn renew(
         .event("webhooks.renew_secret")
         .of_tenant(webhook.tenant);
     change.commit(event.on("webhook", id)).await?;
-    let view = WebhookView::new(&api, &webhook, Some(secret));
+    let view = WebhookView::new(&api, &webhook, Some(secret)).await?;
     Ok(Versioned::new(webhook.version, view))
 }
 
@@ -304,18 +335,22 @@ async fn test(
     Id(id): Id,
 ) -> Result<(StatusCode, Json<TestView>)> {
     caller.needs(Resource::Webhooks, Operation::Edit)?;
+    sees_all_calls(&caller)?;
     let catalog = api.catalog()?;
     let webhook = catalog.webhook(&caller.scope(), id).await?;
     let webhook = webhook.ok_or_else(Problem::not_found)?;
     if !webhook.active {
         return Err(Problem::conflict("active", "the webhook is switched off"));
     }
+    if let Some(why) = answers(&api, &webhook).await?.pause() {
+        return Err(Problem::conflict("id", why));
+    }
     let event = caller.event("webhooks.test").of_tenant(webhook.tenant);
     catalog.audit(event.on("webhook", id)).await?;
     let now = now();
     let body = json!({ "type": "webhook.test", "timestamp": now.to_string(), "data": { "webhook_id": id } });
     let queued = catalog
-        .queue_delivery(id, "webhook.test", &body.to_string(), now)
+        .queue_delivery(id, "webhook.test", &body.to_string(), false, now)
         .await?;
     let too_many = || Problem::conflict("id", "too many deliveries wait for this webhook");
     let delivery_id = queued.ok_or_else(too_many)?;
@@ -388,6 +423,7 @@ async fn deliveries(
     Parameters(parameters): Parameters<DeliveryParameters>,
 ) -> Result<Json<Page<DeliveryView>>> {
     caller.needs(Resource::Webhooks, Operation::View)?;
+    sees_all_calls(&caller)?;
     let listing = fields::listing(parameters.after, parameters.limit)?;
     let found = api
         .catalog()?
@@ -408,8 +444,8 @@ fn state(webhook: &Webhook) -> serde_json::Value {
 mod tests {
     use super::*;
     use crate::access::{Permissions, Preset, Role};
+    use crate::api::calls::tests::hired;
     use crate::api::testing::World;
-    use crate::base::TenantId;
 
     fn body(url: &str) -> serde_json::Value {
         json!({ "url": url, "events": ["call.ended", "recording.ready", "call.ended"] })
@@ -454,7 +490,8 @@ mod tests {
     #[tokio::test]
     async fn a_try_waits_in_the_queue() {
         let world = World::new().await;
-        let ann = world.user("acme", Preset::TenantAdministrator);
+        let ann = hired(&world, "ann", Preset::TenantAdministrator).await;
+        let ann = world.signed_in(&ann).await;
         let path = ann
             .post("/webhooks", body("https://hooks.example.com/x"))
             .await
@@ -543,9 +580,15 @@ mod tests {
                 ..Preset::Agent.role(TenantId(world.tenant("acme")))
             };
             let bob = world.somebody("acme", &role);
+            let renewal = [("if-match", "*")];
+            let (secret, log) = (format!("{path}/secret"), format!("{path}/deliveries"));
             let refused = [
                 bob.post("/webhooks", body("https://evil.example/")).await,
                 bob.put(&path, "*", body("https://evil.example/")).await,
+                bob.ask(axum::http::Method::POST, &secret, &renewal, None)
+                    .await,
+                bob.get(&log).await,
+                bob.post(&format!("{path}/test"), json!({})).await,
             ];
             for refused in refused {
                 let kind = refused.expect(403).json()["type"].to_string();
@@ -554,6 +597,74 @@ mod tests {
         }
         let kept = ann.get(&path).await.expect(200).json();
         assert_eq!(kept["url"], "https://hooks.example.com/x");
+    }
+
+    /// Calls of the tenant that its webhooks are told of by now, confidential or not.
+    async fn told(world: &World) -> [u64; 2] {
+        let mut told = [0; 2];
+        for (confidential, told) in [false, true].into_iter().zip(&mut told) {
+            let tenant = TenantId(world.tenant("acme"));
+            let queued = (world.catalog)
+                .queue_event(tenant, "call.ended", "{}", confidential, now())
+                .await;
+            *told = queued.unwrap().queued;
+        }
+        told
+    }
+
+    #[tokio::test]
+    async fn a_webhook_ends_with_the_rights_of_its_maker_until_somebody_takes_it_over() {
+        let world = World::new().await;
+        let root = world.user("system", Preset::RootAdministrator);
+        let acme = TenantId(world.tenant("acme"));
+        let agent = Preset::Agent.role_id(acme).0;
+        for (login, loss) in [
+            ("deactivated", Some(json!({ "active": false }))),
+            ("demoted", Some(json!({ "role_id": agent }))),
+            ("removed", None),
+        ] {
+            let maker = hired(&world, login, Preset::TenantAdministrator).await;
+            let hook = body("https://hooks.example.com/x");
+            let made = world.signed_in(&maker).await.post("/webhooks", hook).await;
+            let (path, made) = (made.expect(201).location(), login);
+            assert_eq!(told(&world).await, [1, 1]);
+            let user = format!("/users/{}", maker["id"].as_str().unwrap());
+            match loss {
+                Some(loss) => drop(root.put(&user, "*", loss).await.expect(200)),
+                None => drop(root.delete(&user, "*").await.expect(204)),
+            }
+            assert_eq!(told(&world).await, [0, 0], "{login}");
+            let other = hired(
+                &world,
+                &format!("after-{login}"),
+                Preset::TenantAdministrator,
+            )
+            .await;
+            let other = world.signed_in(&other).await;
+            for seen in [
+                other.get(&path).await.expect(200).json(),
+                other.get("/webhooks").await.expect(200).json()["items"][0].clone(),
+            ] {
+                assert_eq!(
+                    (&seen["maker"], &seen["active"]),
+                    (&json!(made), &json!(true))
+                );
+                assert!(seen["paused_reason"].is_string(), "{seen}");
+            }
+            let tried = other.post(&format!("{path}/test"), json!({})).await;
+            tried.expect(409);
+            // Another secret makes nobody answer for where it goes.
+            let renewal = [("if-match", "*")];
+            let secret = format!("{path}/secret");
+            let renewed = other.ask(axum::http::Method::POST, &secret, &renewal, None);
+            assert!(renewed.await.expect(200).json()["paused_reason"].is_string());
+            let hook = body("https://hooks.example.com/x");
+            let taken = other.put(&path, "*", hook).await.expect(200).json();
+            assert_eq!(taken["maker"], format!("after-{login}"));
+            assert!(taken.get("paused_reason").is_none());
+            assert_eq!(told(&world).await, [1, 1]);
+            other.delete(&path, "*").await.expect(204);
+        }
     }
 
     /// What a copy of the catalog has, without the key beside it.

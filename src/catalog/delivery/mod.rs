@@ -1,8 +1,10 @@
 //! Webhooks and what is told through them.
 
+mod makers;
 mod queue;
 mod sealing;
 mod webhooks;
 
+pub use makers::Answers;
 pub use queue::{Attempt, Delivery, DeliveryState, DueDelivery, Queued};
-pub use webhooks::{Webhook, WebhookDraft};
+pub use webhooks::{Maker, Webhook, WebhookDraft};

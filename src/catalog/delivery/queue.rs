@@ -70,8 +70,12 @@ pub struct DueDelivery {
     pub url: String,
     /// Sealed for the webhook's id. None: it was written before secrets were sealed, and no start has sealed it since.
     pub sealed_secret: Option<Vec<u8>>,
+    /// Who answers for the webhook.
+    pub maker: Option<Uuid>,
     pub event: String,
     pub body: String,
+    /// Somebody whose calls are confidential has part in it.
+    pub confidential: bool,
     pub created_at: Timestamp,
     /// How often it was tried.
     pub attempts: u32,
@@ -99,11 +103,13 @@ pub struct Queued {
     pub queued: u64,
     /// Found too many before them.
     pub dropped: u64,
+    /// Would have gone to webhooks whose maker may not see it.
+    pub withheld: u64,
 }
 
 impl Catalog {
-    /// Puts an event into the queue of each active webhook of the tenant that wants to be told of it. `confidential`: somebody
-    /// whose calls are confidential has part in it.
+    /// Puts an event into the queue of each active webhook of the tenant that wants to be told of it, and whose maker sees it.
+    /// `confidential`: somebody whose calls are confidential has part in it.
     pub async fn queue_event(
         &self,
         tenant: TenantId,
@@ -113,8 +119,8 @@ impl Catalog {
         at: Timestamp,
     ) -> Result<Queued> {
         let failed = |error| Error::from_sqlx("queue an event", &self.place, error);
-        let wanted: Vec<Uuid> = sqlx::query_scalar(
-            "SELECT id FROM webhooks WHERE tenant_id = ? AND active AND (confidential OR NOT ?) \
+        let wanted: Vec<(Uuid, Option<Uuid>)> = sqlx::query_as(
+            "SELECT id, maker_id FROM webhooks WHERE tenant_id = ? AND active AND (confidential OR NOT ?) \
              AND EXISTS (SELECT 1 FROM json_each(events) WHERE value = ?)",
         )
         .bind(tenant.0)
@@ -124,8 +130,13 @@ impl Catalog {
         .await
         .map_err(failed)?;
         let mut queued = Queued::default();
-        for webhook in wanted {
-            match self.queue_delivery(webhook, event, body, at).await? {
+        for (webhook, maker) in wanted {
+            if !(self.who_answers(tenant, maker).await?).may_tell(confidential) {
+                queued.withheld += 1;
+                continue;
+            }
+            let told = self.queue_delivery(webhook, event, body, confidential, at);
+            match told.await? {
                 Some(_) => queued.queued += 1,
                 None => queued.dropped += 1,
             }
@@ -139,12 +150,13 @@ impl Catalog {
         webhook: Uuid,
         event: &str,
         body: &str,
+        confidential: bool,
         at: Timestamp,
     ) -> Result<Option<Uuid>> {
         let id = new_id();
         let done = sqlx::query(
-            "INSERT INTO deliveries (id, webhook_id, event, body, created_at, next_at) \
-             SELECT ?1, ?2, ?3, ?4, ?5, ?5 WHERE EXISTS (SELECT 1 FROM webhooks WHERE id = ?2) AND \
+            "INSERT INTO deliveries (id, webhook_id, event, body, created_at, next_at, confidential) \
+             SELECT ?1, ?2, ?3, ?4, ?5, ?5, ?7 WHERE EXISTS (SELECT 1 FROM webhooks WHERE id = ?2) AND \
              (SELECT count(*) FROM deliveries WHERE webhook_id = ?2 AND next_at IS NOT NULL) < ?6",
         )
         .bind(id)
@@ -153,6 +165,7 @@ impl Catalog {
         .bind(body)
         .bind(at.as_nanos())
         .bind(MOST_WAITING)
+        .bind(confidential)
         .execute(&self.writer)
         .await
         .map_err(|error| Error::from_sqlx("queue an event", &self.place, error))?;
@@ -167,7 +180,8 @@ impl Catalog {
         each: u32,
     ) -> Result<Vec<DueDelivery>> {
         let rows = sqlx::query(
-            "SELECT d.id, d.webhook_id, w.tenant_id, w.url, w.sealed_secret, d.event, d.body, d.created_at, d.attempts FROM ( \
+            "SELECT d.id, d.webhook_id, w.tenant_id, w.url, w.sealed_secret, d.event, d.body, d.created_at, d.attempts, \
+             w.maker_id, d.confidential FROM ( \
              SELECT *, row_number() OVER (PARTITION BY webhook_id ORDER BY next_at, id) AS place FROM deliveries \
              WHERE next_at IS NOT NULL AND next_at <= ?) d \
              JOIN webhooks w ON w.id = d.webhook_id WHERE w.active AND d.place <= ? ORDER BY d.next_at, d.id LIMIT +?",
@@ -304,6 +318,8 @@ fn due_of(row: &SqliteRow) -> sqlx::Result<DueDelivery> {
         body: row.try_get(6)?,
         created_at: Timestamp::from_nanos(row.try_get(7)?),
         attempts: row.try_get(8)?,
+        maker: row.try_get(9)?,
+        confidential: row.try_get(10)?,
     })
 }
 
@@ -333,19 +349,37 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::access::{Event, Principal};
-    use crate::catalog::delivery::WebhookDraft;
+    use crate::access::{Event, Preset, Principal};
+    use crate::catalog::delivery::{Maker, WebhookDraft};
     use crate::catalog::testing::{in_memory, tenant};
 
     const NOW: Timestamp = Timestamp::from_secs_nanos(1_800_000_000, 0);
 
     async fn webhook(catalog: &Catalog, number: u128, events: &[&str]) -> Uuid {
+        let maker = catalog
+            .maker_for_tests(tenant(number), Preset::Reader)
+            .await;
+        webhook_of(catalog, number, events, Some(maker)).await
+    }
+
+    async fn webhook_of(
+        catalog: &Catalog,
+        number: u128,
+        events: &[&str],
+        maker: Option<Maker>,
+    ) -> Uuid {
         let draft = WebhookDraft {
             url: "https://example.com/".into(),
             description: String::new(),
             events: events.iter().map(|&event| event.into()).collect(),
             active: true,
-            confidential: false,
+            confidential: maker.as_ref().is_some_and(|maker| {
+                maker
+                    .name
+                    .as_deref()
+                    .is_some_and(|name| name.starts_with("Tenant"))
+            }),
+            maker,
         };
         let mut change = catalog.change().await.unwrap();
         let made = change
@@ -404,6 +438,43 @@ mod tests {
                 .unwrap()
                 .is_empty()
         );
+    }
+
+    #[tokio::test]
+    async fn a_webhook_is_told_what_its_maker_may_see_at_that_moment() {
+        let catalog = world().await;
+        let of = |preset| catalog.maker_for_tests(tenant(1), preset);
+        let chief = of(Preset::TenantAdministrator).await;
+        let makers = [
+            (Some(chief.clone()), [1, 1]),
+            (Some(of(Preset::Reader).await), [1, 0]),
+            // Those who see some calls, and those of another tenant, who see none.
+            (Some(of(Preset::Supervisor).await), [0, 0]),
+            (Some(of(Preset::Agent).await), [0, 0]),
+            (
+                Some(catalog.maker_for_tests(tenant(2), Preset::Reader).await),
+                [0, 0],
+            ),
+            (None, [0, 0]),
+        ];
+        let mut told = [0, 0];
+        for (maker, tells) in makers {
+            webhook_of(&catalog, 1, &["call.ended"], maker).await;
+            told = [told[0] + tells[0], told[1] + tells[1]];
+            for (confidential, told) in [false, true].into_iter().zip(told) {
+                let queued = catalog
+                    .queue_event(tenant(1), "call.ended", "{}", confidential, NOW)
+                    .await
+                    .unwrap();
+                assert_eq!(queued.queued, told);
+            }
+        }
+        catalog.deactivate_for_tests(&chief).await;
+        let queued = catalog
+            .queue_event(tenant(1), "call.ended", "{}", true, NOW)
+            .await
+            .unwrap();
+        assert_eq!((queued.queued, queued.withheld), (0, 1));
     }
 
     #[tokio::test]

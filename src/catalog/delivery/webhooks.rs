@@ -20,8 +20,10 @@ pub struct Webhook {
     /// The kinds of events that are told, in the order they were written.
     pub events: Vec<String>,
     pub active: bool,
-    /// Calls of users whose calls are confidential are told too.
+    /// Calls of users whose calls are confidential are told too, where its maker may see them.
     pub confidential: bool,
+    /// Who made it or last changed it; none where that was before it was kept.
+    pub maker: Option<Maker>,
     /// Why it was switched off, where that was for its failures.
     pub disabled_reason: Option<String>,
     pub last_success_at: Option<Timestamp>,
@@ -31,7 +33,16 @@ pub struct Webhook {
     pub changed_at: Timestamp,
 }
 
-/// What of a webhook can be written.
+/// Who made or last changed a webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Maker {
+    /// A user's or a service account's.
+    pub id: Uuid,
+    /// As they were called then; none where they are not of the tenant, which does not learn who is elsewhere.
+    pub name: Option<String>,
+}
+
+/// What of a webhook can be written, and by whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookDraft {
     pub url: String,
@@ -39,10 +50,11 @@ pub struct WebhookDraft {
     pub events: Vec<String>,
     pub active: bool,
     pub confidential: bool,
+    pub maker: Option<Maker>,
 }
 
 const COLUMNS: &str = "SELECT id, tenant_id, url, description, events, active, confidential, disabled_reason, \
-     last_success_at, last_failure_at, version, created_at, changed_at FROM webhooks WHERE TRUE";
+     last_success_at, last_failure_at, version, created_at, changed_at, maker_id, maker FROM webhooks WHERE TRUE";
 
 /// Webhooks that lie in the scope: they tell of all of a tenant, so who sees less of it sees none.
 fn in_scope(scope: &Scope) -> QueryBuilder<Sqlite> {
@@ -121,7 +133,7 @@ impl Change {
         let id = new_id();
         sqlx::query(
             "INSERT INTO webhooks (id, tenant_id, url, description, events, secret, sealed_secret, active, confidential, \
-             created_at, changed_at) VALUES (?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?)",
+             created_at, changed_at, maker_id, maker) VALUES (?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(id)
         .bind(tenant.0)
@@ -133,6 +145,8 @@ impl Change {
         .bind(draft.confidential)
         .bind(at.as_nanos())
         .bind(at.as_nanos())
+        .bind(draft.maker.as_ref().map(|maker| maker.id))
+        .bind(draft.maker.as_ref().and_then(|maker| maker.name.as_ref()))
         .execute(self.connection())
         .await
         .map_err(failed)?;
@@ -144,6 +158,7 @@ impl Change {
             events: draft.events.clone(),
             active: draft.active,
             confidential: draft.confidential,
+            maker: draft.maker.clone(),
             disabled_reason: None,
             last_success_at: None,
             last_failure_at: None,
@@ -162,13 +177,15 @@ impl Change {
         let (at, failed) = (self.at, self.failed("edit a webhook"));
         sqlx::query(
             "UPDATE webhooks SET url = ?, description = ?, events = ?, active = ?, confidential = ?, \
-             disabled_reason = NULL, version = version + 1, changed_at = ? WHERE id = ?",
+             maker_id = ?, maker = ?, disabled_reason = NULL, version = version + 1, changed_at = ? WHERE id = ?",
         )
         .bind(&draft.url)
         .bind(&draft.description)
         .bind(events_text(&draft.events))
         .bind(draft.active)
         .bind(draft.confidential)
+        .bind(draft.maker.as_ref().map(|maker| maker.id))
+        .bind(draft.maker.as_ref().and_then(|maker| maker.name.as_ref()))
         .bind(at.as_nanos())
         .bind(webhook.id)
         .execute(self.connection())
@@ -180,6 +197,7 @@ impl Change {
             events: draft.events.clone(),
             active: draft.active,
             confidential: draft.confidential,
+            maker: draft.maker.clone(),
             disabled_reason: None,
             version: webhook.version + 1,
             changed_at: at,
@@ -237,6 +255,8 @@ fn webhook_of(row: &SqliteRow) -> sqlx::Result<Webhook> {
         let nanos: Option<i64> = row.try_get(column)?;
         Ok(nanos.map(Timestamp::from_nanos))
     };
+    let maker: Option<Uuid> = row.try_get(13)?;
+    let called: Option<String> = row.try_get(14)?;
     Ok(Webhook {
         id: row.try_get(0)?,
         tenant: TenantId(row.try_get(1)?),
@@ -246,6 +266,7 @@ fn webhook_of(row: &SqliteRow) -> sqlx::Result<Webhook> {
             .map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
         active: row.try_get(5)?,
         confidential: row.try_get(6)?,
+        maker: maker.map(|id| Maker { id, name: called }),
         disabled_reason: row.try_get(7)?,
         last_success_at: time(8)?,
         last_failure_at: time(9)?,

@@ -241,7 +241,9 @@ mod tests {
         ] {
             let body = told(of, recording);
             for _ in 0..2 {
-                let queued = catalog.queue_delivery(hook, "call.ended", &body, NOW).await;
+                let queued = catalog
+                    .queue_delivery(hook, "call.ended", &body, false, NOW)
+                    .await;
                 past.push(queued.unwrap().unwrap());
             }
         }

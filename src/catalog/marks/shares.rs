@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::CallToMark;
 use crate::access::{Operation, Principal, Resource, Scope};
-use crate::base::{TenantId, Timestamp, UserId};
+use crate::base::{TenantId, Timestamp};
 use crate::catalog::change::{new_id, now};
 use crate::catalog::row::count;
 use crate::catalog::{Catalog, Change, Error, Result};
@@ -115,10 +115,7 @@ impl Catalog {
         let Some(id) = share.creator else {
             return Ok(None);
         };
-        match self.principal_of_user(UserId(id)).await? {
-            Some(person) => Ok(Some(person.principal())),
-            None => self.principal_of_account(id).await,
-        }
+        self.principal_of_maker(id).await
     }
 
     async fn share_by_id(&self, id: Uuid) -> Result<Option<Share>> {

@@ -64,6 +64,15 @@ impl Catalog {
         })
         .map_err(|error| Error::from_sqlx("look up a user's rights", &self.place, error))
     }
+
+    /// What whoever left something behind may do now: a user, or a service account. None as with
+    /// [`Catalog::principal_of_user`].
+    pub async fn principal_of_maker(&self, id: Uuid) -> Result<Option<Principal>> {
+        match self.principal_of_user(UserId(id)).await? {
+            Some(person) => Ok(Some(person.principal())),
+            None => self.principal_of_account(id).await,
+        }
+    }
 }
 
 /// None: the role is not there, which gives no rights.

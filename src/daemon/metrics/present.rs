@@ -62,6 +62,11 @@ pub fn present(page: &mut Page, state: &State) {
             &webhooks.dropped,
         ),
         (
+            "withheld",
+            "Events and deliveries that were not told: who made the webhook may not see them any more.",
+            &webhooks.withheld,
+        ),
+        (
             "switched_off",
             "Webhooks that were switched off for their failures.",
             &webhooks.switched_off,
