@@ -35,7 +35,7 @@ impl Outcome {
 pub struct Event {
     /// Whose audit it is in: the tenant of the object.
     pub tenant: TenantId,
-    /// `user`, `service_account`, `operator`; `anonymous` before anybody signed in.
+    /// `user`, `service_account`, `operator`; `anonymous` before anybody signed in; `system`: the program by itself.
     pub actor_kind: &'static str,
     pub actor_id: Option<Uuid>,
     /// What it calls itself. Another tenant's audit does not name people of the System tenant.
@@ -84,11 +84,25 @@ impl Event {
 
     /// By somebody who is not known.
     pub fn anonymous(tenant: TenantId, action: &'static str) -> Event {
+        Event::by_nobody(tenant, action, "anonymous", "")
+    }
+
+    /// By the program itself; `part` names which of its duties it was.
+    pub fn by_system(tenant: TenantId, part: &'static str, action: &'static str) -> Event {
+        Event::by_nobody(tenant, action, "system", part)
+    }
+
+    fn by_nobody(
+        tenant: TenantId,
+        action: &'static str,
+        actor_kind: &'static str,
+        name: &str,
+    ) -> Event {
         Event {
             tenant,
-            actor_kind: "anonymous",
+            actor_kind,
             actor_id: None,
-            actor_name: String::new(),
+            actor_name: name.to_owned(),
             actor_tenant: None,
             role: String::new(),
             address: None,

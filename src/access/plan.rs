@@ -42,6 +42,7 @@ impl Feature {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PlanLimits {
+    /// From the end of a call until it goes, in days of 24 hours: see [`Retention`](super::Retention).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_days: Option<u32>,
     /// All recordings together. Past it calls are not recorded.
@@ -72,9 +73,8 @@ impl PlanLimits {
     pub fn not_enforced(&self) -> Vec<&'static str> {
         let promised = self.features.as_deref().unwrap_or_default();
         let encryption = promised.contains(&Feature::Encryption);
-        let retention = self.retention_days.map(|_| "retention_days");
         let encryption = encryption.then_some(Feature::Encryption.name());
-        retention.into_iter().chain(encryption).collect()
+        encryption.into_iter().collect()
     }
 
     /// Whether there is room for one more user beside so many.
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(PlanLimits::default().not_enforced(), [""; 0]);
         let json = r#"{"retention_days":30,"users":3,"features":["encryption","download"]}"#;
         let plan: PlanLimits = serde_json::from_str(json).unwrap();
-        assert_eq!(plan.not_enforced(), ["retention_days", "encryption"]);
+        assert_eq!(plan.not_enforced(), ["encryption"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the configuration and the directory say, for routes: plans, extensions, and whether a change can be.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -21,6 +21,9 @@ pub trait Installation: Send + Sync {
 
     /// All plans, by name.
     fn plans(&self) -> Vec<KnownPlan>;
+
+    /// How long plans keep calls.
+    fn kept(&self) -> Arc<KeptPlans>;
 
     /// Extensions of a tenant: those of the configuration first, in the order they are written.
     fn extensions(&self, tenant: TenantId) -> Vec<KnownExtension>;
@@ -60,6 +63,28 @@ pub trait Installation: Send + Sync {
 pub struct Objection {
     pub field: String,
     pub detail: String,
+}
+
+/// How long plans keep calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeptPlans {
+    /// [`DirectoryRows::generation`] of the rows that this is of.
+    pub generation: i64,
+    /// Tenants that are there, in files or in the catalog, and have a plan that says it.
+    pub tenants: BTreeMap<TenantId, Kept>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The plan's name.
+    pub plan: String,
+    pub days: u32,
+}
+
+impl KeptPlans {
+    pub fn days(&self, tenant: TenantId) -> Option<u32> {
+        self.tenants.get(&tenant).map(|kept| kept.days)
+    }
 }
 
 /// A plan, wherever it is written.

@@ -23,6 +23,7 @@ mod problem;
 mod reference;
 mod refusals;
 mod request;
+mod retention;
 mod routes;
 mod schemas;
 mod sensor;
@@ -56,7 +57,8 @@ pub use calls::remove_files;
 pub use feed::{CallEvent, EventKind, Feed, Finished, Followed, Stored};
 pub use inside::{Answer, Inside, Refused};
 pub use installation::{
-    HeldExtension, Installation, KnownExtension, KnownPlan, Objection, users_in_use,
+    HeldExtension, Installation, Kept, KeptPlans, KnownExtension, KnownPlan, Objection,
+    users_in_use,
 };
 pub use live::Live;
 pub use password_page::PATH as PASSWORD_PAGE;

@@ -44,6 +44,7 @@ mod reach;
 mod read;
 mod rebuild;
 mod record;
+mod retention;
 mod row;
 mod sign_in;
 mod tenancy;
@@ -79,6 +80,7 @@ pub use record::{
     CallQuality, CallRecord, Direction, FileRecord, FileRow, InteractionRow, LinkRecord,
     ParticipantRecord, PartyRecord, TenantRow,
 };
+pub use retention::{DueCall, Expired, Expiring};
 pub use tenancy::{
     AllocationDraft, AllocationRow, DirectoryRows, ExtensionDraft, ExtensionRow, LoginPolicy,
     MirroredTenant, PlanRow, RegisteredTenant, Taken, TenantDraft, TenantStatus, Usage,

@@ -39,6 +39,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (11, "identity", include_str!("sqlite/0011_identity.sql")),
     (12, "sealed", include_str!("sqlite/0012_sealed.sql")),
     (13, "note words", include_str!("sqlite/0013_note_words.sql")),
+    (14, "retention", include_str!("sqlite/0014_retention.sql")),
     (15, "makers", include_str!("sqlite/0015_makers.sql")),
 ];
 

@@ -55,6 +55,15 @@ pub struct CallRecord {
     pub deleted_at: Option<Timestamp>,
 }
 
+impl CallRecord {
+    /// The latest moment that is known of the call: how long it is kept counts from there.
+    pub fn over_at(&self) -> Timestamp {
+        let audio = std::time::Duration::from_millis(self.length_ms);
+        let ended_at = self.ended_at.unwrap_or(self.started_at);
+        ended_at.max(self.started_at + audio)
+    }
+}
+
 /// Which of the sides is the tenant's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,6 +1,7 @@
 //! The configuration and the catalog together, as a running daemon sees them: what commands ask that change people and tenants,
 //! or say whose a call would be.
 
+use std::collections::{HashMap, HashSet};
 use std::fs::OpenOptions;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::Path;
@@ -8,9 +9,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 
-use crate::access::{Feature, PlanLimits, Scope};
+use crate::access::{Feature, PlanLimits, Retention, Scope};
 use crate::api::{Installation as _, users_in_use};
-use crate::base::TenantId;
+use crate::base::{TenantId, Timestamp};
 use crate::catalog::{Catalog, Change, DirectoryRows, wall_clock};
 use crate::config::Loaded;
 use crate::daemon::storekeeping;
@@ -24,6 +25,10 @@ pub struct Installation {
     pub catalog: Catalog,
     pub rows: DirectoryRows,
     pub tenancy: Arc<Tenancy>,
+    /// What is in force, as the daemon wrote it.
+    retentions: HashMap<TenantId, Retention>,
+    /// By which calls went when a daemon looked last.
+    pub believed_time: Option<Timestamp>,
 }
 
 impl Installation {
@@ -43,18 +48,30 @@ impl Installation {
             catalog.mirror_tenants(&mirrored, wall_clock()).await?;
         }
         let rows = catalog.directory_rows(wall_clock()).await?;
+        let retentions = catalog.retentions(&Scope::root()).await?;
+        let believed_time = catalog.believed_time().await?;
         let configured = configured.unwrap_or_else(Configured::nothing);
         let tenancy = Arc::new(Tenancy::of_rows(configured, rows.clone()));
         Ok(Installation {
             catalog,
             rows,
             tenancy,
+            retentions: retentions.into_iter().collect(),
+            believed_time,
         })
     }
 
     /// What the tenant's plan gives it.
     pub fn limits(&self, tenant: TenantId) -> Arc<PlanLimits> {
         self.tenancy.limits(tenant)
+    }
+
+    /// How long the tenant's calls are kept, and are to be.
+    pub fn retention(&self, tenant: TenantId) -> Retention {
+        let known = self.retentions.get(&tenant).copied().unwrap_or_default();
+        let wall = wall_clock();
+        let now = self.believed_time.map_or(wall, |at| at.min(wall));
+        known.under(self.tenancy.kept().days(tenant), now)
     }
 
     /// Refused when the tenant has as many active users as its plan gives it.
@@ -79,13 +96,22 @@ impl Installation {
     }
 }
 
+/// A configuration with the rows of a catalog, as a daemon would run with them.
+pub struct AsItRuns {
+    pub tenancy: Tenancy,
+    /// What is in force of how long calls are kept.
+    pub retentions: Vec<(TenantId, Retention)>,
+    /// Tenants that have recordings, or had.
+    pub recorded: HashSet<TenantId>,
+}
+
 /// Of a configuration and the rows that are in the catalog at this moment, nothing of which is changed. None: there is no
 /// catalog yet.
 ///
 /// # Errors
 ///
 /// There is one, and it cannot be read.
-pub async fn as_it_runs(loaded: &Loaded) -> anyhow::Result<Option<Tenancy>> {
+pub async fn as_it_runs(loaded: &Loaded) -> anyhow::Result<Option<AsItRuns>> {
     let url = &loaded.settings.catalog.url;
     let file = storekeeping::catalog_file(url);
     if file.is_none_or(|file| !file.exists()) {
@@ -95,11 +121,18 @@ pub async fn as_it_runs(loaded: &Loaded) -> anyhow::Result<Option<Tenancy>> {
     let now = wall_clock();
     let rows = catalog.directory_rows(now).await;
     let usage = catalog.usage(&Scope::root(), now).await;
+    let retentions = catalog.retentions(&Scope::root()).await;
     catalog.close().await;
     let tenancy = Tenancy::of_rows(Configured::new(loaded), rows?);
-    let usage = usage?.into_iter().map(|usage| (usage.tenant, usage));
+    let usage = usage?;
+    let recorded = usage.iter().map(|usage| usage.tenant).collect();
+    let usage = usage.into_iter().map(|usage| (usage.tenant, usage));
     tenancy.take_usage(usage.collect(), now);
-    Ok(Some(tenancy))
+    Ok(Some(AsItRuns {
+        tenancy,
+        retentions: retentions?,
+        recorded,
+    }))
 }
 
 /// Makes an empty file where the catalog is to be. What root makes belongs to whoever the folder belongs to: the daemon, which

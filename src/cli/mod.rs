@@ -63,6 +63,8 @@ enum Command {
     Tenant(tenancy::tenant::Args),
     /// Show plans.
     Plan(tenancy::plan::Args),
+    /// Show how long calls are kept, and say that the clock is right.
+    Retention(tenancy::retention::Args),
     /// Show extensions, and give them to users.
     Extension(tenancy::extension::Args),
     /// Rebuild or verify the catalog.
@@ -154,6 +156,7 @@ impl Cli {
             Command::Audit(args) => audit::run(args),
             Command::Tenant(args) => tenancy::tenant::run(&args),
             Command::Plan(args) => tenancy::plan::run(&args),
+            Command::Retention(args) => tenancy::retention::run(&args),
             Command::Extension(args) => tenancy::extension::run(&args),
             Command::Catalog(args) => catalog::run(args),
             Command::Decode(args) => decode::run(args),

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::output::{self, Table, harmless};
 use super::{DEFAULT_CONFIG, Exit, selection};
 use crate::config::Settings;
-use crate::daemon::status::{Status, VantageLine};
+use crate::daemon::status::{Retention, Status, VantageLine};
 
 /// How long the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -165,7 +165,29 @@ fn print_head(status: &Status) {
         status.catalog.rows_written,
         status.catalog.rows_dropped,
     );
+    lines += &kept(&status.retention);
     output::print(&lines);
+}
+
+/// How calls go that plans have kept for long enough; nothing where none of them says it.
+fn kept(retention: &Retention) -> String {
+    if retention.tenants == 0 && retention.calls_removed == 0 {
+        return String::new();
+    }
+    let mut line = format!(
+        "retention: {} tenants, {} calls removed",
+        retention.tenants, retention.calls_removed
+    );
+    if retention.overdue_seconds > 0 {
+        line += &format!(
+            ", the oldest overdue by {}",
+            span(retention.overdue_seconds)
+        );
+    }
+    if retention.files_waiting > 0 {
+        line += &format!(", files of {} still there", retention.files_waiting);
+    }
+    line + "\n"
 }
 
 fn print_interfaces(status: &Status) {

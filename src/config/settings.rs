@@ -465,7 +465,7 @@ fn read_plans(source: &mut Source<'_>, root: &mut Fields<'_>) -> BTreeMap<String
     for (name, mut fields) in root.named_tables(source, "plans") {
         let plan = Plan {
             place: Origin(Some(source.place(&fields.span))),
-            retention_days: read_retention(source, &mut fields),
+            retention_days: fields.integer(source, "retention_days", 1..=36_500),
             storage_gib: fields.integer(source, "storage_gib", 1..=1_u64 << 30),
             features: read_features(source, &mut fields),
             minutes_per_month: fields.integer(source, "minutes_per_month", 1..=1_000_000_000),
@@ -476,14 +476,6 @@ fn read_plans(source: &mut Source<'_>, root: &mut Fields<'_>) -> BTreeMap<String
         plans.insert(name.to_owned(), plan);
     }
     plans
-}
-
-/// It is kept and shown; who reads it in the file must not think that anything goes.
-fn read_retention(source: &mut Source<'_>, fields: &mut Fields<'_>) -> Option<u32> {
-    let days = fields.integer(source, "retention_days", 1..=36_500)?;
-    let message = "`retention_days` is not enforced: this version removes no recording by itself";
-    source.warn(fields.span_of("retention_days"), message);
-    Some(days)
 }
 
 fn read_features(source: &mut Source<'_>, fields: &mut Fields<'_>) -> Option<Vec<String>> {

@@ -43,6 +43,21 @@ pub fn health(state: &State) -> Health {
         let message = format!("{why}; recordings are entered when it is back");
         health.add("catalog_away", message);
     }
+    let retention = &state.retention;
+    if let Some(why) = retention.why_failing()
+        && state.why_catalog_away().is_none()
+    {
+        let message = format!("calls that were kept for long enough cannot be removed: {why}");
+        health.add("retention_failing", message);
+    }
+    if let Some(ahead) = retention.doubted_clock() {
+        let message = format!(
+            "the clock is {} hours ahead of the time that has surely passed, by which calls are removed; if it is right, say so: \
+             `callreel retention confirm-clock`",
+            ahead.as_secs() / 3600
+        );
+        health.add("clock_doubted", message);
+    }
     if state.tenancy.state.away.load(Ordering::Relaxed) {
         let message =
             "tenants and extensions cannot be read from the catalog: those known last are in use";

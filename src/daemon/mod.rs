@@ -19,6 +19,7 @@ pub mod pipeline;
 pub mod probing;
 mod quality;
 mod reload;
+mod retention;
 pub mod run;
 mod serving;
 mod signing_in;

@@ -24,6 +24,7 @@ use super::pipeline;
 use super::probing;
 use super::quality::QualitySums;
 use super::reload::{Asked, Reload};
+use super::retention::Sweeping;
 use super::serving;
 use super::standing::Keeper;
 use super::state::{
@@ -36,7 +37,7 @@ use super::webhooks::Webhooks;
 use crate::catalog::Home;
 use crate::config::{Loaded, Settings};
 use crate::recorder::{self, CallOutcome, Recorder, WhenFull, recover};
-use crate::storage::StorageLock;
+use crate::storage::{Layout, StorageLock};
 
 /// A changed file is read when nothing has changed for so long,
 const SETTLED: Duration = Duration::from_millis(500);
@@ -205,6 +206,7 @@ struct Running {
     disk: DiskWatch,
     cataloguer: Cataloguer,
     entering: Entering,
+    sweeping: Sweeping,
     keylog: Option<KeyLogWatch>,
     telling: Telling,
 }
@@ -256,6 +258,7 @@ impl Running {
             hep: sources.iter().find_map(|source| source.hep.clone()),
             live: monitor.live.clone(),
             webhooks: monitor.webhooks.clone(),
+            retention: Arc::default(),
         });
         // Before the first packet. A failure is found again, and told, by the thread below.
         let _ = look_for_room(&layout, &state);
@@ -278,13 +281,20 @@ impl Running {
         let live = Live::start(sources, session, move || {
             _ = orders.try_send(Order::CaptureEnded);
         })?;
-        let entering = Entering::start(home, settings.storage.root.clone(), state.clone())?;
+        let entering = Entering::start(home.clone(), settings.storage.root.clone(), state.clone())?;
+        let sweeping = Sweeping::start(
+            home,
+            state.tenancy.clone(),
+            Layout::watched(&settings.storage.root),
+            state.retention.clone(),
+        )?;
         Ok(Running {
             state,
             live,
             disk,
             cataloguer,
             entering,
+            sweeping,
             keylog,
             telling: monitor.telling,
         })
@@ -293,6 +303,7 @@ impl Running {
     /// Calls in progress become recordings, and all that is over is entered in the catalog.
     fn finish(self) -> Ended {
         self.entering.finish();
+        self.sweeping.finish();
         let whole = self.live.finish();
         self.telling.finish();
         self.keylog.into_iter().for_each(KeyLogWatch::finish);

@@ -14,6 +14,7 @@ use super::cataloguing::CatalogState;
 use super::keylog::KeyLogState;
 use super::monitor::LiveCounters;
 use super::quality::QualitySums;
+use super::retention::RetentionState;
 use super::status::Status;
 use super::tenancy::Tenancy;
 use crate::api::front::Counters;
@@ -62,6 +63,7 @@ pub struct State {
     /// Who listens to calls in progress.
     pub live: Arc<LiveCounters>,
     pub webhooks: Arc<CourierCounters>,
+    pub retention: Arc<RetentionState>,
 }
 
 impl State {
@@ -396,6 +398,7 @@ pub mod tests {
             hep: Some(Arc::default()),
             live: Arc::default(),
             webhooks: Arc::default(),
+            retention: Arc::default(),
         }
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::health::health;
 use super::losses::by_place;
 use super::state::{State, locked, seconds_now};
+use crate::catalog::wall_clock;
 use crate::engine::vantages::VantageCounts;
 use crate::recorder::vantage_text;
 
@@ -34,6 +35,8 @@ pub struct Status {
     pub vantages: Vec<VantageLine>,
     pub disk: Disk,
     pub catalog: Catalog,
+    #[serde(default)]
+    pub retention: Retention,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -106,6 +109,22 @@ pub struct Catalog {
     pub rows_dropped: u64,
 }
 
+/// Calls that were kept for as long as their tenants' plans say.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Retention {
+    /// Tenants whose plan says it.
+    pub tenants: u64,
+    /// Since the start, with a recording or without.
+    pub calls_removed: u64,
+    pub failures: u64,
+    /// Removed calls whose files are still there.
+    pub files_waiting: u64,
+    /// For how long the first of the calls has been due that are still to go.
+    pub overdue_seconds: u64,
+    /// By how much the clock is ahead of the time by which calls go.
+    pub clock_ahead_seconds: u64,
+}
+
 fn count(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
@@ -175,6 +194,19 @@ pub fn status(state: &State) -> Status {
             rows_written: count(&state.catalog.written),
             rows_dropped: count(&state.catalog.dropped),
         },
+        retention: retention(state),
+    }
+}
+
+fn retention(state: &State) -> Retention {
+    let retention = &state.retention;
+    Retention {
+        tenants: count(&retention.tenants),
+        calls_removed: count(&retention.removed),
+        failures: count(&retention.failures),
+        files_waiting: count(&retention.files_waiting),
+        overdue_seconds: retention.overdue(wall_clock()).as_secs(),
+        clock_ahead_seconds: count(&retention.clock_ahead),
     }
 }
 

@@ -32,7 +32,7 @@ pub use partition::{
 };
 pub use quality::{LevelRecord, QualityRecord, RtcpRecord, StreamQualityRecord, VoipRecord};
 pub use raw::{RAW_HEADER_LEN, RawPacket, RawReader, RawScale, raw_header};
-pub use removal::remove_recording;
+pub use removal::{remove_empty_folders, remove_recording, remove_recordings};
 pub use sidecar::{
     AttributionRecord, Cause, ControlRecord, DigitRecord, LinkRecord, ParticipantRecord,
     PartyRecord, RawRecord, RawState, RawStreamRecord, SIDECAR_VERSION, SegmentRecord, Sidecar,

@@ -10,5 +10,6 @@ mod modes;
 mod people;
 mod provider;
 mod reports;
+mod retention;
 mod user;
 mod world;

@@ -191,6 +191,9 @@ pub struct CallDetail {
     pub notes: Vec<NoteView>,
     pub hold: Option<HoldView>,
     pub deletion: Option<DeletionView>,
+    /// When the call goes, with all its files, because its tenant's plan keeps calls no longer; null: never, or not as long as it is on
+    /// hold, or another call of its interaction is that the caller can see.
+    pub expires_at: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -295,11 +298,14 @@ pub struct Around {
     pub notes: Vec<Note>,
     pub hold: Option<Hold>,
     pub deletion: Option<Deletion>,
+    pub expires_at: Option<Timestamp>,
 }
 
 impl CallDetail {
     pub fn new(api: &Api, call: &CallRecord, around: Around) -> CallDetail {
         let sidecar = around.sidecar.as_ref();
+        let is_held = around.marks.is_held || around.others.iter().any(|(_, marks)| marks.is_held);
+        let expires_at = around.expires_at.filter(|_| !is_held);
         let others = around.others.into_iter();
         let json = |value: Option<Value>| value.unwrap_or(Value::Null);
         CallDetail {
@@ -321,6 +327,7 @@ impl CallDetail {
             notes: around.notes.iter().map(NoteView::new).collect(),
             hold: around.hold.as_ref().map(HoldView::new),
             deletion: around.deletion.as_ref().map(DeletionView::new),
+            expires_at: expires_at.as_ref().map(Timestamp::to_string),
         }
     }
 }

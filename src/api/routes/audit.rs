@@ -69,7 +69,7 @@ pub struct AuditRecord {
 /// Who did it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AuditActor {
-    /// `user`, `service_account`, `operator`, or `anonymous`.
+    /// `user`, `service_account`, `operator`, `anonymous`, or `system`: the program by itself, such as for `retention`.
     pub kind: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<Uuid>,

@@ -15,6 +15,7 @@ use crate::api::calls::{
 use crate::api::fields::Page;
 use crate::api::problem::{Problem, Result};
 use crate::api::request::{Id, Parameters};
+use crate::api::retention::KeptCalls;
 use crate::api::state::Api;
 use crate::catalog::{CallQuery, CallRecord, CallToMark, Catalog, Disposition, Marks};
 use crate::storage::{Kind, Sidecar};
@@ -114,6 +115,10 @@ async fn around(
             .unwrap_or_default(),
         sidecar: sidecar(api, call).await,
         others: others(catalog, &scope, call).await?,
+        expires_at: KeptCalls::load(api, catalog, &Scope::tenant(call.tenant))
+            .await?
+            .of(call.tenant)
+            .expires_at(call.over_at()),
         ..Around::default()
     };
     if call.deleted_at.is_some() {

@@ -17,9 +17,10 @@ use crate::api::fields::{self, Page};
 use crate::api::installation::KnownPlan;
 use crate::api::problem::{Problem, Result};
 use crate::api::request::{Body, Id, IfMatch, Versioned};
+use crate::api::retention::KeptCalls;
 use crate::api::state::Api;
 use crate::api::words::FeatureName;
-use crate::base::SYSTEM_TENANT;
+use crate::base::{SYSTEM_TENANT, Timestamp};
 use crate::catalog::PlanRow;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -32,7 +33,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Limits {
-    /// Recordings are to be kept for so long. Not enforced: nothing removes them.
+    /// Calls go so many times 24 hours after their end, recorded or not, with all their files, but for those on hold and their
+    /// interactions. Fewer days than before, or the first ones, are in force 24 hours after they were written, more at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 36500)]
     retention_days: Option<u32>,
@@ -134,16 +136,20 @@ struct PlanView {
     /// What tenants name it by. It stays as it is.
     name: String,
     limits: Limits,
-    /// What of the limits this version only keeps and shows: `retention_days`, `encryption`.
+    /// What of the limits this version only keeps and shows: `encryption`.
     not_enforced: Vec<&'static str>,
+    /// Until when calls are kept for as long as before, where `retention_days` has become less; null: it is in force. Of the
+    /// tenants that the caller can see, the last one's.
+    retention_in_force_at: Option<String>,
     /// File and line of the configuration that it comes from, where it cannot be changed here.
     origin: Option<String>,
     read_only: bool,
 }
 
 impl PlanView {
-    fn new(plan: &KnownPlan, shows_origin: bool) -> PlanView {
+    fn new(plan: &KnownPlan, in_force_at: Option<Timestamp>, shows_origin: bool) -> PlanView {
         PlanView {
+            retention_in_force_at: in_force_at.map(|at| at.to_string()),
             id: plan.id,
             name: plan.name.clone(),
             limits: Limits::of(&plan.limits),
@@ -153,8 +159,9 @@ impl PlanView {
         }
     }
 
-    fn of_row(plan: &PlanRow) -> PlanView {
+    fn of_row(plan: &PlanRow, in_force_at: Option<Timestamp>) -> PlanView {
         PlanView {
+            retention_in_force_at: in_force_at.map(|at| at.to_string()),
             id: plan.id,
             name: plan.name.clone(),
             limits: Limits::of(&plan.limits),
@@ -195,17 +202,25 @@ fn shows_origin(caller: &Caller) -> bool {
     matches!(caller.scope().reach(), Reach::System)
 }
 
+/// When fewer days are in force for all of a plan's tenants that the caller can see.
+async fn kept(api: &Api, caller: &Caller) -> Result<impl Fn(&str) -> Option<Timestamp>> {
+    let scope = caller.scope();
+    let catalog = api.catalog()?;
+    let kept = KeptCalls::load(api, &catalog, &scope).await?;
+    Ok(move |plan: &str| kept.shorter_from(&scope, plan))
+}
+
 /// The plans that the caller can see, by name; there are few of them, on one page.
 #[utoipa::path(get, path = "/plans", tag = "plans", operation_id = "list_plans",
     responses((status = 200, body = Page<PlanView>)))]
 async fn list(State(api): State<Api>, caller: Caller) -> Result<Json<Page<PlanView>>> {
     caller.needs(Resource::Plans, Operation::View)?;
     let plans = visible(&api, &caller).await?;
-    let shows_origin = shows_origin(&caller);
+    let (shows_origin, kept) = (shows_origin(&caller), kept(&api, &caller).await?);
     Ok(Json(Page {
         items: plans
             .iter()
-            .map(|plan| PlanView::new(plan, shows_origin))
+            .map(|plan| PlanView::new(plan, kept(&plan.name), shows_origin))
             .collect(),
         next: None,
     }))
@@ -244,7 +259,8 @@ async fn create(
     Ok(Versioned::created(
         plan.version,
         path,
-        PlanView::of_row(&plan),
+        // Nobody has it yet.
+        PlanView::of_row(&plan, None),
     ))
 }
 
@@ -254,9 +270,10 @@ async fn create(
 async fn show(State(api): State<Api>, caller: Caller, Id(id): Id) -> Result<Versioned<PlanView>> {
     caller.needs(Resource::Plans, Operation::View)?;
     let plan = found(&api, &caller, id).await?;
+    let in_force_at = kept(&api, &caller).await?(&plan.name);
     Ok(Versioned::new(
         plan.version,
-        PlanView::new(&plan, shows_origin(&caller)),
+        PlanView::new(&plan, in_force_at, shows_origin(&caller)),
     ))
 }
 
@@ -299,7 +316,11 @@ async fn edit(
         .change(Some(state(&before)), Some(state(&plan)));
     change.commit(event).await?;
     api.directory_changed().await;
-    Ok(Versioned::new(plan.version, PlanView::of_row(&plan)))
+    let in_force_at = kept(&api, &caller).await?(&plan.name);
+    Ok(Versioned::new(
+        plan.version,
+        PlanView::of_row(&plan, in_force_at),
+    ))
 }
 
 /// Removes a plan that no tenant has.

@@ -15,6 +15,7 @@ use crate::api::caller::Caller;
 use crate::api::fields::{self, Page};
 use crate::api::problem::{Problem, Result};
 use crate::api::request::{Body, Id, IfMatch, Parameters, Versioned};
+use crate::api::retention::{KeptCalls, RetentionView};
 use crate::api::state::Api;
 use crate::api::words::TenantStanding;
 use crate::base::{SYSTEM_TENANT, TenantId};
@@ -38,6 +39,8 @@ struct TenantView {
     timezone: String,
     language: String,
     plan: Option<String>,
+    /// Null: its plan does not say how long calls are kept, and they are for ever.
+    retention: Option<RetentionView>,
     /// `active`, or `suspended`: nobody signs in, and its calls are not recorded.
     status: &'static str,
     /// Country, match rules, recording, candidates, rewriting: the keys of a tenant's file, as JSON.
@@ -53,7 +56,7 @@ struct TenantView {
 
 impl TenantView {
     /// Files of the installation, and what tells tenants apart, are for those who reach all tenants.
-    fn new(scope: &Scope, tenant: &RegisteredTenant) -> TenantView {
+    fn new(scope: &Scope, tenant: &RegisteredTenant, kept: &KeptCalls) -> TenantView {
         let reaches_all = matches!(scope.reach(), Reach::System);
         TenantView {
             id: tenant.id.0,
@@ -62,6 +65,7 @@ impl TenantView {
             timezone: tenant.timezone.clone(),
             language: tenant.language.clone(),
             plan: tenant.plan.clone(),
+            retention: kept.view(tenant.id),
             status: tenant.status.name(),
             rules: match reaches_all {
                 true => tenant.rules.clone(),
@@ -162,9 +166,11 @@ async fn list(
     caller.needs(Resource::Tenants, Operation::View)?;
     let listing = fields::listing(parameters.after, parameters.limit)?;
     let scope = caller.scope();
-    let tenants = api.catalog()?.registered_tenants(&scope, &listing).await?;
+    let catalog = api.catalog()?;
+    let tenants = catalog.registered_tenants(&scope, &listing).await?;
+    let kept = KeptCalls::load(&api, &catalog, &scope).await?;
     Ok(Json(Page::of(tenants, |tenant| {
-        TenantView::new(&scope, &tenant)
+        TenantView::new(&scope, &tenant, &kept)
     })))
 }
 
@@ -199,10 +205,11 @@ async fn create(
     change.commit(event).await?;
     api.directory_changed().await;
     let path = format!("/api/v1/tenants/{}", tenant.id);
+    let kept = KeptCalls::load(&api, &catalog, &caller.scope()).await?;
     Ok(Versioned::created(
         tenant.version,
         path,
-        TenantView::new(&caller.scope(), &tenant),
+        TenantView::new(&caller.scope(), &tenant, &kept),
     ))
 }
 
@@ -211,15 +218,13 @@ async fn create(
     responses((status = 200, body = TenantView)))]
 async fn show(State(api): State<Api>, caller: Caller, Id(id): Id) -> Result<Versioned<TenantView>> {
     caller.needs(Resource::Tenants, Operation::View)?;
-    let scope = caller.scope();
-    let tenant = api
-        .catalog()?
-        .registered_tenant(&scope, TenantId(id))
-        .await?;
+    let (scope, catalog) = (caller.scope(), api.catalog()?);
+    let tenant = catalog.registered_tenant(&scope, TenantId(id)).await?;
     let tenant = tenant.ok_or_else(Problem::not_found)?;
+    let kept = KeptCalls::load(&api, &catalog, &scope).await?;
     Ok(Versioned::new(
         tenant.version,
-        TenantView::new(&scope, &tenant),
+        TenantView::new(&scope, &tenant, &kept),
     ))
 }
 
@@ -268,9 +273,10 @@ async fn edit(
         .change(Some(state(&before)), Some(state(&tenant)));
     change.commit(event).await?;
     api.directory_changed().await;
+    let kept = KeptCalls::load(&api, &catalog, &scope).await?;
     Ok(Versioned::new(
         tenant.version,
-        TenantView::new(&scope, &tenant),
+        TenantView::new(&scope, &tenant, &kept),
     ))
 }
 
@@ -316,6 +322,8 @@ struct OwnTenant {
     /// What the plan gives; what is absent is unlimited.
     #[schema(value_type = Object)]
     limits: PlanLimits,
+    /// Null: the plan does not say how long calls are kept, and they are for ever.
+    retention: Option<RetentionView>,
     usage: OwnUsage,
 }
 
@@ -355,6 +363,7 @@ async fn own(State(api): State<Api>, caller: Caller) -> Result<Json<OwnTenant>> 
         language: tenant.language,
         plan: tenant.plan,
         limits: PlanLimits::clone(&api.limits(id)),
+        retention: KeptCalls::load(&api, &catalog, &scope).await?.view(id),
         usage: usage.unwrap_or_default(),
     }))
 }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::CallToMark;
 use crate::base::{TenantId, Timestamp};
 use crate::catalog::change::now;
+use crate::catalog::retention::forget;
 use crate::catalog::{Catalog, Change, Error, Result};
 
 /// That a call was deleted.
@@ -89,6 +90,10 @@ impl Catalog {
                 .await
                 .map_err(failed)?;
         }
+        // Of a call whose days were over nothing is left to say.
+        forget(&mut transaction, tenant, &[id])
+            .await
+            .map_err(failed)?;
         transaction.commit().await.map_err(failed)
     }
 

@@ -2,15 +2,18 @@
 
 mod needs;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use self::needs::Need;
-use super::installation::as_it_runs;
+use super::installation::{AsItRuns, as_it_runs};
 use super::output::{self, Table, counted, harmless, print_json};
 use super::{Exit, config_path, selection};
+use crate::access::Retention;
+use crate::api::{Installation as _, Kept};
 use crate::base::{SYSTEM_TENANT, TenantId};
 use crate::config::{self, Diagnostic, Loaded};
 use crate::directory::{Directory, RecordingPolicy, Tenant};
@@ -67,6 +70,8 @@ struct CatalogLine {
     unread: Option<String>,
     /// What of it contradicts the files: a running daemon does not take such files, and one that starts leaves this out.
     contradictions: Vec<String>,
+    /// Tenants whose calls are kept for fewer days than before.
+    shorter: Vec<ShorterLine>,
     #[serde(skip)]
     directory: Option<Arc<Directory>>,
 }
@@ -75,10 +80,11 @@ impl CatalogLine {
     fn look(loaded: &Loaded) -> CatalogLine {
         match selection::block_on(as_it_runs(loaded)) {
             Ok(None) => CatalogLine::default(),
-            Ok(Some(tenancy)) => CatalogLine {
+            Ok(Some(found)) => CatalogLine {
                 read: true,
-                contradictions: tenancy.left_out(),
-                directory: Some(tenancy.directory().load_full()),
+                shorter: ShorterLine::all(&found),
+                contradictions: found.tenancy.left_out(),
+                directory: Some(found.tenancy.directory().load_full()),
                 ..CatalogLine::default()
             },
             Err(error) => CatalogLine {
@@ -86,6 +92,47 @@ impl CatalogLine {
                 ..CatalogLine::default()
             },
         }
+    }
+}
+
+/// What a plan takes away: a daemon that takes these files waits a day before it does so.
+#[derive(Debug, Serialize)]
+struct ShorterLine {
+    tenant: TenantId,
+    plan: String,
+    /// What is in force; none: calls are kept for ever.
+    days: Option<u32>,
+    shorter_days: u32,
+}
+
+impl ShorterLine {
+    /// Of tenants that have calls to lose.
+    fn all(found: &AsItRuns) -> Vec<ShorterLine> {
+        let known: HashMap<TenantId, Retention> = found.retentions.iter().copied().collect();
+        let kept = found.tenancy.kept();
+        let line = |(tenant, kept): (&TenantId, &Kept)| {
+            found.recorded.get(tenant)?;
+            let days = known.get(tenant).and_then(|retention| retention.days);
+            let is_less = days.is_none_or(|days| kept.days < days);
+            is_less.then(|| ShorterLine {
+                tenant: *tenant,
+                plan: kept.plan.clone(),
+                days,
+                shorter_days: kept.days,
+            })
+        };
+        kept.tenants.iter().filter_map(line).collect()
+    }
+
+    fn text(&self) -> String {
+        let before = match self.days {
+            Some(days) => format!("and {days} are in force"),
+            None => "and no limit is in force".to_owned(),
+        };
+        format!(
+            "tenant {}: its plan {} keeps calls for {} days, {before}: 24 hours after a daemon has seen that, what is older goes",
+            self.tenant, self.plan, self.shorter_days
+        )
     }
 }
 
@@ -203,6 +250,9 @@ fn print(report: &Report<'_>, loaded: &Loaded) {
             "warning: the catalog cannot be read, and what was made through the API is not checked: {}",
             harmless(why)
         );
+    }
+    for line in report.catalog.iter().flat_map(|catalog| &catalog.shorter) {
+        eprintln!("warning: {}", harmless(&line.text()));
     }
     for what in contradictions(report) {
         eprintln!(

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use self::invite::Question;
 use super::check::policy_text;
-use super::installation::as_it_runs;
+use super::installation::{AsItRuns, as_it_runs};
 use super::output::{self, Table, harmless, print_json};
 use super::reasons::{self, CandidateLine};
 use super::{Exit, selection};
@@ -62,7 +62,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
 fn directory(loaded: &Loaded) -> Arc<Directory> {
     match selection::block_on(as_it_runs(loaded)) {
         Ok(None) => loaded.directory.clone(),
-        Ok(Some(tenancy)) => {
+        Ok(Some(AsItRuns { tenancy, .. })) => {
             for what in tenancy.left_out() {
                 eprintln!("callreel: not in the directory: {}", harmless(&what));
             }

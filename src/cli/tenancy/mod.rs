@@ -1,8 +1,9 @@
-//! `callreel tenant`, `plan` and `extension`: what the API does to tenants, by whoever runs the machine, against the catalog.
+//! `callreel tenant`, `plan`, `retention` and `extension`: what the API does to tenants, by whoever runs the machine, against the catalog.
 //! A running daemon sees it within a second.
 
 pub mod extension;
 pub mod plan;
+pub mod retention;
 pub mod tenant;
 
 use std::path::PathBuf;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
-use super::{Office, Place, system_event, with_office};
+use super::{Office, Place, retention, system_event, with_office};
 use crate::base::SYSTEM_TENANT;
 use crate::catalog::{
     RegisteredTenant, TenantDraft, TenantStatus, is_slug, slug_of, timezone_named, wall_clock,
@@ -195,7 +195,9 @@ fn list(office: &Office, json: bool) -> anyhow::Result<()> {
 }
 
 fn show(office: &Office, tenant: &RegisteredTenant, json: bool) -> anyhow::Result<()> {
-    let value = state(office, tenant);
+    let mut value = state(office, tenant);
+    let retention = office.retention(tenant.id);
+    value["retention"] = retention::as_json(&retention);
     if json {
         return print_json(&value);
     }
@@ -205,6 +207,7 @@ fn show(office: &Office, tenant: &RegisteredTenant, json: bool) -> anyhow::Resul
         ("id", tenant.id.to_string()),
         ("plan", tenant.plan.clone().unwrap_or_else(|| "-".into())),
         ("limits", value["limits"].to_string()),
+        ("calls kept", retention::as_text(&retention)),
         ("status", tenant.status.name().into()),
         ("time zone", tenant.timezone.clone()),
         ("language", tenant.language.clone()),

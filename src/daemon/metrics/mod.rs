@@ -3,6 +3,7 @@
 mod api;
 mod engine;
 mod present;
+mod retention;
 
 pub use api::{api, audit, letters};
 pub use engine::{Counter, counted_by};
@@ -36,6 +37,7 @@ pub fn text(state: &State) -> String {
     raw(&mut page, &state.recorder.raw);
     storage(&mut page, state);
     catalog(&mut page, state);
+    retention::retention(&mut page, &state.retention);
     directory(&mut page, state);
     reloads(&mut page, state);
     keylog(&mut page, state);

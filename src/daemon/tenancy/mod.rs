@@ -32,9 +32,11 @@ use self::assemble::{Assembled, Parts};
 use self::known::Index;
 use super::state::locked;
 use crate::access::{PlanLimits, Scope};
-use crate::api::{HeldExtension, Installation, KnownExtension, KnownPlan, Objection};
-use crate::base::{TenantId, Timestamp};
-use crate::catalog::{AllocationRow, DirectoryRows, Usage, wall_clock};
+use crate::api::{
+    HeldExtension, Installation, Kept, KeptPlans, KnownExtension, KnownPlan, Objection,
+};
+use crate::base::{SYSTEM_TENANT, TenantId, Timestamp};
+use crate::catalog::{AllocationRow, DirectoryRows, TenantStatus, Usage, wall_clock};
 use crate::directory::{Directory, ExtensionPattern};
 
 pub use self::configured::Configured;
@@ -75,6 +77,7 @@ struct Model {
     rows: Arc<DirectoryRows>,
     index: Index,
     limits: HashMap<TenantId, Arc<PlanLimits>>,
+    kept: Arc<KeptPlans>,
 }
 
 struct Making {
@@ -294,9 +297,31 @@ impl Model {
         Model {
             index,
             limits,
+            kept: Arc::new(kept_by(&configured, &rows)),
             configured,
             rows,
         }
+    }
+}
+
+/// How long plans keep calls. Of a tenant that is gone, from the files or through the API, nothing is said.
+fn kept_by(configured: &Configured, rows: &DirectoryRows) -> KeptPlans {
+    let made = rows.tenants.iter().filter(|row| {
+        row.origin.is_none()
+            && row.status != TenantStatus::Gone
+            && (configured.multi || row.id == SYSTEM_TENANT)
+    });
+    let made = made.filter_map(|row| Some((row.id, row.plan.as_deref()?)));
+    let written = configured.tenants.iter().map(|written| &written.definition);
+    let written = written.filter_map(|tenant| Some((tenant.id, tenant.plan.as_deref()?)));
+    let kept = |(tenant, plan): (TenantId, &str)| {
+        let days = configured.plan(rows, plan)?.retention_days?;
+        let plan = plan.to_owned();
+        Some((tenant, Kept { plan, days }))
+    };
+    KeptPlans {
+        generation: rows.generation,
+        tenants: made.chain(written).filter_map(kept).collect(),
     }
 }
 
@@ -309,6 +334,10 @@ impl Installation for Tenancy {
     fn plans(&self) -> Vec<KnownPlan> {
         let model = self.model.load();
         model.configured.known_plans(&model.rows)
+    }
+
+    fn kept(&self) -> Arc<KeptPlans> {
+        self.model.load().kept.clone()
     }
 
     fn extensions(&self, tenant: TenantId) -> Vec<KnownExtension> {

@@ -220,7 +220,7 @@ async fn what_a_plan_only_promises_it_says_so() {
     assert_eq!(
         told,
         [
-            (&json!("old"), &json!(["retention_days"])),
+            (&json!("old"), &json!([])),
             (&json!("trial"), &json!(["encryption"]))
         ]
     );
