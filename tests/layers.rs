@@ -175,6 +175,7 @@ fn read(
     wire.finish(start, &mut |unit| {
         hand_on(unit, &mut streams, &mut messages)
     });
+    streams.finish(&mut messages);
     let told = messages.iter().map(|message| Told::new(message, start));
     (told.collect(), *streams.counters())
 }
@@ -251,15 +252,20 @@ fn whole(name: &str) -> Vec<Told> {
     told
 }
 
-#[test]
-fn secrets_that_come_late_open_what_waited_as_of_its_own_time() {
-    let patient = Ways {
+/// Ciphertext waits.
+fn patient() -> Ways {
+    Ways {
         limits: StreamLimits {
             key_wait: Duration::from_secs(10),
             ..StreamLimits::default()
         },
         ..Ways::default()
-    };
+    }
+}
+
+#[test]
+fn secrets_that_come_late_open_what_waited_as_of_its_own_time() {
+    let patient = patient();
     for name in ["sipp-tls12", "sipp-tls13", "sipp-wss"] {
         let (capture, secrets) = call(name);
         let late = secrets.into_iter().zip((50..).step_by(30));
@@ -285,6 +291,17 @@ fn secrets_that_come_when_nobody_waits_open_what_follows() {
             (1, 2),
             "{name}"
         );
+    }
+}
+
+#[test]
+fn secrets_that_come_after_the_connection_has_closed_open_it() {
+    for name in ["sipp-tls12", "sipp-tls13", "sipp-wss"] {
+        let (capture, secrets) = call(name);
+        let late = secrets.into_iter().map(|secret| (usize::MAX, secret));
+        let (told, counters) = read(&capture, late, &patient());
+        assert_same(&told, &whole(name));
+        assert_eq!((counters.tls.opened, counters.tls.without_key), (1, 0));
     }
 }
 

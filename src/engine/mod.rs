@@ -526,6 +526,9 @@ impl Core {
     }
 
     fn finish(&mut self, reason: EndReason, sink: &mut impl Sink) {
+        let mut messages = Vec::new();
+        self.counters.sip_stream_bytes_skipped += self.streams.finish(&mut messages);
+        self.handle_stream_messages(messages, sink);
         self.settle_media(sink);
         self.compare_audio();
         let mut orders = Orders::new();

@@ -9,22 +9,37 @@ use crate::wire::{StreamBytes, Way};
 /// By flow, both directions under one.
 ///
 /// Cap: so many bytes held by all; past it what waits for a secret is dropped, longest first, then the connection idle longest
-/// is forgotten. The wire forgets those that are idle and tells so, and its cap on streams is a cap on connections.
+/// is forgotten. The wire forgets those that are idle and tells so, and its cap on streams is a cap on connections that are
+/// open. One that is over stays for as long as something waits in it.
 #[derive(Debug)]
 pub(super) struct Connections {
     max_held_bytes: usize,
-    table: WireMap<Flow, Followed>,
+    table: WireMap<Name, Followed>,
     /// By last use.
-    used: BTreeMap<u64, Flow>,
+    used: BTreeMap<u64, Name>,
     uses: u64,
     held: usize,
     /// When those that wait for a secret have waited long enough.
-    deadlines: BTreeSet<(Timestamp, Flow)>,
+    deadlines: BTreeSet<(Timestamp, Name)>,
     /// TLS connections that were begun, the last by its ends: where a mirror tags the directions differently, or taps them
     /// on two interfaces, the other direction finds its connection here.
     begun: WireMap<(Endpoint, Endpoint), Flow>,
     /// Directions that did.
     joined: WireMap<Flow, Flow>,
+}
+
+/// A connection: one that is over is told from the next one of the same ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Name {
+    key: Flow,
+    /// Which of those that are over; `None`: it is open.
+    over: Option<u64>,
+}
+
+impl Name {
+    fn open(key: Flow) -> Name {
+        Name { key, over: None }
+    }
 }
 
 #[derive(Debug)]
@@ -54,7 +69,7 @@ impl Connections {
     /// Whether a direction belongs to a connection that is known here and has not ended.
     pub(super) fn has(&self, flow: Flow) -> bool {
         let (key, way) = self.key_of(flow);
-        let followed = self.table.get(&key);
+        let followed = self.table.get(&Name::open(key));
         followed.is_some_and(|followed| !followed.connection.has_ended(way))
     }
 
@@ -69,14 +84,15 @@ impl Connections {
         if !known {
             // Ended, its ports are used again.
             let (key, _) = self.key_of(bytes.flow);
-            self.remove(key, work);
+            self.close(key, work);
             self.insert(key_of(bytes.flow).0, is_tls);
         }
         let (key, way) = self.key_of(bytes.flow);
-        let skipped = self.act(key, work, |connection, work| {
+        let name = Name::open(key);
+        let skipped = self.act(name, work, |connection, work| {
             connection.push(way, bytes, work)
         });
-        self.touch(key);
+        self.touch(name);
         self.make_room(work);
         skipped
     }
@@ -85,18 +101,18 @@ impl Connections {
     pub(super) fn end(&mut self, flow: Flow, work: &mut Work<'_>) -> u64 {
         let (key, way) = self.key_of(flow);
         let over = |followed: &mut Followed| followed.connection.end(way);
-        match self.table.get_mut(&key).is_some_and(over) {
-            true => self.remove(key, work),
+        match self.table.get_mut(&Name::open(key)).is_some_and(over) {
+            true => self.close(key, work),
             false => 0,
         }
     }
 
     /// Secrets have come. Gives how many bytes were skipped.
     pub(super) fn wake(&mut self, work: &mut Work<'_>) -> u64 {
-        let waiting: Vec<Flow> = self.deadlines.iter().map(|(_, key)| *key).collect();
+        let waiting: Vec<Name> = self.deadlines.iter().map(|(_, name)| *name).collect();
         let woken = waiting
             .into_iter()
-            .map(|key| self.act(key, work, Connection::wake));
+            .map(|name| self.act_and_bury(name, work, Connection::wake));
         woken.sum()
     }
 
@@ -108,8 +124,23 @@ impl Connections {
     /// Gives how many bytes were skipped.
     pub(super) fn expire(&mut self, now: Timestamp, work: &mut Work<'_>) -> u64 {
         let mut skipped = 0;
-        while let Some(&(_, key)) = self.deadlines.first().filter(|(time, _)| *time <= now) {
-            skipped += self.act(key, work, Connection::give_up_waiting);
+        while let Some(&(_, name)) = self.deadlines.first().filter(|(time, _)| *time <= now) {
+            skipped += self.act_and_bury(name, work, Connection::give_up_waiting);
+        }
+        skipped
+    }
+
+    /// Has one connection act, and forgets it if it is over and nothing waits in it any more.
+    fn act_and_bury(
+        &mut self,
+        name: Name,
+        work: &mut Work<'_>,
+        act: impl FnOnce(&mut Connection, &mut Work<'_>) -> u64,
+    ) -> u64 {
+        let skipped = self.act(name, work, act);
+        let waits = |followed: &Followed| followed.deadline.is_some();
+        if name.over.is_some() && !self.table.get(&name).is_some_and(waits) {
+            self.drop_name(name);
         }
         skipped
     }
@@ -117,11 +148,11 @@ impl Connections {
     /// Has one connection act, and keeps sums and deadlines in step.
     fn act(
         &mut self,
-        key: Flow,
+        name: Name,
         work: &mut Work<'_>,
         act: impl FnOnce(&mut Connection, &mut Work<'_>) -> u64,
     ) -> u64 {
-        let Some(followed) = self.table.get_mut(&key) else {
+        let Some(followed) = self.table.get_mut(&name) else {
             return 0;
         };
         let skipped = act(&mut followed.connection, work);
@@ -133,8 +164,8 @@ impl Connections {
         if deadline != followed.deadline {
             followed
                 .deadline
-                .map(|old| self.deadlines.remove(&(old, key)));
-            deadline.map(|new| self.deadlines.insert((new, key)));
+                .map(|old| self.deadlines.remove(&(old, name)));
+            deadline.map(|new| self.deadlines.insert((new, name)));
             followed.deadline = deadline;
         }
         skipped
@@ -152,7 +183,7 @@ impl Connections {
             return false;
         };
         let may_join = |followed: &&mut Followed| key != own && !followed.connection.has_seen(way);
-        let Some(followed) = self.table.get_mut(&key).filter(may_join) else {
+        let Some(followed) = self.table.get_mut(&Name::open(key)).filter(may_join) else {
             return false;
         };
         followed.joined = Some(flow);
@@ -165,7 +196,7 @@ impl Connections {
             self.begun.insert((key.source, key.destination), key);
         }
         self.uses += 1;
-        self.used.insert(self.uses, key);
+        self.used.insert(self.uses, Name::open(key));
         let followed = Followed {
             connection: Connection::new(is_tls),
             used: self.uses,
@@ -173,47 +204,72 @@ impl Connections {
             deadline: None,
             joined: None,
         };
-        self.table.insert(key, followed);
+        self.table.insert(Name::open(key), followed);
+    }
+
+    /// A connection is over: its ports are free for another, and what waits in it goes on waiting. Gives how many bytes were
+    /// skipped.
+    fn close(&mut self, key: Flow, work: &mut Work<'_>) -> u64 {
+        let Some(mut followed) = self.drop_name(Name::open(key)) else {
+            return 0;
+        };
+        let Some(deadline) = followed.deadline.filter(|_| work.keys.may_come()) else {
+            return followed.connection.give_up_waiting(work);
+        };
+        let name = Name {
+            key,
+            over: Some(followed.used),
+        };
+        self.used.insert(followed.used, name);
+        self.held += followed.held;
+        self.deadlines.insert((deadline, name));
+        followed.joined = None;
+        self.table.insert(name, followed);
+        0
     }
 
     /// Gives how many bytes were skipped.
-    fn remove(&mut self, key: Flow, work: &mut Work<'_>) -> u64 {
-        let skipped = self.act(key, work, Connection::give_up_waiting);
-        if let Some(followed) = self.table.remove(&key) {
-            self.used.remove(&followed.used);
-            self.held -= followed.held;
-            followed.joined.map(|flow| self.joined.remove(&flow));
-            let ends = (key.source, key.destination);
-            if self.begun.get(&ends) == Some(&key) {
-                self.begun.remove(&ends);
-            }
-            followed
-                .deadline
-                .map(|deadline| self.deadlines.remove(&(deadline, key)));
-        }
+    fn remove(&mut self, name: Name, work: &mut Work<'_>) -> u64 {
+        let skipped = self.act(name, work, Connection::give_up_waiting);
+        self.drop_name(name);
         skipped
     }
 
-    fn touch(&mut self, key: Flow) {
-        if let Some(followed) = self.table.get_mut(&key) {
+    fn drop_name(&mut self, name: Name) -> Option<Followed> {
+        let followed = self.table.remove(&name)?;
+        self.used.remove(&followed.used);
+        self.held -= followed.held;
+        followed.joined.map(|flow| self.joined.remove(&flow));
+        let ends = (name.key.source, name.key.destination);
+        if name.over.is_none() && self.begun.get(&ends) == Some(&name.key) {
+            self.begun.remove(&ends);
+        }
+        followed
+            .deadline
+            .map(|deadline| self.deadlines.remove(&(deadline, name)));
+        Some(followed)
+    }
+
+    fn touch(&mut self, name: Name) {
+        if let Some(followed) = self.table.get_mut(&name) {
             self.used.remove(&followed.used);
             self.uses += 1;
             followed.used = self.uses;
-            self.used.insert(self.uses, key);
+            self.used.insert(self.uses, name);
         }
     }
 
     /// What waits for a secret goes first: a connection that is read holds little, and is idle for long.
     fn make_room(&mut self, work: &mut Work<'_>) {
         while self.held > self.max_held_bytes
-            && let Some(&(_, key)) = self.deadlines.first()
+            && let Some(&(_, name)) = self.deadlines.first()
         {
-            self.act(key, work, Connection::give_up_waiting);
+            self.act_and_bury(name, work, Connection::give_up_waiting);
         }
         while self.held > self.max_held_bytes
-            && let Some((_, &key)) = self.used.first_key_value()
+            && let Some((_, &name)) = self.used.first_key_value()
         {
-            self.remove(key, work);
+            self.remove(name, work);
             work.counters.evicted += 1;
         }
     }

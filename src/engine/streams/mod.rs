@@ -140,6 +140,11 @@ impl SipStreams {
         self.with_connections(messages, Connections::wake)
     }
 
+    /// The capture is over: what still waits for a secret is dropped, counted. Returns how many bytes had to be skipped.
+    pub fn finish(&mut self, messages: &mut Vec<StreamMessage>) -> u64 {
+        self.expire(Timestamp::MAX, messages)
+    }
+
     /// When [`SipStreams::expire`] has something to do next.
     pub fn next_timeout(&self) -> Option<Timestamp> {
         self.connections.next_timeout()
