@@ -2,14 +2,18 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use callreel::base::Timestamp;
+use callreel::base::{Side, Timestamp};
 use callreel::capture::{CaptureFiles, KeyLogFile};
+use callreel::directory::Directory;
+use callreel::engine::event::{CallEnd, EndReason, Event};
 use callreel::engine::streams::{SipStreams, StreamCounters, StreamLimits, StreamMessage};
+use callreel::engine::{Engine, EngineSettings};
 use callreel::sip::{Message, decode_head};
 use callreel::wire::tls::LoggedSecret;
-use callreel::wire::{StreamBytes, StreamEvent, TcpInterest, Unit, Wire, WireLimits};
+use callreel::wire::{Packet, StreamBytes, StreamEvent, TcpInterest, Unit, Wire, WireLimits};
 use proptest::prelude::*;
 
 /// Early data is not read: tshark's line of it.
@@ -82,6 +86,8 @@ struct Ways {
     cut: Option<(u64, usize)>,
     /// The mirror tags what a server sends with another VLAN.
     tagged: bool,
+    /// Each client uses the port that the one before used.
+    same_ports: bool,
     limits: StreamLimits,
 }
 
@@ -137,6 +143,11 @@ fn read(
         };
         if ways.tagged && bytes.flow.source.port < 10_000 {
             bytes.flow.vantage.vlans[0] = 20;
+        }
+        for end in [&mut bytes.flow.source, &mut bytes.flow.destination] {
+            if ways.same_ports && end.port > 10_000 {
+                end.port = 40_000;
+            }
         }
         for (n, piece) in ways.pieces(bytes.bytes).into_iter().enumerate() {
             let event = match n {
@@ -294,6 +305,60 @@ fn secrets_that_come_when_nobody_waits_open_what_follows() {
     }
 }
 
+/// Runs a call whose secrets come `late` after its last packet, and what waits for them a while later; `lower_server`: the server's
+/// address is the lower one.
+fn end_read_late(name: &str, late: Duration, lower_server: bool) -> Option<CallEnd> {
+    let (capture, secrets) = call(name);
+    let settings = EngineSettings {
+        tls_ports: vec![5061, 8443],
+        streams: patient().limits,
+        ..EngineSettings::default()
+    };
+    let mut engine = Engine::new(settings, Arc::new(Directory::empty()));
+    let mut ends = Vec::new();
+    let mut sink = |event| {
+        if let Event::Ended(end) = event {
+            ends.push(*end);
+        }
+    };
+    let mut files = CaptureFiles::open(&[capture]).unwrap();
+    let mut now = Timestamp::MIN;
+    while let Some(packet) = files.next_packet().unwrap() {
+        now = packet.time;
+        let mut frame = packet.data.to_vec();
+        for host in [26, 30] {
+            if lower_server && frame[host..host + 4] == [192, 0, 2, 20] {
+                frame[host + 3] = 1;
+            }
+        }
+        let packet = Packet {
+            data: &frame,
+            ..packet
+        };
+        engine.handle_packet(&packet, &mut sink);
+    }
+    now = now + late;
+    engine.handle_timeout(now, &mut sink);
+    engine.add_tls_secrets(secrets, &mut sink);
+    engine.handle_timeout(now + Duration::from_millis(600), &mut sink);
+    let still_open = engine.open_calls();
+    ends.pop().filter(|_| still_open == 0)
+}
+
+#[test]
+fn a_call_that_is_over_when_its_secret_comes_ends_when_it_did() {
+    for name in ["sipp-tls12", "sipp-tls13", "sipp-wss"] {
+        for (ms, lower_server) in [(0, false), (6000, false), (0, true), (6000, true)] {
+            let end = end_read_late(name, Duration::from_millis(ms), lower_server);
+            let end = end.unwrap_or_else(|| panic!("{name} after {ms} ms, {lower_server}: open"));
+            let reason = EndReason::Bye { by: Side::Caller };
+            let seconds = end.ended_at.since(end.info.invite_at).as_secs_f64();
+            assert_eq!(end.reason, reason, "{name} after {ms} ms");
+            assert!((3.0..3.2).contains(&seconds), "{name}: {seconds}");
+        }
+    }
+}
+
 #[test]
 fn secrets_that_come_after_the_connection_has_closed_open_it() {
     for name in ["sipp-tls12", "sipp-tls13", "sipp-wss"] {
@@ -303,6 +368,26 @@ fn secrets_that_come_after_the_connection_has_closed_open_it() {
         assert_same(&told, &whole(name));
         assert_eq!((counters.tls.opened, counters.tls.without_key), (1, 0));
     }
+}
+
+#[test]
+fn connections_of_the_same_ports_wait_each_for_its_own_secret() {
+    let (capture, secrets, mut expected) = suites();
+    for told in expected.iter_mut().filter(|told| told.port > 10_000) {
+        told.port = 40_000;
+    }
+    let mut patient = patient();
+    patient.limits.key_wait = Duration::from_secs(60);
+    patient.same_ports = true;
+    let late = secrets.iter().map(|secret| (usize::MAX, secret.clone()));
+    let (told, counters) = read(&capture, late, &patient);
+    assert_same(&told, &expected);
+    assert_eq!((counters.tls.connections, counters.tls.opened), (23, 23));
+    // Those whose secrets do not come are told of when their time is over.
+    let (told, counters) = read(&capture, [], &patient);
+    assert!(told.is_empty());
+    assert_eq!((counters.tls.without_key, counters.tls.opened), (23, 0));
+    assert!(counters.tls.waited_in_vain_bytes > 0);
 }
 
 #[test]

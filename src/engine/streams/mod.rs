@@ -193,12 +193,18 @@ impl SipStreams {
         messages: &mut Vec<StreamMessage>,
         act: impl FnOnce(&mut Connections, &mut Work<'_>) -> u64,
     ) -> u64 {
+        let before = messages.len();
         let mut work = Work {
             keys: &self.keys,
             counters: &mut self.counters,
             messages,
         };
-        act(&mut self.connections, &mut work)
+        let skipped = act(&mut self.connections, &mut work);
+        // What waited is read connection by connection, and a call may be in two of them.
+        if let Some(read) = messages.get_mut(before..) {
+            read.sort_by_key(|message| message.time);
+        }
+        skipped
     }
 }
 

@@ -91,10 +91,26 @@ impl TlsConnection {
         self.wake(context);
     }
 
-    /// Reads what waited, as far as it can be read.
+    /// Reads what waited, as far as it can be read, in the order in which it came: where both sides agree on new keys in
+    /// mid-connection, what one says must not change the keys of what the other said before.
     pub fn wake(&mut self, context: &mut Context<'_>) {
-        // What one side says may be what the other waited for.
-        while self.drain(Way::There, context) | self.drain(Way::Back, context) {}
+        loop {
+            let first = self.first_to_come();
+            // What one side says may be what the other waits for.
+            if !self.drain(first, context) && !self.drain(first.opposite(), context) {
+                break;
+            }
+        }
+    }
+
+    /// The direction whose waiting record came first.
+    fn first_to_come(&self) -> Way {
+        let since = |way: Way| self.ends[way].waiting.front().map(|waiting| waiting.time);
+        match (since(Way::There), since(Way::Back)) {
+            (Some(there), Some(back)) if back < there => Way::Back,
+            (None, Some(_)) => Way::Back,
+            _ => Way::There,
+        }
     }
 
     /// Since when something waits.
@@ -160,24 +176,22 @@ impl TlsConnection {
         step
     }
 
-    /// Whether anything was read.
+    /// Reads the record of one direction that waits longest. Whether that could be done.
     fn drain(&mut self, way: Way, context: &mut Context<'_>) -> bool {
-        let mut any = false;
-        while let Some(waiting) = self.ends[way].next_waiting() {
-            let step = match &waiting.record {
-                Some(record) => self.step(way, waiting.time, record, context),
-                None => {
-                    self.ends[way].lose();
-                    Step::Done
-                }
-            };
-            if step == Step::Wait {
-                self.ends[way].put_back(waiting);
-                break;
+        let Some(waiting) = self.ends[way].next_waiting() else {
+            return false;
+        };
+        let step = match &waiting.record {
+            Some(record) => self.step(way, waiting.time, record, context),
+            None => {
+                self.ends[way].lose();
+                Step::Done
             }
-            any = true;
+        };
+        if step == Step::Wait {
+            self.ends[way].put_back(waiting);
         }
-        any
+        step != Step::Wait
     }
 
     /// What waits in one direction is dropped.
