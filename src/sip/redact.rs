@@ -1,8 +1,9 @@
 //! A message as it may be kept: without credentials, and without keys that were pressed where that is asked for.
 //!
-//! What goes: the values of Authorization and its kin, passwords in URIs and credentials embedded in them, keys of media
-//! (`a=crypto`, RFC 4568; `a=key-mgmt`, RFC 4567; `k=`; `a=ice-pwd`, RFC 8839), and bodies that are encoded so that nobody can look
-//! into them. What stays says that it was there. Lengths are made right. Nonces stay: a challenge is no secret.
+//! What goes: the values of Authorization and its kin and of headers and fields whose name says token, secret, password or the like,
+//! passwords in URIs and credentials embedded in them, keys of media (`a=crypto`, RFC 4568; `a=key-mgmt`, RFC 4567; `k=`;
+//! `a=ice-pwd`, RFC 8839), and bodies that are encoded so that nobody can look into them. What stays says that it was there. Lengths
+//! are made right. Nonces stay: a challenge is no secret.
 
 use super::message::{head_length, skip_line_ends};
 use super::scan::is_token;
@@ -18,6 +19,31 @@ const CREDENTIALS: [&str; 4] = [
     "Authentication-Info",
     "Proxy-Authentication-Info",
 ];
+
+/// Words of names whose values are credentials.
+const SECRETS: [&str; 18] = [
+    "apikey",
+    "auth",
+    "authorization",
+    "cookie",
+    "cookies",
+    "credential",
+    "credentials",
+    "oauth",
+    "passphrase",
+    "passwd",
+    "password",
+    "passwords",
+    "passwort",
+    "pwd",
+    "secret",
+    "secrets",
+    "token",
+    "tokens",
+];
+
+/// What a key is said to be of that is one.
+const KEYS: [&str; 4] = ["api", "access", "private", "auth"];
 
 /// Families of crypto-suites (IANA's registry of SDP security descriptions): a name that begins so is no key.
 const SUITES: [&str; 4] = ["AES_", "AEAD_", "F8_", "SEED_"];
@@ -131,6 +157,37 @@ fn credential(line: &[u8]) -> Option<&'static str> {
         .find(|name| value_of(line, name.as_bytes(), b':').is_some())
 }
 
+/// A line of a header whose name says that its value is a credential: what stays of it.
+fn secret_header(line: &[u8]) -> Option<&[u8]> {
+    let colon = memchr::memchr(b':', line)?;
+    let name = line.get(..colon)?.trim_ascii_end();
+    let word = name.trim_ascii_start();
+    (is_token(word) && is_secret(word)).then_some(name)
+}
+
+/// Whether a name says so in one of its words, as in `X-Auth-Token`, `apiKey` and `user_password`; `Authority` does not.
+fn is_secret(name: &[u8]) -> bool {
+    let mut before: &[u8] = &[];
+    words(name).any(|word| {
+        let is_any = |word: &[u8], of: &[&str]| {
+            of.iter()
+                .any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
+        };
+        let is_key = word.eq_ignore_ascii_case(b"key") && is_any(before, &KEYS);
+        before = word;
+        is_key || is_any(word, &SECRETS)
+    })
+}
+
+/// The words of a name: letters and digits, a capital after a small letter begins the next.
+fn words(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    name.chunk_by(|one, next| {
+        one.is_ascii_alphanumeric() == next.is_ascii_alphanumeric()
+            && !(one.is_ascii_lowercase() && next.is_ascii_uppercase())
+    })
+    .filter(|word| word.first().is_some_and(u8::is_ascii_alphanumeric))
+}
+
 fn is_folded(line: &[u8]) -> bool {
     line.starts_with(b" ") || line.starts_with(b"\t")
 }
@@ -151,6 +208,10 @@ fn clean_head(head: &[u8], body_len: usize, clean: &mut Vec<u8>) {
         if let Some(name) = credential(line) {
             skipping = true;
             clean.extend(format!("{name}: Digest {REMOVED}={REMOVED}").bytes());
+        } else if let Some(name) = secret_header(line).filter(|_| at > 0) {
+            skipping = true;
+            clean.extend_from_slice(name);
+            clean.extend(format!(": {REMOVED}").bytes());
         } else if is_length {
             skipping = true;
             said_length = true;
@@ -159,7 +220,7 @@ fn clean_head(head: &[u8], body_len: usize, clean: &mut Vec<u8>) {
             if line.is_empty() && !said_length && body_len > 0 {
                 clean.extend(format!("Content-Length: {body_len}\r\n").bytes());
             }
-            scrub(line, clean);
+            scrub(line, false, clean);
         }
         clean.extend_from_slice(end);
     }
@@ -179,9 +240,13 @@ fn clean_body(body: &[u8], keys: Option<KeyBody>) -> Vec<u8> {
         }
         // A part may be a message of its own.
         let name = credential(line);
-        skipping = name.is_some();
+        let secret = secret_header(line);
+        skipping = name.is_some() || secret.is_some();
         if let Some(name) = name {
             clean.extend(format!("{name}: Digest {REMOVED}={REMOVED}").bytes());
+        } else if let Some(name) = secret {
+            clean.extend_from_slice(name);
+            clean.extend(format!(": {REMOVED}").bytes());
         } else if !clean_media_key(line, &mut clean) {
             if whole == Some(KeyBody::Bare) {
                 // Of a part, up to the line that ends it.
@@ -190,8 +255,8 @@ fn clean_body(body: &[u8], keys: Option<KeyBody>) -> Vec<u8> {
                 keys = kind.or(keys.filter(|_| !line.starts_with(b"--"))).or(whole);
             }
             match keys {
-                Some(keys) => scrub(&mask(line, keys), &mut clean),
-                None => scrub(line, &mut clean),
+                Some(keys) => scrub(&mask(line, keys), true, &mut clean),
+                None => scrub(line, true, &mut clean),
             }
         }
         clean.extend_from_slice(end);
@@ -199,41 +264,46 @@ fn clean_body(body: &[u8], keys: Option<KeyBody>) -> Vec<u8> {
     clean
 }
 
-/// Writes a line of SDP that holds a key without the key; `false`: it holds none.
+/// Writes a line of SDP that holds a key without the key; `false`: it holds none. Blanks may stand around `=` and `:`.
 fn clean_media_key(line: &[u8], clean: &mut Vec<u8>) -> bool {
-    let begins = |with: &[u8]| {
-        let found = line.trim_ascii_start().get(..with.len());
-        found.is_some_and(|found| found.eq_ignore_ascii_case(with))
-    };
-    if begins(b"a=crypto:") {
-        clean.extend_from_slice(b"a=crypto:");
-        let value = line.trim_ascii_start().get(9..).unwrap_or(&[]);
-        let mut words = value.split(u8::is_ascii_whitespace);
-        let tag = words.next().unwrap_or(&[]);
-        let suite = words.next().unwrap_or(&[]);
-        let is_suite = is_token(suite)
-            && SUITES
-                .iter()
-                .any(|family| suite.starts_with(family.as_bytes()))
-            && suite.len() < 40;
-        if is_suite && tag.len() <= 9 && tag.iter().all(u8::is_ascii_digit) {
-            clean.extend_from_slice(tag);
-            clean.push(b' ');
-            clean.extend_from_slice(suite);
-            clean.push(b' ');
-        }
-        clean.extend(format!("inline:{REMOVED}").bytes());
-    } else if begins(b"a=key-mgmt:") {
-        clean.extend(format!("a=key-mgmt:{REMOVED}").bytes());
-    } else if begins(b"a=ice-pwd:") {
-        clean.extend(format!("a=ice-pwd:{REMOVED}").bytes());
-    } else if begins(b"k=") {
+    if value_of(line, b"k", b'=').is_some() {
         // There is a key, which is not here (RFC 4566 section 5.12).
         clean.extend_from_slice(b"k=prompt");
+        return true;
+    }
+    let Some(attribute) = value_of(line, b"a", b'=') else {
+        return false;
+    };
+    if let Some(value) = value_of(attribute, b"crypto", b':') {
+        clean.extend_from_slice(b"a=crypto:");
+        clean_crypto(value, clean);
+    } else if value_of(attribute, b"key-mgmt", b':').is_some() {
+        clean.extend(format!("a=key-mgmt:{REMOVED}").bytes());
+    } else if value_of(attribute, b"ice-pwd", b':').is_some() {
+        clean.extend(format!("a=ice-pwd:{REMOVED}").bytes());
     } else {
         return false;
     }
     true
+}
+
+/// Writes what follows `a=crypto:` without its key.
+fn clean_crypto(value: &[u8], clean: &mut Vec<u8>) {
+    let mut words = value.trim_ascii_start().split(u8::is_ascii_whitespace);
+    let tag = words.next().unwrap_or(&[]);
+    let suite = words.next().unwrap_or(&[]);
+    let is_suite = is_token(suite)
+        && SUITES
+            .iter()
+            .any(|family| suite.starts_with(family.as_bytes()))
+        && suite.len() < 40;
+    if is_suite && tag.len() <= 9 && tag.iter().all(u8::is_ascii_digit) {
+        clean.extend_from_slice(tag);
+        clean.push(b' ');
+        clean.extend_from_slice(suite);
+        clean.push(b' ');
+    }
+    clean.extend(format!("inline:{REMOVED}").bytes());
 }
 
 /// Whether a byte may be a key of the telephone.
@@ -326,26 +396,62 @@ fn mask_all(line: &mut [u8]) {
     }
 }
 
-/// Writes text without the passwords and credentials of the URIs in it.
-fn scrub(text: &[u8], clean: &mut Vec<u8>) {
+/// Writes text without the passwords and credentials of the URIs in it; in a body also without those of fields, as forms have them.
+fn scrub(text: &[u8], in_body: bool, clean: &mut Vec<u8>) {
     let mut rest = text;
     while let Some(at) = memchr::memchr2(b':', b'=', rest) {
         let (before, after) = rest.split_at_checked(at + 1).unwrap_or((rest, &[]));
         clean.extend_from_slice(before);
         rest = after;
-        if before.ends_with(b"=") {
-            if holds_credential(before) {
-                clean.extend_from_slice(REMOVED.as_bytes());
-                let end = after.iter().position(|byte| is_end(*byte) || *byte == b'&');
-                rest = after.get(end.unwrap_or(after.len())..).unwrap_or(&[]);
-            }
-        } else if let Some((user, end)) = password_of(before, after) {
+        if in_body && is_secret_field(before) {
+            let (from, end) = field_value(after);
+            clean.extend_from_slice(after.get(..from).unwrap_or(&[]));
+            clean.extend_from_slice(REMOVED.as_bytes());
+            rest = after.get(end..).unwrap_or(&[]);
+        } else if before.ends_with(b"=") && holds_credential(before) {
+            clean.extend_from_slice(REMOVED.as_bytes());
+            let end = after.iter().position(|byte| is_end(*byte) || *byte == b'&');
+            rest = after.get(end.unwrap_or(after.len())..).unwrap_or(&[]);
+        } else if before.ends_with(b":")
+            && let Some((user, end)) = password_of(before, after)
+        {
             clean.extend_from_slice(after.get(..user).unwrap_or(&[]));
             clean.extend_from_slice(REMOVED.as_bytes());
             rest = after.get(end..).unwrap_or(&[]);
         }
     }
     clean.extend_from_slice(rest);
+}
+
+/// Whether text up to and with a `=`, or a `:` after a name in quotes, ends with the name of a secret.
+fn is_secret_field(before: &[u8]) -> bool {
+    let (separator, name) = match before.split_last() {
+        Some((separator, name)) => (*separator, name.trim_ascii_end()),
+        None => return false,
+    };
+    let bare = name.strip_suffix(b"\"").or(name.strip_suffix(b"'"));
+    if separator == b':' && bare.is_none() {
+        return false;
+    }
+    let name = bare.unwrap_or(name);
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.%".contains(byte);
+    let from = name.iter().rposition(|byte| !is_part(byte));
+    let name = name.get(from.map_or(0, |at| at + 1)..).unwrap_or(&[]);
+    let name = percent_decoded(name);
+    is_secret(&name) || name.eq_ignore_ascii_case(b"pass")
+}
+
+/// Where the value of a field begins, and where it ends: with its quotes or before the next field, or with the line.
+fn field_value(after: &[u8]) -> (usize, usize) {
+    let blanks = after.len() - after.trim_ascii_start().len();
+    let value = after.get(blanks..).unwrap_or(&[]);
+    let (from, end) = match value.split_first() {
+        Some((quote @ (b'"' | b'\''), inside)) => {
+            (1, memchr::memchr(*quote, inside).map(|at| at + 1))
+        }
+        _ => (0, value.iter().position(|byte| b"&<>\"".contains(byte))),
+    };
+    (blanks + from, blanks + end.unwrap_or(value.len()))
 }
 
 fn is_end(byte: u8) -> bool {
@@ -364,6 +470,7 @@ fn holds_credential(before: &[u8]) -> bool {
     };
     let name = percent_decoded(name);
     name.eq_ignore_ascii_case(b"body")
+        || is_secret(&name)
         || CREDENTIALS
             .iter()
             .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))

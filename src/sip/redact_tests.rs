@@ -43,6 +43,78 @@ fn credentials_go_and_say_that_they_were_there() {
 }
 
 #[test]
+fn headers_whose_names_say_secret_lose_their_values() {
+    for name in [
+        "Cookie",
+        "Set-Cookie",
+        "X-Auth-Token",
+        "X-Api-Key",
+        "x-apikey",
+        "X-Password",
+        "X_Secret",
+        "X-OAuth",
+        "X-AccessToken",
+        "P-Authorization",
+    ] {
+        let text = clean(&format!(
+            "INFO sip:a SIP/2.0\r\n{name} : {SECRET}; a={SECRET},\r\n {SECRET}\r\nCall-ID: 1\r\n\r\n"
+        ));
+        assert_eq!(
+            text,
+            format!("INFO sip:a SIP/2.0\r\n{name}: removed\r\nCall-ID: 1\r\n\r\n")
+        );
+    }
+    for name in [
+        "Authority",
+        "X-Tokenizer",
+        "X-Key",
+        "WWW-Authenticate",
+        "P-Asserted-Identity",
+        "Identity",
+        "Author",
+    ] {
+        let message = format!("INFO sip:a SIP/2.0\r\n{name}: kept\r\nCall-ID: 1\r\n\r\n");
+        assert_eq!(clean(&message), message);
+    }
+}
+
+#[test]
+fn fields_of_bodies_lose_their_secrets() {
+    for (kind, body, expected) in [
+        (
+            "application/x-www-form-urlencoded",
+            "user=a&password=S3cr3tZq&x=1&user_%70wd=S3cr3tZq%20S3cr3tZq",
+            "user=a&password=removed&x=1&user_%70wd=removed",
+        ),
+        (
+            "multipart/mixed;boundary=b",
+            "--b\r\nContent-Type: text/plain\r\n\r\nsecret = S3cr3tZq S3cr3tZq\r\nPassword: S3cr3tZq\r\nauthority=me\r\n--b--\r\n",
+            "--b\r\nContent-Type: text/plain\r\n\r\nsecret = removed\r\nPassword: removed\r\nauthority=me\r\n--b--\r\n",
+        ),
+        (
+            "application/json",
+            "{\"user\": \"a\", \"apiKey\" : \"S3cr3tZq\", \"n\": 1}",
+            "{\"user\": \"a\", \"apiKey\" : \"removed\", \"n\": 1}",
+        ),
+        (
+            "application/xml",
+            "<login user='a' pass='S3cr3t Zq' x='1'/>",
+            "<login user='a' pass='removed' x='1'/>",
+        ),
+        (
+            "application/sdp",
+            " a = crypto : 9 S3cr3tZq\r\nk = clear:S3cr3tZq\r\na= ice-pwd:S3cr3tZq\r\n",
+            "a=crypto:inline:removed\r\nk=prompt\r\na=ice-pwd:removed\r\n",
+        ),
+    ] {
+        let text = clean(&with_body(kind, body));
+        assert!(text.ends_with(&format!("\r\n\r\n{expected}")), "{text}");
+        let message = Message::parse(text.as_bytes()).unwrap();
+        assert_eq!(message.body.len(), expected.len());
+    }
+}
+
+#[test]
 fn keys_of_media_go_and_the_length_is_right() {
     let body = format!(
         "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nt=0 0\r\nk=clear:{SECRET}\r\nm=audio 4000 RTP/SAVP 0\r\n\
@@ -139,6 +211,8 @@ fn secret_header() -> impl Strategy<Value = String> {
             "Proxy-Authorization: Digest a=b,\r\n\tresponse=\"{SECRET}\""
         )),
         Just(format!("Authentication-Info: rspauth=\"{SECRET}\"")),
+        Just(format!("Set-Cookie: a={SECRET}; {SECRET}")),
+        Just(format!("Call-Info: <http://h/?access_token={SECRET}&b=c>")),
         "[a-z0-9;=,?&.-]{0,8}".prop_map(|user| format!("Contact: <sip:{user}:{SECRET}@h>")),
         "[a-z0-9:@]{0,8}".prop_map(|more| format!("P-X: \"n\" <SIPS:u:{more}{SECRET}@h>;x=y")),
         Just(format!("Call-Info: <http://u:{SECRET}@h/>")),
@@ -158,6 +232,10 @@ fn secret_line() -> impl Strategy<Value = String> {
         Just(format!("k=base64:{SECRET}")),
         Just(format!(" k=base64:{SECRET}")),
         Just(format!("a=ice-pwd:{SECRET}")),
+        ("[ \t]{0,2}", "[ \t]{0,2}")
+            .prop_map(|(one, other)| format!("{one}a{other}={one}crypto{other}:1 {SECRET}")),
+        ("[a-z&=]{0,9}", "[ \t]{0,2}")
+            .prop_map(|(more, blank)| format!("{more}&password{blank}={blank}{SECRET}&{more}")),
         Just(format!("u=http://u:{SECRET}@h/")),
         Just(format!("Authorization: Digest response=\"{SECRET}\"")),
     ]
