@@ -29,15 +29,17 @@ impl KeptSignalling {
 }
 
 impl Signalling {
-    /// A message that is none of a call: a NOTIFY within its dialog, or the answer to one, is kept with it, since it tells how a transfer
-    /// goes (RFC 3515 section 2.4.4).
+    /// A message that says nothing of a call is kept with the call in whose dialog it is. Only a NOTIFY, which tells how a transfer
+    /// goes (RFC 3515 section 2.4.4), says that the call is alive: OPTIONS are also sent to find that it is not.
     pub(super) fn handle_other(&mut self, envelope: &Envelope<'_, '_>, orders: &mut Orders) {
-        let found = (envelope.method == Method::Notify).then(|| self.find(envelope));
-        match found.flatten() {
+        match self.find(envelope) {
             Some((key, side)) => {
-                self.touch(key, envelope);
+                let is_notify = envelope.method == Method::Notify;
+                if is_notify {
+                    self.touch(key, envelope);
+                }
                 self.keep_message(key, envelope, orders);
-                if envelope.is_request() {
+                if is_notify && envelope.is_request() {
                     self.handle_notify(key, side, envelope, orders);
                 }
             }

@@ -556,14 +556,19 @@ fn messages_of_a_dialog_are_handed_on_where_a_tenant_keeps_them() {
         // How a transfer goes; and of another dialog, which is no call's.
         call.dialog.request_back(&mut world, "NOTIFY", 5, "");
         call.dialog.answer_back(&mut world, 200, "NOTIFY", 5, "");
+        for (number, method) in (6..).zip(["OPTIONS", "MESSAGE", "SUBSCRIBE", "PUBLISH", "NOVEL"]) {
+            call.dialog.request_back(&mut world, method, number, "");
+            call.dialog.answer_back(&mut world, 200, method, number, "");
+        }
+        Dialog::new("ping", 1, 2).request_back(&mut world, "OPTIONS", 5, "");
         Dialog::new("mwi", 1, 2).request_back(&mut world, "NOTIFY", 5, "");
         call.dialog.bye(&mut world);
-        assert_eq!(world.signalling().counters().other_methods, 1);
+        assert_eq!(world.signalling().counters().other_methods, 2);
         let kept = world
             .events
             .iter()
             .filter(|event| matches!(event, Event::Signalling { .. }));
-        assert_eq!(kept.count(), if signalling { 8 } else { 0 });
+        assert_eq!(kept.count(), if signalling { 18 } else { 0 });
     }
 }
 
