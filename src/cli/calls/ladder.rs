@@ -226,7 +226,10 @@ impl Ladder {
                 self.messages_omitted
             );
         }
-        text
+        match ascii {
+            true => text.replace(|c: char| !c.is_ascii(), "?"),
+            false => text,
+        }
     }
 }
 
@@ -537,6 +540,7 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains('\u{1b}'));
+        assert!(text.is_ascii() && text.contains("BYE?[2J?"), "{text}");
         assert!(ladder.text(70, false).contains("▶│"));
     }
 
