@@ -391,6 +391,8 @@ struct Summary {
     counters: BTreeMap<String, u64>,
     /// SIP messages with something wrong with them, by what that is; those that could be read were.
     sip_faults: BTreeMap<&'static str, u64>,
+    /// The same of session descriptions.
+    sdp_faults: BTreeMap<&'static str, u64>,
 }
 
 /// Those of the counters that tell of something that could not be read, and is not in the summary already.
@@ -462,6 +464,10 @@ impl Summary {
                 .map(|counter| (counter.name, counter.value))
                 .collect(),
             sip_faults: (engine.counters().sip_faults.iter())
+                .filter(|(_, count)| *count > 0)
+                .map(|(fault, count)| (fault.name(), count))
+                .collect(),
+            sdp_faults: (engine.counters().sdp_faults.iter())
                 .filter(|(_, count)| *count > 0)
                 .map(|(fault, count)| (fault.name(), count))
                 .collect(),
@@ -550,6 +556,9 @@ fn print_table(calls: &[CallLine], summary: &Summary) {
     }
     if !summary.sip_faults.is_empty() {
         line += &format!("\nSIP messages with faults: {}", told(&summary.sip_faults));
+    }
+    if !summary.sdp_faults.is_empty() {
+        line += &format!("\nSDP bodies with faults: {}", told(&summary.sdp_faults));
     }
     output::print(&(line + "\n"));
 }

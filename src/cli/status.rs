@@ -132,6 +132,10 @@ fn print(status: &Status) {
         let faults = status.sip_faults.iter();
         print_counts("FAULTS IN SIP", faults.map(|c| (&*c.name, c.count)));
     }
+    if !status.sdp_faults.is_empty() {
+        let faults = status.sdp_faults.iter();
+        print_counts("FAULTS IN SDP", faults.map(|c| (&*c.name, c.count)));
+    }
     print_vantages(&status.vantages);
 }
 

@@ -32,6 +32,9 @@ pub struct Status {
     /// SIP messages with something wrong with them, by what that is, but for what was never seen.
     #[serde(default)]
     pub sip_faults: Vec<Count>,
+    /// The same of session descriptions.
+    #[serde(default)]
+    pub sdp_faults: Vec<Count>,
     pub vantages: Vec<VantageLine>,
     pub disk: Disk,
     pub catalog: Catalog,
@@ -176,6 +179,13 @@ pub fn status(state: &State) -> Status {
             ..state.quality.read()
         },
         sip_faults: (engine.engine.sip_faults.iter())
+            .filter(|(_, count)| *count > 0)
+            .map(|(fault, count)| Count {
+                name: fault.name().into(),
+                count,
+            })
+            .collect(),
+        sdp_faults: (engine.engine.sdp_faults.iter())
             .filter(|(_, count)| *count > 0)
             .map(|(fault, count)| Count {
                 name: fault.name().into(),

@@ -36,7 +36,7 @@ use self::vantages::Vantages;
 use crate::base::{Flow, Timestamp};
 use crate::directory::Directory;
 use crate::rtp::{self, RtpPacket, is_rtcp};
-use crate::sip::{self, FaultCounts, Message, websocket};
+use crate::sip::{self, FaultCounts, Message, SdpFaultCounts, SdpFaults, websocket};
 use crate::wire::tls::LoggedSecret;
 use crate::wire::{
     Datagram, Packet, TcpInterest, TunnelPorts, Unit, Wire, WireCounters, WireLimits,
@@ -93,6 +93,8 @@ pub struct EngineCounters {
     pub sip_malformed: u64,
     /// What was wrong with messages, refused ones and those that were read all the same.
     pub sip_faults: FaultCounts,
+    /// What was wrong with session descriptions, which were read as far as they go.
+    pub sdp_faults: SdpFaultCounts,
     pub rtcp_packets: u64,
     /// Bytes skipped in TCP connections to find the next message.
     pub sip_stream_bytes_skipped: u64,
@@ -447,6 +449,9 @@ impl Core {
         };
         self.counters.sip_messages += 1;
         self.counters.sip_faults.add(message.faults());
+        if let Some(body) = message.sdp() {
+            self.counters.sdp_faults.add(SdpFaults::of(body));
+        }
         self.settle(time, sink);
         let mut orders = Orders::new();
         self.signalling

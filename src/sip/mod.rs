@@ -24,6 +24,7 @@ mod name_addr;
 mod redact;
 mod scan;
 mod sdp;
+mod sdp_faults;
 mod sdp_reader;
 mod sdp_static;
 mod table;
@@ -44,6 +45,7 @@ pub use sdp::{
     Direction, Format, IceCandidate, MAX_CANDIDATES, MAX_CRYPTO, MAX_FORMATS, MAX_MEDIA, Media,
     MediaKind, Sdp,
 };
+pub use sdp_faults::{SdpFault, SdpFaultCounts, SdpFaults};
 pub use sdp_static::static_payload_type;
 pub use table::MAX_HEADERS;
 pub use uri::Uri;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::super::output::{self, harmless};
 use crate::base::{Endpoint, Timestamp};
 use crate::capture::CaptureFiles;
-use crate::sip::{Fault, Message, Sdp, StartLine};
+use crate::sip::{Fault, Message, Sdp, SdpFault, SdpFaults, StartLine};
 use crate::storage::{Cause, Sidecar};
 use crate::wire::{TcpInterest, Unit, Wire, WireLimits};
 
@@ -43,7 +43,7 @@ enum What {
         reason: String,
         cseq: String,
         media: Vec<MediaLine>,
-        /// What is wrong with the message, as far as it was kept.
+        /// What is wrong with the message and its session description, as far as they were kept.
         faults: Vec<&'static str>,
     },
     Media {
@@ -147,7 +147,7 @@ impl Ladder {
                 .take(40)
                 .collect(),
             media: message.sdp().map_or_else(Vec::new, media_lines),
-            faults: message.faults().iter().map(Fault::name).collect(),
+            faults: fault_names(&message),
         };
         self.push(seen.at, what);
     }
@@ -271,6 +271,17 @@ impl MediaLine {
         let endpoint = self.endpoint.as_deref().unwrap_or("no address");
         format!("{} {codecs} {endpoint} {}", self.kind, self.direction)
     }
+}
+
+/// Of the message, then of its session description.
+fn fault_names(message: &Message<'_>) -> Vec<&'static str> {
+    let body = message.sdp().map(SdpFaults::of).unwrap_or_default();
+    let head = message.faults();
+    let (head, body) = (
+        head.iter().map(Fault::name),
+        body.iter().map(SdpFault::name),
+    );
+    head.chain(body).collect()
 }
 
 fn media_lines(body: &[u8]) -> Vec<MediaLine> {

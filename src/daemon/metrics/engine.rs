@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::Engine;
 use crate::engine::streams::StreamCounters;
-use crate::sip::FaultCounts;
+use crate::sip::{FaultCounts, SdpFaultCounts};
 
 type Of = fn(&EngineSnapshot) -> u64;
 
@@ -19,6 +19,7 @@ pub(super) fn engine(page: &mut Page, snapshot: &EngineSnapshot) {
         page.counter(&name, &help, value);
     }
     faults(page, &snapshot.engine.sip_faults);
+    sdp_faults(page, &snapshot.engine.sdp_faults);
     for (name, help, value) in GAUGES {
         page.gauge(name, help, value(snapshot));
     }
@@ -34,6 +35,18 @@ fn faults(page: &mut Page, counts: &FaultCounts) {
     for (fault, count) in counts.iter() {
         let labels = [("class", fault.class().name()), ("fault", fault.name())];
         family.value(&labels, count);
+    }
+}
+
+/// What was wrong with session descriptions: as for SIP.
+fn sdp_faults(page: &mut Page, counts: &SdpFaultCounts) {
+    let mut family = page.family(
+        "callreel_sdp_faults_total",
+        "counter",
+        "SDP bodies with something wrong with them, by what that is; they were read as far as they go.",
+    );
+    for (fault, count) in counts.iter() {
+        family.value(&[("class", fault.name())], count);
     }
 }
 

@@ -209,3 +209,25 @@ fn a_first_segment_of_one_byte_decides_nothing() {
     dialog.bye(&mut world);
     assert_recorded(&world, "slow");
 }
+
+#[test]
+fn impossible_descriptions_are_counted_and_read_as_far_as_they_go() {
+    let mut world = World::new();
+    let dialog = dialog("odd", (1, 40_000), (2, 5060));
+    let odd = sdp(
+        (1, 4000),
+        "a=ptime:-20\r\na=ptime:0\r\na=rtpmap:99 X/8000\r\n",
+    );
+    dialog.request(&mut world, "INVITE", 1, "", &odd);
+    dialog.answer(&mut world, 200, "INVITE", 1, "tt", &sdp((2, 4000), ""));
+    talk(&mut world);
+    dialog.bye(&mut world);
+    assert_recorded(&world, "odd");
+    let counts = world.engine().counters().sdp_faults;
+    let told: Vec<_> = counts
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(fault, count)| (fault.name(), count))
+        .collect();
+    assert_eq!(told, [("format_not_in_media", 1), ("ptime_invalid", 1)]);
+}
