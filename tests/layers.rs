@@ -88,6 +88,8 @@ struct Ways {
     tagged: bool,
     /// Each client uses the port that the one before used.
     same_ports: bool,
+    /// All is said once more at the same time between other ports, as a proxy does.
+    twice: bool,
     limits: StreamLimits,
 }
 
@@ -164,6 +166,12 @@ fn read(
             );
         }
         if bytes.bytes.is_empty() {
+            streams.push(&bytes, messages);
+        }
+        if ways.twice {
+            for end in [&mut bytes.flow.source, &mut bytes.flow.destination] {
+                end.port += u16::from(end.port > 10_000);
+            }
             streams.push(&bytes, messages);
         }
     };
@@ -388,6 +396,18 @@ fn connections_of_the_same_ports_wait_each_for_its_own_secret() {
     assert!(told.is_empty());
     assert_eq!((counters.tls.without_key, counters.tls.opened), (23, 0));
     assert!(counters.tls.waited_in_vain_bytes > 0);
+}
+
+#[test]
+fn what_two_connections_said_in_turns_is_read_in_turns() {
+    let (capture, secrets) = call("sipp-tls13");
+    let late = secrets.into_iter().map(|secret| (usize::MAX, secret));
+    let mut both = patient();
+    both.twice = true;
+    let (told, counters) = read(&capture, late, &both);
+    assert_eq!(counters.tls.opened, 2);
+    assert_eq!(told.len(), 2 * whole("sipp-tls13").len());
+    assert!(told.is_sorted_by(|a, b| a.seconds <= b.seconds), "{told:?}");
 }
 
 #[test]
