@@ -151,12 +151,12 @@ mod tests {
 
     #[test]
     fn codes_come_out_in_the_order_of_their_packing() {
+        use Packing::{LeastFirst, MostFirst};
         let of = |packing: Packing, bits| -> Vec<u32> {
             packing
                 .codes(&[0b1101_0010, 0b0110_1011, 0b1000_0001], bits)
                 .collect()
         };
-        use Packing::{LeastFirst, MostFirst};
         assert_eq!(
             of(MostFirst, 4),
             [0b1101, 0b0010, 0b0110, 0b1011, 0b1000, 0b0001]

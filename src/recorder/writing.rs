@@ -131,6 +131,30 @@ impl Recording {
         Ok(())
     }
 
+    /// What came late for before `begin` may reach beyond it: it goes onto the canvas.
+    pub(super) fn load_what_reaches_in(
+        &mut self,
+        begin: i64,
+        format: WavFormat,
+        easel: &mut Easel,
+    ) -> Result<(), Error> {
+        let begin = begin.max(0) as u64;
+        let frames = self
+            .written
+            .saturating_sub(begin)
+            .min(self.block_frames() as u64);
+        let whole = self.outputs.iter().filter(|output| output.part.is_some());
+        let Some(output) = whole.min_by_key(|output| output.until.is_some()) else {
+            return Ok(());
+        };
+        if let (1.., Some(part), Some(canvas)) = (frames, &output.part, &mut easel.canvas) {
+            let mut bytes = vec![0; (frames * format.frame_bytes()) as usize];
+            part.read_at(&mut bytes, format.offset_of(begin))?;
+            canvas.load(&bytes);
+        }
+        Ok(())
+    }
+
     /// Writes frames at frame `begin` of every file.
     pub(super) fn write(
         &mut self,

@@ -394,7 +394,7 @@ async fn what_webhooks_are_told_of_calls_goes_with_them() {
         (0, told(&calls[1], false)),
         (1, told(&calls[0], true)),
     ] {
-        let queued = catalog.queue_delivery(hooks[hook], "call.ended", &body, at);
+        let queued = catalog.queue_delivery(hooks[hook], "call.ended", &body, false, at);
         sent.push(queued.await.unwrap().unwrap());
     }
     let sql = format!(

@@ -263,8 +263,9 @@ impl Media {
             return last;
         };
         let streams = call.streams.iter().filter_map(|&id| self.streams.get(id));
+        // One of which nothing was heard yet says when it was found, not when anybody spoke.
         let of_streams = streams.filter_map(|stream| match stream.owner {
-            Owner::Call { side, .. } => Some((side, stream.last_at)),
+            Owner::Call { side, .. } if stream.was_heard() => Some((side, stream.last_at)),
             _ => None,
         });
         let departed = call

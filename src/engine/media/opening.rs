@@ -210,7 +210,13 @@ impl Media {
             flow: *flow,
             ssrc: rtp.ssrc,
         };
-        let Some(id) = self.find_stream(&key, self.hasher.hash_one(key)) else {
+        let hash = self.hasher.hash_one(key);
+        let known = self.find_stream(&key, hash);
+        let opened = || match self.expects_srtp(flow) {
+            true => self.open_stream(key, hash, time, sink),
+            false => None,
+        };
+        let Some(id) = known.or_else(opened) else {
             return false;
         };
         if self.protected(id).is_none() {
@@ -224,6 +230,18 @@ impl Media {
             }
         });
         true
+    }
+
+    /// Whether a call says that what goes that way is protected.
+    fn expects_srtp(&self, flow: &Flow) -> bool {
+        let candidates = self
+            .endpoints
+            .candidates(flow.vantage, flow.source, flow.destination);
+        let mut plans = candidates.iter().filter_map(|candidate| {
+            let call = self.calls.get(candidate.slot)?;
+            Some(&call.plan.sides[candidate.sender].protection)
+        });
+        plans.any(|protection| *protection != Protection::None)
     }
 
     /// Makes a stream what the plan of its call says, and takes in what waited for that.
