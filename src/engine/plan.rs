@@ -86,6 +86,8 @@ pub struct SidePlan {
     pub formats: Formats,
     /// How what it sends is protected.
     pub protection: Protection,
+    /// What of the packets at its port is no audio.
+    pub other_types: OtherTypes,
     /// `a=fmtp` of the payload types that are kept raw: whoever decodes them later needs it.
     pub fmtp: Fmtp,
     /// Where it receives RTCP, and the RTP that belongs to it: only where that is neither the same port nor the one after.
@@ -180,6 +182,31 @@ impl Keyless {
             Keyless::Unauthenticated => "srtp_unauthenticated",
             Keyless::WrongKey => "srtp_wrong_key",
         }
+    }
+}
+
+/// Payload types of media that receive at the audio's own place (RFC 9143), a bit each. Few descriptions have any, and only those take
+/// memory for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OtherTypes(Option<Box<u128>>);
+
+impl OtherTypes {
+    /// Adds one; above 127 there is none.
+    pub fn add(&mut self, payload_type: u8) {
+        if payload_type < 128 {
+            *self.0.get_or_insert_default().as_mut() |= 1 << payload_type;
+        }
+    }
+
+    pub fn add_all(&mut self, more: &OtherTypes) {
+        if let Some(more) = &more.0 {
+            *self.0.get_or_insert_default().as_mut() |= **more;
+        }
+    }
+
+    pub fn contains(&self, payload_type: u8) -> bool {
+        let bits = self.0.as_ref().map_or(0, |bits| **bits);
+        payload_type < 128 && bits >> payload_type & 1 == 1
     }
 }
 

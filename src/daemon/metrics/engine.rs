@@ -192,6 +192,11 @@ const COUNTERS: &[(&str, &str, Of)] = &[
         of.media.streams_opened
     }),
     (
+        "rtp_other_media",
+        "RTP packets of other media of a call that come to its audio's port.",
+        |of| of.media.other_media,
+    ),
+    (
         "rtp_streams_shared",
         "RTP streams that another leg of the same conversation has too: phones that send to each other.",
         |of| of.media.streams_shared,

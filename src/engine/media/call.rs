@@ -13,7 +13,7 @@ use crate::base::{Endpoint, Flow, PerSide, Side, Timestamp, Vantage};
 use crate::codec::{Codec, PayloadFormat};
 use crate::engine::event::{Disposition, StreamReport};
 use crate::engine::interactions::Sample;
-use crate::engine::plan::MediaPlan;
+use crate::engine::plan::{MediaPlan, SidePlan};
 
 /// A stream that is quiet for this long gives its track up to any other.
 const TRACK_QUIET_NANOS: i64 = 1_000_000_000;
@@ -270,6 +270,17 @@ impl MediaCall {
         known(sender.other())
             .or_else(|| known(sender))
             .unwrap_or_else(|| PayloadFormat::from_static(payload_type))
+    }
+
+    /// Whether a payload type is that of a medium which shares a port with the audio, and not the audio's, as either side says.
+    pub fn is_other_medium(&self, payload_type: u8) -> bool {
+        let mut sides = self.plan.sides.iter().map(|(_, side)| side);
+        let is_audio = |side: &SidePlan| {
+            let mut formats = side.formats.iter();
+            formats.any(|format| format.payload_type == payload_type)
+        };
+        sides.any(|side| side.other_types.contains(payload_type))
+            && !self.plan.sides.iter().any(|(_, side)| is_audio(side))
     }
 
     /// `a=fmtp` of `payload_type` in a packet from `sender`, looked up as [`MediaCall::format`] does.

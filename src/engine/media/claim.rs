@@ -174,7 +174,7 @@ impl Media {
             return copies;
         };
         let report = match stream.owner {
-            Owner::Call { side, .. } if stream.was_heard() => Some(self.report(id, stream, side)),
+            Owner::Call { side, .. } if stream.is_reported() => Some(self.report(id, stream, side)),
             _ => None,
         };
         if let Owner::Call { slot, .. } | Owner::Copy { slot, .. } = stream.owner

@@ -144,7 +144,7 @@ impl Media {
                 return;
             };
             let meaning = change_meaning(stream, call, side, packet.payload_type);
-            if meaning.encrypted.is_none() {
+            if meaning.apart.is_none() {
                 let arrived = packet.arrived(&mut self.payloads);
                 self.place(id, slot, side, meaning, arrived, sink);
             }

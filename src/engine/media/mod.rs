@@ -43,7 +43,7 @@ use self::placing::{Arrived, Placing, change_meaning, position, ticks};
 pub use self::plans::MediaEnd;
 pub use self::rtcp::UnclaimedStream;
 use self::slots::Slots;
-use self::stream::{Counted, Kept, Meaning, Owner, Stream, StreamKey};
+use self::stream::{Apart, Counted, Kept, Meaning, Owner, Stream, StreamKey};
 pub use self::tap::Overheard;
 use self::twins::{Sharing, Twins};
 use super::event::{Digit, Disposition, Event, Sink, StreamReport};
@@ -109,6 +109,8 @@ pub struct MediaCounters {
     pub streams_shared: u64,
     /// Streams that were not, since there was no room or too many calls have them.
     pub streams_not_shared: u64,
+    /// RTP packets of other media of a call that come to its audio's port.
+    pub other_media: u64,
     /// RTP packets that are encrypted, and whose key is not known.
     pub encrypted: u64,
     /// RTP packets that were opened with a key of their call.
@@ -394,10 +396,8 @@ impl Media {
             _ => change_meaning(stream, call, side, arrived.payload_type),
         };
         stream.count_codec();
-        if let Some(why) = meaning.encrypted {
-            stream.hide(why, arrived.time);
-            self.counters.encrypted += 1;
-            return;
+        if let Some(why) = meaning.apart {
+            return self.set_apart(id, slot, side, why, arrived.time);
         }
         let format = meaning.format;
         if format.codec == Codec::Redundancy {
@@ -426,6 +426,26 @@ impl Media {
             return;
         }
         self.place(id, slot, side, meaning, arrived, sink);
+    }
+
+    /// Counts a packet that is not the side's audio. What turns out to be another medium is not the side's voice any more.
+    #[inline(never)]
+    fn set_apart(&mut self, id: u32, slot: u32, side: Side, why: Apart, time: Timestamp) {
+        let (Some(stream), Some(call)) = (self.streams.get_mut(id), self.calls.get_mut(slot))
+        else {
+            return;
+        };
+        match why {
+            Apart::Encrypted(why) => {
+                stream.hide(why, time);
+                self.counters.encrypted += 1;
+            }
+            Apart::OtherMedium => {
+                self.counters.other_media += 1;
+                let holder = &mut call.tracks[side].holder;
+                *holder = holder.filter(|holder| *holder != id);
+            }
+        }
     }
 
     /// Places a packet on its call's timeline, which its first audio begins.

@@ -117,6 +117,15 @@ impl Media {
         let Some(protected) = &stream.protected else {
             return;
         };
+        if let Owner::Call { slot, .. } = stream.owner
+            && let Some(call) = self.calls.get(slot)
+            && let Some(second) = packet.get(1)
+            && call.is_other_medium(second & 0x7f)
+        {
+            stream.is_other_medium = true;
+            self.counters.other_media += 1;
+            return;
+        }
         let why = protected.why_closed();
         match protected.given_up() {
             GivenUp::Failed => {
@@ -144,7 +153,7 @@ impl Media {
             stream.mean(Some(Meaning {
                 format,
                 number: None,
-                encrypted: None,
+                apart: None,
             }));
         }
     }

@@ -2,7 +2,7 @@
 
 use super::call::MediaCall;
 use super::payloads::{Payloads, Stored};
-use super::stream::{Kept, Meaning, Stream};
+use super::stream::{Apart, Kept, Meaning, Stream};
 use super::timeline::Put;
 use super::{MediaCounters, REORDER_ALLOWANCE};
 use crate::base::{Side, Timestamp};
@@ -97,7 +97,11 @@ pub fn change_meaning(
     payload_type: u8,
 ) -> Meaning {
     let format = format_of(stream, call, side, payload_type);
-    let encrypted = call.keyless(side);
+    let apart = match call.is_other_medium(payload_type) {
+        true => Some(Apart::OtherMedium),
+        false => call.keyless(side).map(Apart::Encrypted),
+    };
+    stream.is_other_medium = apart == Some(Apart::OtherMedium);
     let number = call
         .timeline
         .as_mut()
@@ -105,12 +109,12 @@ pub fn change_meaning(
     let meaning = Meaning {
         format,
         number,
-        encrypted,
+        apart,
     };
-    if encrypted.is_some() {
-        call.heard.encrypted = true;
-    } else {
-        call.heard.note(format.codec);
+    match apart {
+        Some(Apart::Encrypted(_)) => call.heard.encrypted = true,
+        Some(Apart::OtherMedium) => call.heard.other = true,
+        None => call.heard.note(format.codec),
     }
     stream.mean(Some(meaning));
     meaning
@@ -285,6 +289,9 @@ impl Placing<'_> {
     }
 
     fn place_of(&mut self, packet: &Kept) -> Option<(Meaning, i64)> {
+        if self.call.is_other_medium(packet.payload_type) {
+            return None;
+        }
         let format = format_of(self.stream, self.call, self.side, packet.payload_type);
         let (timeline, clock) = (self.call.timeline.as_mut()?, self.stream.clock.as_ref()?);
         let ticks = ticks(&format, packet.timestamp, packet.time);
@@ -292,7 +299,7 @@ impl Placing<'_> {
         let meaning = Meaning {
             format,
             number: timeline.format(format),
-            encrypted: None,
+            apart: None,
         };
         Some((meaning, position))
     }

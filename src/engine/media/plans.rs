@@ -202,7 +202,7 @@ impl Media {
             // What a copy heard was counted with the stream that it is a copy of. One that was claimed by its addresses and
             // never sent says nothing.
             if let Owner::Call { side, .. } = stream.owner
-                && stream.was_heard()
+                && stream.is_reported()
             {
                 streams.push(self.report(id, stream, side));
             }

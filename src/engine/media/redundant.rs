@@ -129,7 +129,7 @@ impl Media {
         let meaning = Meaning {
             format,
             number: timeline.format(format),
-            encrypted: None,
+            apart: None,
         };
         heard(stream).enter(arrived.timestamp);
         self.counters.restored += 1;

@@ -49,8 +49,17 @@ pub struct Meaning {
     pub format: PayloadFormat,
     /// Its number in the recording's list of formats; `None` while there is no list, or when it is full.
     pub number: Option<u8>,
-    /// Why its packets cannot be opened, where they are encrypted.
-    pub encrypted: Option<Keyless>,
+    /// Why its packets are not the side's audio.
+    pub apart: Option<Apart>,
+}
+
+/// Why packets of a call's stream are counted and no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Apart {
+    /// They are encrypted and cannot be opened.
+    Encrypted(Keyless),
+    /// They are of another medium of the call, at the audio's port.
+    OtherMedium,
 }
 
 /// A packet that could not be placed when it came.
@@ -183,6 +192,8 @@ pub struct Stream {
     pub restarts: u32,
     /// The packet that came last, if a new numbering may begin with it.
     aside: Option<Box<(Kept, NotTaken)>>,
+    /// What came last was of another medium of its call.
+    pub is_other_medium: bool,
     /// It came beside another stream of its side, for longer than a change takes.
     pub rival: bool,
     /// It waits beside another stream of its side, until its sender is known to be the side.
@@ -227,6 +238,7 @@ impl Stream {
             not_placed: 0,
             restarts: 0,
             aside: None,
+            is_other_medium: false,
             rival: false,
             doubt: None,
             jitter: Jitter::default(),
@@ -342,6 +354,12 @@ impl Stream {
     /// Whether there is anything to tell of it.
     pub fn was_heard(&self) -> bool {
         self.sequence.received() > 0 || self.secrecy.is_some()
+    }
+
+    /// Whether it is told of among its call's audio.
+    pub fn is_reported(&self) -> bool {
+        let is_audio = |(codec, _): &(Codec, u64)| codec.is_decodable();
+        self.was_heard() && !(self.is_other_medium && !self.codec_counts().iter().any(is_audio))
     }
 
     /// Whether a packet of it takes more than to be counted and placed.

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::protection::Offered;
 use crate::base::{Endpoint, PerSide, Side, Timestamp, Vantage};
 use crate::codec::{Codec, PayloadFormat};
-use crate::engine::plan::{CallKey, Fmtp, Formats, MediaPlan, SidePlan, add_formats};
+use crate::engine::plan::{CallKey, Fmtp, Formats, MediaPlan, OtherTypes, SidePlan, add_formats};
 use crate::sip::{Direction, Media, MediaKind, Sdp};
 
 /// The audio of one side (RFC 3264): its first audio stream that is not refused.
@@ -35,6 +35,8 @@ pub struct Description {
     pub candidates: SmallVec<[Endpoint; 1]>,
     /// Where it receives RTCP, if that is neither RTP's port nor the one after.
     pub rtcp: Option<Endpoint>,
+    /// As [`SidePlan::other_types`].
+    pub other_types: OtherTypes,
     /// The host that sent it.
     pub told_by: Option<IpAddr>,
 }
@@ -63,6 +65,7 @@ impl Description {
             .or_else(|| audio().next())
             .map(|media| Description {
                 refuses_all: sdp.media.iter().all(|media| media.port == 0),
+                other_types: other_types(&sdp, media),
                 ..Description::of(media)
             })
     }
@@ -110,6 +113,7 @@ impl Description {
                 };
                 !endpoint.is_some_and(usual) && !rtcp.is_unspecified()
             }),
+            other_types: OtherTypes::default(),
             told_by: None,
         }
     }
@@ -152,6 +156,19 @@ fn fmtp(media: &Media<'_>, formats: &[PayloadFormat]) -> Fmtp {
     raw.map(|(f, _)| (f.payload_type, Arc::from(printable(f.fmtp))))
         .take(MAX_FMTPS)
         .collect()
+}
+
+/// The payload types of what is no audio and comes to the same place as `audio`.
+fn other_types(sdp: &Sdp<'_>, audio: &Media<'_>) -> OtherTypes {
+    let place = audio.endpoint();
+    let shares = |media: &&Media<'_>| {
+        media.kind != MediaKind::Audio && place.is_some() && media.endpoint() == place
+    };
+    let mut types = OtherTypes::default();
+    for format in sdp.media.iter().filter(shares).flat_map(|m| &m.formats) {
+        types.add(format.payload_type);
+    }
+    types
 }
 
 fn secure(media: &Media<'_>) -> Secure {
@@ -273,6 +290,7 @@ impl Descriptions {
                     }
                 }
                 add_formats(&mut plan.formats, &description.formats);
+                plan.other_types.add_all(&description.other_types);
             }
             plan
         });

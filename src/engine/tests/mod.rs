@@ -16,6 +16,7 @@ mod layers;
 mod listening;
 mod long_silences;
 mod moving;
+mod other_media;
 mod quality;
 mod reaching;
 mod redundant;
