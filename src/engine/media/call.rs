@@ -19,8 +19,11 @@ use crate::engine::plan::{MediaPlan, SidePlan};
 const TRACK_QUIET_NANOS: i64 = 1_000_000_000;
 /// One that shares its addresses with another SSRC, for this long.
 const SSRC_QUIET_NANOS: i64 = 100_000_000;
-/// Packets of an SSRC that wait until the one before is quiet.
-pub const MAX_CONTESTED: usize = 10;
+/// Packets of an SSRC that wait until the one before is quiet: as many as this, and for as long as that.
+pub const CONTESTED: usize = 10;
+pub const CONTESTED_NANOS: i64 = 180_000_000;
+/// However fast they come.
+pub const MAX_CONTESTED: usize = 100;
 /// Endpoints learned from packets, a call.
 const MAX_LEARNED: usize = 8;
 /// Streams reported of one call; further ones are counted with the call's losses but not listed.

@@ -1,6 +1,6 @@
 //! Several streams that claim one side's track: another SSRC, another address, the same packets seen elsewhere.
 
-use super::call::{Claim, Track, is_unnamed};
+use super::call::{CONTESTED, CONTESTED_NANOS, Claim, MAX_CONTESTED, Track, is_unnamed};
 use super::moving::Answer;
 use super::*;
 
@@ -118,7 +118,10 @@ impl Media {
             return;
         };
         self.kept_bytes += stream.keep(arrived.keep(&self.payloads));
-        if stream.kept.len() < MAX_CONTESTED {
+        let since = stream.kept.front().map_or(arrived.time, |kept| kept.time);
+        let waited = stream.kept.len();
+        let is_brief = arrived.time.nanos_since(since) < CONTESTED_NANOS;
+        if waited < CONTESTED || is_brief && waited < MAX_CONTESTED {
             return;
         }
         stream.rival = true;

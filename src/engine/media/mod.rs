@@ -35,7 +35,7 @@ use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use self::binding::{BOTH_ENDS, Candidate, Endpoints, Receiver};
-use self::call::{Contest, MAX_CONTESTED, MAX_STREAMS, MediaCall, contest, is_next_hop};
+use self::call::{Contest, MAX_STREAMS, MediaCall, contest, is_next_hop};
 use self::group::{Seen, Waiting};
 pub use self::opening::Rtcp;
 use self::payloads::Payloads;

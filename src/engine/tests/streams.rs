@@ -427,3 +427,26 @@ fn what_was_held_up_on_the_way_is_heard_where_it_belongs() {
         }
     }
 }
+
+#[test]
+fn a_change_of_ssrc_loses_nothing_however_short_packets_are() {
+    for millis in [5, 10, 20, 60] {
+        let mut world = World::new();
+        let dialog = Dialog::new("short", 1, 2);
+        dialog.set_up(&mut world, (1, 4000), (2, 4000));
+        let (bytes, packets) = (millis as usize * 8, 2000 / millis as usize);
+        for fill in [0x11, 0x12, 0x13] {
+            let mut talk = Talk::new((1, 4000), (2, 4000), fill);
+            for _ in 0..packets {
+                world.send_voice(&mut talk, &vec![fill; bytes]);
+                talk.timestamp = talk.timestamp - 160 + bytes as u32;
+                world.pass(millis);
+            }
+        }
+        dialog.bye(&mut world);
+        let whole = packets * bytes;
+        let expected = [(0x11, whole), (0x12, whole), (0x13, whole)];
+        assert_eq!(world.heard("short", Side::Caller), expected, "{millis} ms");
+        assert_eq!(world.end().suspicious.media_packets, 0);
+    }
+}
