@@ -210,7 +210,7 @@ pub const PLAN_FEATURES: [&str; 4] = ["live_monitor", "encryption", "download", 
 pub struct Engine {
     /// Calls followed at the same time.
     pub max_calls: u32,
-    /// From INVITE to an answer.
+    /// From INVITE to an answer; anew whenever a provisional answer says that there is none yet, up to an hour in all.
     pub setup_timeout_seconds: u32,
     /// An answered call without media and without signalling is over after this.
     pub media_timeout_seconds: u32,

@@ -65,7 +65,7 @@ const FORGET: Duration = Duration::from_secs(32);
 pub struct SignallingLimits {
     /// Calls followed at a time; beyond it new ones are refused, and counted.
     pub calls: usize,
-    /// From INVITE to a final answer.
+    /// From INVITE, or from the latest provisional answer, to a final one; no longer than an hour after INVITE, or than this.
     pub setup: Duration,
     /// Of an answered call whose media stopped, without signalling.
     pub idle: Duration,

@@ -4,6 +4,9 @@ use super::*;
 use crate::engine::control;
 use crate::sip;
 
+/// However often it is said that a call rings.
+const LONGEST_RINGING: Duration = Duration::from_secs(3600);
+
 impl Signalling {
     pub(super) fn handle_response(
         &mut self,
@@ -30,6 +33,9 @@ impl Signalling {
         };
 
         let first = envelope.method == Method::Invite && side == Side::Caller && !leg.is_answered();
+        if first && status < 200 {
+            self.ring_on(key, envelope.time);
+        }
         match (status, envelope.method) {
             (100, _) => {}
             (101..=199, Method::Invite) if first => self.handle_ringing(key, envelope),
@@ -82,6 +88,18 @@ impl Signalling {
             return opened;
         }
         None
+    }
+
+    /// Somebody who is called says that there is no answer yet (RFC 3261 section 13.3.1.1): it is waited for anew.
+    fn ring_on(&mut self, key: CallKey, now: Timestamp) {
+        let Some(leg) = self.legs.get(&key) else {
+            return;
+        };
+        let longest = self.limits.setup.max(LONGEST_RINGING);
+        let due = (now + self.limits.setup).min(leg.info.invite_at + longest);
+        if leg.state == State::Ringing && !leg.cancelled && due > now {
+            self.timers.set(LegTimer::Setup(key), due);
+        }
     }
 
     fn handle_ringing(&mut self, key: CallKey, envelope: &Envelope<'_, '_>) {

@@ -1,6 +1,8 @@
 //! Calls as signalling tells them.
 
-use super::world::{Dialog, Talk, World, sdp};
+use std::time::Duration;
+
+use super::world::{Dialog, START, Talk, World, sdp};
 use crate::base::Side;
 use crate::engine::EngineSettings;
 use crate::engine::event::{Disposition, EndReason, Event};
@@ -370,4 +372,37 @@ fn keys_in_info_and_transfers_are_noted_once() {
         .map(|t| (t.by, t.to.as_str(), t.replaces.as_deref()))
         .collect();
     assert_eq!(transfers, [(Side::Caller, "1003", Some("other"))]);
+}
+
+#[test]
+fn a_call_that_goes_on_ringing_is_one_call() {
+    for status in [100, 180, 183] {
+        let mut world = World::new();
+        let dialog = Dialog::new("patient", 1, 2);
+        dialog.request(&mut world, "INVITE", 1, "", &sdp((1, 4000), ""));
+        for _ in 0..12 {
+            dialog.answer(&mut world, status, "INVITE", 1, "tt", "");
+            world.wait(60_000);
+        }
+        dialog.answer(&mut world, 200, "INVITE", 1, "tt", &sdp((2, 4000), ""));
+        world.talk(&mut Talk::new((2, 4000), (1, 4000), 0x22), 50);
+        dialog.bye(&mut world);
+        let end = world.end();
+        assert_eq!(end.reason, EndReason::Bye { by: Side::Caller }, "{status}");
+        assert_eq!(world.heard("patient", Side::Callee), [(0x22, 50 * 160)]);
+    }
+}
+
+#[test]
+fn nobody_rings_for_ever() {
+    let mut world = World::new();
+    let dialog = Dialog::new("endless", 1, 2);
+    dialog.request(&mut world, "INVITE", 1, "", &sdp((1, 4000), ""));
+    for _ in 0..62 {
+        dialog.answer(&mut world, 180, "INVITE", 1, "tt", "");
+        world.wait(60_000);
+    }
+    let end = world.ends()[0];
+    assert_eq!(end.reason, EndReason::SetupTimeout);
+    assert_eq!(end.ended_at, START + Duration::from_secs(3600));
 }
