@@ -34,6 +34,8 @@ use crate::storage::Layout;
 
 /// Between looks at what is due.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// The same after a look that failed.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// A start has other things to do first.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
 
@@ -84,7 +86,11 @@ async fn keep_looking(mut sweeper: Sweeper) {
             steady: since.elapsed(),
         };
         if !sweeper.look(moment).await {
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(match sweeper.is_failing() {
+                true => LOOK_AGAIN,
+                false => LOOK_EVERY,
+            })
+            .await;
         }
     }
 }

@@ -110,6 +110,11 @@ impl Sweeper {
         more
     }
 
+    /// Whether the last look failed.
+    pub fn is_failing(&self) -> bool {
+        self.state.why_failing().is_some()
+    }
+
     async fn try_look(&mut self, moment: Moment) -> Result<(bool, Option<String>)> {
         // Without the storage no file is known to be gone. The disk's thread says that.
         if self.layout.is_unmounted() || !self.layout.root().is_dir() {

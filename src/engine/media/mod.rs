@@ -12,6 +12,7 @@ mod displacing;
 mod group;
 mod moving;
 mod opening;
+mod packets;
 mod pausing;
 mod payloads;
 mod placing;

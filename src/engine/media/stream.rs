@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::MediaCounters;
 use super::moving::Doubt;
+pub use super::packets::{Counted, Dropped, Kept, NextFit, NotTaken};
+use super::packets::{is_foreign, kept_cost};
 use super::protected::Protected;
 use super::redundant::HeardTimestamps;
 use super::twins::Sharing;
@@ -14,7 +16,7 @@ use crate::engine::event::{Hidden, Shared, StreamReport};
 use crate::engine::plan::Keyless;
 use crate::engine::quality::{Reported, StreamQuality};
 use crate::rtp::{
-    Arrival, Behind, DigitCollector, Fit, Jitter, RtpPacket, SequenceTracker, StreamClock, Suite,
+    Arrival, Behind, DigitCollector, Jitter, RtpPacket, SequenceTracker, StreamClock, Suite,
 };
 
 /// What tells a stream from every other (ARCHITECTURE.md, "Words"). Directions may share an SSRC.
@@ -62,80 +64,6 @@ pub enum Apart {
     OtherMedium,
 }
 
-/// A packet that could not be placed when it came.
-#[derive(Clone, Debug)]
-pub struct Kept {
-    pub time: Timestamp,
-    pub payload_type: u8,
-    pub number: u64,
-    pub overtaken: bool,
-    pub timestamp: u32,
-    pub marker: bool,
-    /// The packet as it came, or its payload alone.
-    pub bytes: Box<[u8]>,
-    pub is_whole: bool,
-}
-
-/// What a packet is that is not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotTaken {
-    Duplicate,
-    TooOld,
-}
-
-/// What is counted of a packet.
-#[derive(Clone, Copy)]
-pub struct Counted {
-    pub time: Timestamp,
-    pub sequence: u16,
-    pub timestamp: u32,
-    pub payload_type: u8,
-    /// Bytes of the payload.
-    pub len: u16,
-}
-
-impl Counted {
-    /// How it fits the one before, `numbers` ahead of it.
-    #[cold]
-    fn fit(&self, meaning: Option<&Meaning>, jitter: &Jitter, numbers: i64) -> Option<Fit> {
-        // Timestamps of digits do not go on with those of audio.
-        let same = meaning.filter(|known| known.format.payload_type == self.payload_type);
-        let audio = same.filter(|known| known.format.codec != Codec::TelephoneEvent);
-        audio.and_then(|_| jitter.compare(numbers, self.time, self.timestamp))
-    }
-}
-
-/// Whether a packet with a number behind the newest is none of those that were sent before it: the numbering began anew. One that
-/// looks like a copy is that where there are other copies: they may be of a slower way.
-fn is_foreign(behind: Behind, fit: Option<Fit>, is_first_copy: bool) -> bool {
-    let Some(fit) = fit else {
-        return behind.packets > MAX_MISORDER;
-    };
-    let is_late = match behind.was_seen {
-        true => is_first_copy && fit.late > COPY_NANOS,
-        false => fit.late > LATE_NANOS,
-    };
-    is_late || fit.ahead > COPY_NANOS
-}
-
-/// How a packet would fit as one that comes next.
-#[derive(Clone, Copy, Debug)]
-pub struct NextFit {
-    /// Numbers from the newest to it.
-    pub ahead: i64,
-    pub fit: Fit,
-    /// What a packet of audio lasts.
-    pub packet_nanos: i64,
-}
-
-/// Packets that were kept and are not any more.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Dropped {
-    pub packets: u64,
-    /// What they took.
-    pub bytes: usize,
-}
-
 /// What is known of the encryption of a stream. Boxed: most streams have none.
 #[derive(Debug, Default)]
 pub struct Secrecy {
@@ -149,13 +77,6 @@ pub struct Secrecy {
 
 /// What pauses for longer may be another call's when it goes on.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Where timestamps say nothing, packets that are further behind are, two in a row, a new start of the numbering (RFC 3550
-/// appendix A.1, MAX_MISORDER).
-const MAX_MISORDER: u64 = 100;
-/// A packet that comes again after longer is another packet, and so is one whose timestamp is further from its number.
-const COPY_NANOS: i64 = 500_000_000;
-/// No packet comes that late.
-const LATE_NANOS: i64 = 10_000_000_000;
 /// Codecs told apart within one stream.
 const MAX_CODECS: usize = 16;
 
@@ -611,9 +532,4 @@ impl Stream {
             counted: true,
         }
     }
-}
-
-/// Memory that a kept packet takes, its bookkeeping included.
-fn kept_cost(len: usize) -> usize {
-    len + size_of::<Kept>()
 }

@@ -296,6 +296,7 @@ impl Media {
         let heir = candidates.into_iter().find(|candidate| {
             let mut holders = holders.iter();
             !own.contains(&candidate.slot)
+                && self.is_needed(candidate.slot, &own)
                 && self.named_sender(candidate.slot, &flow) == Some(candidate.sender)
                 && holders.any(|holder| self.may_share(candidate.slot, *holder, &flow))
         });
@@ -304,6 +305,16 @@ impl Media {
             return None;
         }
         heir
+    }
+
+    /// Whether the call in `slot` lacks something without a stream that those in `others` have: a call that has nothing of its own would
+    /// be a copy of theirs, for the same tenants.
+    fn is_needed(&self, slot: u32, others: &[u32]) -> bool {
+        let Some(call) = self.calls.get(slot) else {
+            return false;
+        };
+        let mut others = others.iter().filter_map(|other| self.calls.get(*other));
+        call.timeline.is_some() || others.all(|other| other.plan.audience != call.plan.audience)
     }
 
     /// Makes a stream a call's as well; `false` where there is no room.
