@@ -280,7 +280,7 @@ impl Stream {
     /// Whether it is told of among its call's audio.
     pub fn is_reported(&self) -> bool {
         let is_audio = |(codec, _): &(Codec, u64)| codec.is_decodable();
-        self.was_heard() && !(self.is_other_medium && !self.codec_counts().iter().any(is_audio))
+        self.was_heard() && (!self.is_other_medium || self.codec_counts().iter().any(is_audio))
     }
 
     /// Whether a packet of it takes more than to be counted and placed.
