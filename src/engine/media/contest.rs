@@ -19,7 +19,11 @@ impl Media {
         let contest = self.weigh_claim(id, slot, side, arrived);
         match contest {
             Contest::Wins | Contest::Moves => {
+                let was_heard = self.may_press(id, slot, side);
                 self.give_track(id, slot, side, contest == Contest::Moves);
+                if !was_heard {
+                    self.press_contested(id, slot, side);
+                }
                 self.place_contested(id, slot, side, sink);
                 true
             }

@@ -10,6 +10,7 @@ mod claim;
 mod contest;
 mod displacing;
 mod group;
+mod keys;
 mod moving;
 mod opening;
 mod packets;
@@ -405,21 +406,10 @@ impl Media {
             return self.handle_redundant(id, slot, side, arrived, sink);
         }
         if format.codec == Codec::TelephoneEvent {
-            if let Some(key) = stream
-                .digits
-                .collect(arrived.timestamp, self.payloads.bytes(arrived.stored))
-            {
-                let digit = Digit {
-                    by: side,
-                    at: arrived.time,
-                    key,
-                };
-                self.pressed.push((call.plan.call, digit));
-            }
-        } else {
-            let ticks = ticks(&format, arrived.timestamp, arrived.time);
-            stream.count_audio(arrived.time, ticks, arrived.number);
+            return self.handle_event(id, slot, side, meaning, arrived, sink);
         }
+        let ticks = ticks(&format, arrived.timestamp, arrived.time);
+        stream.count_audio(arrived.time, ticks, arrived.number);
         if !call.record {
             return;
         }

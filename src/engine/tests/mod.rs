@@ -17,6 +17,7 @@ mod listening;
 mod long_silences;
 mod moving;
 mod other_media;
+mod pressed_keys;
 mod quality;
 mod reaching;
 mod redundant;
