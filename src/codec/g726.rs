@@ -115,7 +115,7 @@ fn bit_length(magnitude: i32) -> i32 {
 ///
 /// The name of the format says how codes are packed, and some phones do it the other way: half of what was built before
 /// RFC 3551 settled it, and some since. So the beginning of a stream is decoded both ways, until the codes themselves have said
-/// which is right ([`Evidence`]). It may show only when something was given the other way: [`G726::doubt`] says so, and
+/// which is right (`Evidence`). It may show only when something was given the other way: [`G726::doubt`] says so, and
 /// [`G726::again`] decodes that once more. Memory: up to four times 200 bytes, and 8 KiB of evidence.
 #[derive(Clone, Debug)]
 pub struct G726 {

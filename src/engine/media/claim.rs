@@ -247,13 +247,22 @@ impl Media {
             return best.map(|(candidate, _)| *candidate);
         }
         let is_owner = |candidate: &Candidate| Some(candidate.slot) == owner && candidate.is_whole;
-        let spoken_for = |candidate: &Candidate| {
-            let words = self.own_word_count(candidate.slot, candidate.sender, flow);
-            std::cmp::Reverse(words)
+        let words =
+            |candidate: &Candidate| self.own_word_count(candidate.slot, candidate.sender, flow);
+        let audience = |candidate: &Candidate| {
+            let call = self.calls.get(candidate.slot);
+            call.map(|call| call.plan.audience)
         };
-        let first = all()
-            .find(is_owner)
-            .or_else(|| all().filter(|c| c.exact).min_by_key(spoken_for))?;
+        let exact = || all().filter(|candidate| candidate.exact);
+        // Of legs of which the same tenants get the one that has it, the latest has it: it goes to who answers.
+        let spoken_for = || {
+            let first = exact().min_by_key(|candidate| std::cmp::Reverse(words(candidate)))?;
+            let is_like = |other: &Candidate| {
+                words(other) == words(&first) && audience(other) == audience(&first)
+            };
+            exact().rfind(is_like)
+        };
+        let first = all().find(is_owner).or_else(spoken_for)?;
         let others = all().filter(|candidate| candidate.exact && candidate.slot != first.slot);
         let best = others.fold(first, |best, other| {
             match self.displaces(stream, other, best) {

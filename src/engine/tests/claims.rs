@@ -370,19 +370,14 @@ fn the_next_direct_call_has_the_ports_of_the_one_before() {
         } else {
             [0x12, 0x62]
         };
-        for leg in &legs {
-            let id = &leg.call_id;
-            assert_eq!(
-                world.heard(id, Side::Caller),
-                [(fills[0], 8000)],
-                "{id} {is_turned}"
-            );
-            assert_eq!(
-                world.heard(id, Side::Callee),
-                [(fills[1], 8000)],
-                "{id} {is_turned}"
-            );
-        }
+        // One tenant has both legs: one of them has it all.
+        let heard = legs
+            .iter()
+            .map(|leg| Side::BOTH.map(|side| world.heard(&leg.call_id, side)));
+        let heard: Vec<_> = heard
+            .filter(|sides| sides.iter().any(|s| !s.is_empty()))
+            .collect();
+        assert_eq!(heard, [fills.map(|fill| vec![(fill, 8000)])], "{is_turned}");
     }
 }
 
