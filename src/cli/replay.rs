@@ -371,6 +371,8 @@ struct Summary {
     /// RTP of calls that were over.
     rtp_after_end: u64,
     rtp_not_placed: u64,
+    /// RTP streams that count by another clock than was said.
+    rtp_streams_other_clock: u64,
     calls: u64,
     calls_refused: u64,
     recordings: u64,
@@ -446,6 +448,7 @@ impl Summary {
             rtp_duplicates: media.duplicates,
             rtp_after_end: media.after_end,
             rtp_not_placed: media.not_placed,
+            rtp_streams_other_clock: media.streams_other_clock,
             calls: outcomes.len() as u64,
             calls_refused: engine.signalling_counters().calls_refused,
             recordings: count(&recorder.recordings_finished) - count(&recorder.legs_dropped),
@@ -463,14 +466,8 @@ impl Summary {
                 .filter(|counter| counter.value > 0)
                 .map(|counter| (counter.name, counter.value))
                 .collect(),
-            sip_faults: (engine.counters().sip_faults.iter())
-                .filter(|(_, count)| *count > 0)
-                .map(|(fault, count)| (fault.name(), count))
-                .collect(),
-            sdp_faults: (engine.counters().sdp_faults.iter())
-                .filter(|(_, count)| *count > 0)
-                .map(|(fault, count)| (fault.name(), count))
-                .collect(),
+            sip_faults: engine.counters().sip_faults.seen().collect(),
+            sdp_faults: engine.counters().sdp_faults.seen().collect(),
         }
     }
 

@@ -242,6 +242,7 @@ fn print_quality(status: &Status) {
         ("calls with one-way audio", quality.one_way_calls),
         ("calls without RTP", quality.calls_without_rtp),
         ("RTP streams without a call", quality.streams_without_call),
+        ("RTP streams of another clock", quality.streams_other_clock),
         ("RTCP packets", quality.rtcp_packets),
     ];
     print_counts("QUALITY", rows.into_iter());

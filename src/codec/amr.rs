@@ -272,19 +272,17 @@ impl Amr {
 
     /// Hears that so many samples were lost, so that what follows is heard as a receiver would hear it.
     pub fn lose(&mut self, samples: u32) {
-        self.frame.kind = FrameKind::Lost;
-        self.frame.data.clear();
-        self.frame.quality_ok = true;
-        for _ in 0..samples / self.frame_samples() {
-            // What it makes up meanwhile is not wanted.
-            let _ = self.codec.decode_frame(&self.frame);
-        }
+        self.go_without(FrameKind::Lost, samples);
     }
 
     /// Hears that nothing was sent for so many samples.
     pub fn pass(&mut self, samples: u32) {
-        self.frame.kind = FrameKind::NoData;
         self.frame.mode = NO_DATA;
+        self.go_without(FrameKind::NoData, samples);
+    }
+
+    fn go_without(&mut self, kind: FrameKind, samples: u32) {
+        self.frame.kind = kind;
         self.frame.data.clear();
         self.frame.quality_ok = true;
         for _ in 0..samples / self.frame_samples() {

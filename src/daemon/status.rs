@@ -66,6 +66,13 @@ pub struct Count {
     pub count: u64,
 }
 
+impl Count {
+    fn of((name, count): (&'static str, u64)) -> Count {
+        let name = name.into();
+        Count { name, count }
+    }
+}
+
 /// Of all calls that are over.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct QualityCounts {
@@ -81,6 +88,9 @@ pub struct QualityCounts {
     /// Answered calls without RTP, and RTP streams without a call.
     pub calls_without_rtp: u64,
     pub streams_without_call: u64,
+    /// Those whose timestamps run by another clock than was said.
+    #[serde(default)]
+    pub streams_other_clock: u64,
     pub rtcp_packets: u64,
 }
 
@@ -164,34 +174,16 @@ pub fn status(state: &State) -> Status {
         open_streams: engine.open_streams,
         packets: engine.wire.packets,
         rtp_packets: engine.media.rtp_packets,
-        calls: state
-            .calls
-            .all()
-            .map(|(name, count)| Count {
-                name: name.into(),
-                count,
-            })
-            .collect(),
+        calls: state.calls.all().map(Count::of).collect(),
         losses: losses.collect(),
         quality: QualityCounts {
             streams_without_call: engine.media.streams_unclaimed,
+            streams_other_clock: engine.media.streams_other_clock,
             rtcp_packets: engine.engine.rtcp_packets,
             ..state.quality.read()
         },
-        sip_faults: (engine.engine.sip_faults.iter())
-            .filter(|(_, count)| *count > 0)
-            .map(|(fault, count)| Count {
-                name: fault.name().into(),
-                count,
-            })
-            .collect(),
-        sdp_faults: (engine.engine.sdp_faults.iter())
-            .filter(|(_, count)| *count > 0)
-            .map(|(fault, count)| Count {
-                name: fault.name().into(),
-                count,
-            })
-            .collect(),
+        sip_faults: engine.engine.sip_faults.seen().map(Count::of).collect(),
+        sdp_faults: engine.engine.sdp_faults.seen().map(Count::of).collect(),
         vantages: vantages(state),
         disk: Disk {
             free_bytes: count(&state.storage.free_bytes),

@@ -558,9 +558,19 @@ pub struct StreamReport {
     pub auth_failed: u64,
     /// Packets that lay in pauses, at least in part.
     pub paused: u64,
+    /// Where its timestamps run by another clock than was said. All here is by the clock by which they run.
+    pub other_clock: Option<OtherClock>,
     /// What of these numbers another call has too, and counts.
     pub shared: Shared,
     pub quality: StreamQuality,
+}
+
+/// A clock of RTP timestamps that is not the one that SDP, or RFC 3551 where no SDP did, says: both in ticks a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherClock {
+    pub said_hz: u32,
+    /// What the sender counts by.
+    pub clock_hz: u32,
 }
 
 /// Packets of a stream that several calls have, as far as another one of them counts them.

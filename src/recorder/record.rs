@@ -212,6 +212,8 @@ fn stream_record(stream: &StreamReport, sample_rate_hz: u32) -> StreamRecord {
         encrypted: stream.hidden.map(|hidden| hidden.why.code().to_owned()),
         auth_failed: stream.auth_failed,
         paused: stream.paused,
+        clock_rate_hz: stream.other_clock.map(|other| other.clock_hz),
+        said_clock_rate_hz: stream.other_clock.map(|other| other.said_hz),
         quality: Some(super::quality::stream_quality(stream)),
     }
 }

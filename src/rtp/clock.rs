@@ -154,6 +154,35 @@ impl StreamClock {
         self.anchored = false;
     }
 
+    /// The RTP clock turns out to run at another rate from the packet with `timestamp` on, which was captured at `time`. That one stays
+    /// where it is; where that is far from its time, the next packet is an anchor.
+    #[cold]
+    pub fn correct_clock_rate(
+        &mut self,
+        start: Timestamp,
+        time: Timestamp,
+        timestamp: u32,
+        clock_rate_hz: u32,
+    ) {
+        let position = self.position_of(timestamp);
+        let skew = samples_between(start, time, self.sample_rate_hz).saturating_sub(position);
+        let tolerance = TOLERANCE_MS * i64::from(self.sample_rate_hz) / 1000;
+        if !self.anchored || skew.saturating_abs() > tolerance {
+            return self.set_clock_rate(clock_rate_hz);
+        }
+        self.clock_rate_hz = clock_rate_hz.max(1);
+        (self.anchor_timestamp, self.anchor_position) = (timestamp, position);
+    }
+
+    /// Where a telephone-event belongs that began at `timestamp`. All packets of an event carry that: they say nothing about the clock.
+    /// Senders may count events by a clock of their own: one that cannot be of its time lies where it came.
+    pub fn place_event(&self, start: Timestamp, time: Timestamp, timestamp: u32) -> i64 {
+        let position = Some(timestamp).filter(|_| self.anchored);
+        position
+            .and_then(|timestamp| self.place_kept(start, time, timestamp))
+            .unwrap_or_else(|| samples_between(start, time, self.sample_rate_hz))
+    }
+
     /// Where a packet with `timestamp`, captured at `time`, starts on the timeline that began at `start`.
     #[inline]
     pub fn place(&mut self, start: Timestamp, time: Timestamp, timestamp: u32) -> Placement {

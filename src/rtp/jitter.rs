@@ -27,7 +27,7 @@ pub struct Fit {
     pub ahead: i64,
 }
 
-/// 72 bytes; a few nanoseconds a packet.
+/// 88 bytes; a few nanoseconds a packet.
 #[derive(Clone, Debug)]
 pub struct Jitter {
     /// Of the packet before.
@@ -47,6 +47,8 @@ pub struct Jitter {
     step: i32,
     other_step: i32,
     other_steps: u8,
+    /// Steps of the timestamp that are as they should be: see [`super::Pace::expected`]. It is here since each packet asks for it.
+    expected: u64,
 }
 
 impl Default for Jitter {
@@ -64,6 +66,7 @@ impl Default for Jitter {
             step: 0,
             other_step: 0,
             other_steps: 0,
+            expected: u64::MAX,
         };
         jitter.set_rate(8000);
         jitter
@@ -84,13 +87,37 @@ impl Jitter {
         if before == after {
             return;
         }
+        self.time = Timestamp::MIN;
+        self.correct_rate(rate_hz);
+    }
+
+    /// The RTP clock turns out to run at that rate, since the last packet at least. What was measured before is scaled.
+    #[cold]
+    pub fn correct_rate(&mut self, rate_hz: u32) {
+        let rate_hz = rate_hz.clamp(1, FASTEST_HZ);
+        let (before, after) = (i64::from(self.rate_hz.max(1)), i64::from(rate_hz));
         for measured in [&mut self.estimate, &mut self.largest, &mut self.sum] {
             *measured = measured.saturating_mul(after) / before;
         }
         self.rate_hz = rate_hz;
-        self.time = Timestamp::MIN;
         (self.step, self.other_steps, self.behind) = (0, 0, 0);
         self.allowance = self.depth();
+    }
+
+    /// Capture time and timestamp of the last packet, where those of the next one can be measured from it.
+    pub fn last_packet(&self) -> Option<(Timestamp, u32)> {
+        (self.time != Timestamp::MIN).then_some((self.time, self.timestamp))
+    }
+
+    /// Whether a packet comes as many ticks after the last one as was expected.
+    #[inline]
+    pub fn is_expected(&self, timestamp: u32) -> bool {
+        u64::from(timestamp.wrapping_sub(self.timestamp)) == self.expected
+    }
+
+    /// From now on so many ticks are expected from a packet to the next one.
+    pub fn expect(&mut self, ticks: u64) {
+        self.expected = ticks;
     }
 
     pub fn rate_hz(&self) -> u32 {

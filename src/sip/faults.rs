@@ -249,6 +249,12 @@ impl FaultCounts {
     pub fn iter(&self) -> impl Iterator<Item = (Fault, u64)> {
         Fault::all().zip(self.0)
     }
+
+    /// Names of those that there were.
+    pub fn seen(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let named = self.iter().map(|(fault, count)| (fault.name(), count));
+        named.filter(|(_, count)| *count > 0)
+    }
 }
 
 #[cfg(test)]

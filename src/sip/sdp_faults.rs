@@ -120,6 +120,12 @@ impl SdpFaultCounts {
     pub fn iter(&self) -> impl Iterator<Item = (SdpFault, u64)> {
         TABLE.iter().map(|(fault, _)| *fault).zip(self.0)
     }
+
+    /// Names of those that there were.
+    pub fn seen(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let named = self.iter().map(|(fault, count)| (fault.name(), count));
+        named.filter(|(_, count)| *count > 0)
+    }
 }
 
 /// What the walk over the lines has seen.

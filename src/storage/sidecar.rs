@@ -294,6 +294,11 @@ pub struct StreamRecord {
     /// Packets that lay in pauses, at least in part.
     #[serde(default)]
     pub paused: u64,
+    /// Ticks a second of its RTP timestamps, and what was said of them, where that is not the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_rate_hz: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said_clock_rate_hz: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<StreamQualityRecord>,
 }

@@ -207,6 +207,11 @@ const COUNTERS: &[(&str, &str, Of)] = &[
         |of| of.media.streams_not_shared,
     ),
     (
+        "rtp_streams_other_clock",
+        "RTP streams whose timestamps run by another clock than SDP or RFC 3551 says.",
+        |of| of.media.streams_other_clock,
+    ),
+    (
         "srtp_opened",
         "SRTP packets opened with a key of their call.",
         |of| of.media.srtp_opened,

@@ -47,6 +47,8 @@ pub struct MediaCall {
     pub block_timer_set: bool,
     /// A stream began, or began anew, in blocks that are open: see `settling`.
     pub is_settling: bool,
+    /// Of a stream it is being found out by which clock it counts: see `pacing`.
+    pub has_trials: bool,
     /// Both sides agreed on keys between themselves.
     pub zrtp: bool,
     /// Packets from where no side said it would send, beside those of the side itself.
@@ -236,6 +238,7 @@ impl MediaCall {
             heard: Heard::default(),
             block_timer_set: false,
             is_settling: false,
+            has_trials: false,
             zrtp: false,
             suspicious_packets: 0,
             tap: None,

@@ -99,14 +99,14 @@ impl Media {
 
     /// Whether a stream of the call in `slot` is another call's from now on.
     fn moves(&self, stream: &Stream, slot: u32, best: Candidate) -> bool {
+        if slot == best.slot || self.has_twin(stream, best.slot) {
+            return false;
+        }
         let flow = &stream.key.flow;
         let candidates = self
             .endpoints
             .candidates(flow.vantage, flow.source, flow.destination);
         let mut known = candidates.iter();
-        if slot == best.slot || self.has_twin(stream, best.slot) {
-            return false;
-        }
         // Of those that know both its ends it was weighed against each other: see `best_candidate`.
         let is_weighed = known.any(|candidate| candidate.slot == slot && candidate.is_whole);
         best.exact && is_weighed || stream.score < best.score || self.is_reused_by(slot, best)
@@ -193,8 +193,10 @@ impl Media {
         if let Some(stream) = self.streams.get_mut(id) {
             let is_lost = stream.sharing != Sharing::Twin || stream.is_owned();
             let (kept, bytes) = stream.take_kept();
-            self.kept_bytes -= bytes;
-            self.counters.not_placed += if is_lost { kept.len() as u64 } else { 0 };
+            let held = stream.pacing.drop_held();
+            self.kept_bytes -= bytes + held.bytes;
+            let packets = kept.len() as u64 + held.packets;
+            self.counters.not_placed += if is_lost { packets } else { 0 };
         }
         copies.retain(|copy| {
             let owner = self.streams.get(*copy).map(|stream| stream.owner);

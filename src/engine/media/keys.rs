@@ -27,7 +27,7 @@ impl Media {
         if self.may_press(id, slot, side) {
             self.press(id, slot, side, &arrived);
         }
-        if is_placed {
+        if is_placed && !self.hold_event(id, &arrived) {
             self.place(id, slot, side, meaning, arrived, sink);
         }
     }

@@ -13,6 +13,7 @@ mod group;
 mod keys;
 mod moving;
 mod opening;
+mod pacing;
 mod packets;
 mod pausing;
 mod payloads;
@@ -40,12 +41,13 @@ use self::binding::{BOTH_ENDS, Candidate, Endpoints, Receiver};
 use self::call::{Contest, MAX_STREAMS, MediaCall, contest, is_next_hop};
 use self::group::{Seen, Waiting};
 pub use self::opening::Rtcp;
+use self::packets::{Counted, Kept};
 use self::payloads::Payloads;
 use self::placing::{Arrived, Placing, change_meaning, position, ticks};
 pub use self::plans::MediaEnd;
 pub use self::rtcp::UnclaimedStream;
 use self::slots::Slots;
-use self::stream::{Apart, Counted, Kept, Meaning, Owner, Stream, StreamKey};
+use self::stream::{Apart, Meaning, Owner, Stream, StreamKey};
 pub use self::tap::Overheard;
 use self::twins::{Sharing, Twins};
 use super::event::{Digit, Disposition, Event, Sink, StreamReport};
@@ -129,6 +131,8 @@ pub struct MediaCounters {
     pub paused: u64,
     /// Streams that no call claimed: RTP without SIP.
     pub streams_unclaimed: u64,
+    /// Streams whose timestamps run by another clock than was said.
+    pub streams_other_clock: u64,
     /// RTCP packets that say something of a stream that was seen.
     pub rtcp_bound: u64,
     /// Those that do not: of other streams, or with numbers that are not theirs.
@@ -408,6 +412,9 @@ impl Media {
         if format.codec == Codec::TelephoneEvent {
             return self.handle_event(id, slot, side, meaning, arrived, sink);
         }
+        if !stream.keeps_pace(arrived.timestamp) {
+            return self.take_off_pace(id, (slot, side), meaning, arrived, sink);
+        }
         let ticks = ticks(&format, arrived.timestamp, arrived.time);
         stream.count_audio(arrived.time, ticks, arrived.number);
         if !call.record {
@@ -467,7 +474,7 @@ impl Media {
             // There was no list of formats when the meaning was looked up.
             meaning = change_meaning(stream, call, side, arrived.payload_type);
         }
-        let Some(position) = position(stream, call, &meaning.format, &arrived) else {
+        let Some(position) = position(stream, call, &meaning, &arrived) else {
             self.kept_bytes += stream.keep(arrived.keep(&self.payloads));
             if self.kept_bytes > self.limits.kept_bytes {
                 self.kept_bytes -= stream.drop_oldest_kept();
@@ -516,11 +523,16 @@ impl Media {
     }
 
     fn close_block(&mut self, key: CallKey, sink: &mut impl Sink) {
-        let Some(call) = self
-            .by_key
-            .get(&key)
-            .and_then(|&slot| self.calls.get_mut(slot))
-        else {
+        let Some(&slot) = self.by_key.get(&key) else {
+            return;
+        };
+        if let Some(call) = self.calls.get(slot)
+            && call.has_trials
+            && let Some(timeline) = &call.timeline
+        {
+            self.end_trials(slot, timeline.next_block_end(), sink);
+        }
+        let Some(call) = self.calls.get_mut(slot) else {
             return;
         };
         if call.is_settling {

@@ -152,6 +152,7 @@ impl Media {
             let format = call.format(side, packet[1] & 0x7f);
             stream.mean(Some(Meaning {
                 format,
+                ticks_hz: format.ticks_hz(),
                 number: None,
                 apart: None,
             }));

@@ -1,8 +1,9 @@
 //! From a packet to its place on a timeline.
 
 use super::call::MediaCall;
+use super::packets::Kept;
 use super::payloads::{Payloads, Stored};
-use super::stream::{Apart, Kept, Meaning, Stream};
+use super::stream::{Apart, Meaning, Stream};
 use super::timeline::Put;
 use super::{MediaCounters, REORDER_ALLOWANCE};
 use crate::base::{Side, Timestamp};
@@ -83,7 +84,10 @@ fn format_of(stream: &Stream, call: &MediaCall, side: Side, payload_type: u8) ->
     if !format.has_clock()
         && let Some(before) = stream.meaning
     {
-        format.clock_rate_hz = before.format.clock_rate_hz;
+        format.clock_rate_hz = match before.format.has_clock() {
+            true => before.ticks_hz,
+            false => before.format.clock_rate_hz,
+        };
     }
     format
 }
@@ -108,6 +112,7 @@ pub fn change_meaning(
         .and_then(|timeline| timeline.format(format));
     let meaning = Meaning {
         format,
+        ticks_hz: stream.pacing.ticks_hz(&format),
         number,
         apart,
     };
@@ -134,23 +139,23 @@ pub fn ticks(format: &PayloadFormat, timestamp: u32, time: Timestamp) -> u32 {
 pub fn position(
     stream: &mut Stream,
     call: &mut MediaCall,
-    format: &PayloadFormat,
+    meaning: &Meaning,
     arrived: &Arrived,
 ) -> Option<i64> {
+    let format = &meaning.format;
     let timeline = call
         .timeline
         .as_ref()
         .expect("placing begins with a timeline");
     let (ticks, rate_hz) = (
         ticks(format, arrived.timestamp, arrived.time),
-        format.ticks_hz(),
+        meaning.ticks_hz,
     );
     let clock = stream
         .clock
         .get_or_insert_with(|| StreamClock::new(rate_hz, timeline.sample_rate_hz));
     if format.codec == Codec::TelephoneEvent {
-        // All packets of an event carry the time of its start: they say nothing about the clock.
-        return Some(clock.position_of(arrived.timestamp));
+        return Some(clock.place_event(timeline.start, arrived.time, arrived.timestamp));
     }
     if arrived.overtaken
         && let Some(position) = clock.place_late(timeline.start, arrived.time, ticks, rate_hz)
@@ -164,6 +169,7 @@ pub fn position(
         Placement::At { position } => Some(position),
         Placement::Anchored { position } => {
             call.is_settling = true;
+            stream.doubt_clock(arrived.time, ticks);
             stream.note_anchor(arrived.number as u32);
             Some(position)
         }
@@ -298,6 +304,7 @@ impl Placing<'_> {
         let position = clock.place_kept(timeline.start, packet.time, ticks)?;
         let meaning = Meaning {
             format,
+            ticks_hz: self.stream.pacing.ticks_hz(&format),
             number: timeline.format(format),
             apart: None,
         };

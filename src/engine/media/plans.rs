@@ -182,6 +182,7 @@ impl Media {
         answered: bool,
         sink: &mut impl Sink,
     ) -> Option<MediaEnd> {
+        self.end_trials(*self.by_key.get(&key)?, Timestamp::MAX, sink);
         let slot = self.by_key.remove(&key)?;
         self.withdraw(slot);
         self.timers.cancel(MediaTimer::BlockDue(key));

@@ -114,13 +114,15 @@ impl Media {
         let format = call.format(side, arrived.payload_type);
         let placed = call.record && call.tracks[side].holder == Some(id);
         let missed = heard(stream).misses(arrived.timestamp);
+        // While it is not known by which clock it counts, nothing can be placed.
+        let placed = placed && !stream.pacing.is_on_trial();
         if !placed || !missed || !format.codec.is_audio() || arrived.stored.len == 0 {
             return;
         }
         let (Some(timeline), Some(clock)) = (&mut call.timeline, &stream.clock) else {
             return;
         };
-        let rate_hz = format.clock_rate_hz;
+        let rate_hz = stream.pacing.ticks_hz(&format);
         let Some(position) =
             clock.place_late(timeline.start, arrived.time, arrived.timestamp, rate_hz)
         else {
@@ -128,6 +130,7 @@ impl Media {
         };
         let meaning = Meaning {
             format,
+            ticks_hz: rate_hz,
             number: timeline.format(format),
             apart: None,
         };

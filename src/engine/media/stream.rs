@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::MediaCounters;
 use super::moving::Doubt;
-pub use super::packets::{Counted, Dropped, Kept, NextFit, NotTaken};
-use super::packets::{is_foreign, kept_cost};
+use super::pacing::Pacing;
+use super::packets::{Counted, Dropped, Kept, NextFit, NotTaken, is_foreign, kept_cost};
 use super::protected::Protected;
 use super::redundant::HeardTimestamps;
 use super::twins::Sharing;
@@ -49,6 +49,8 @@ pub enum Owner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meaning {
     pub format: PayloadFormat,
+    /// Ticks a second of its RTP timestamps, as its sender counts.
+    pub ticks_hz: u32,
     /// Its number in the recording's list of formats; `None` while there is no list, or when it is full.
     pub number: Option<u8>,
     /// Why its packets are not the side's audio.
@@ -119,7 +121,7 @@ pub struct Stream {
     pub rival: bool,
     /// It waits beside another stream of its side, until its sender is known to be the side.
     pub doubt: Option<Doubt>,
-    jitter: Jitter,
+    pub(super) jitter: Jitter,
     /// Number of the packet of audio that was counted last.
     last_number: u64,
     codecs: Vec<(Codec, u64)>,
@@ -128,6 +130,8 @@ pub struct Stream {
     secrecy: Option<Box<Secrecy>>,
     /// Of a stream that repeats itself (RFC 2198).
     pub heard: Option<Box<HeardTimestamps>>,
+    /// The clock that it counts by.
+    pub pacing: Pacing,
     /// Packets that lay in pauses, at least in part.
     pub paused: u64,
     /// What RTCP says of it; `None` while nothing was said.
@@ -168,6 +172,7 @@ impl Stream {
             protected: None,
             secrecy: None,
             heard: None,
+            pacing: Pacing::default(),
             paused: 0,
             reported: None,
         }
@@ -404,6 +409,17 @@ impl Stream {
         self.was_anchored = false;
     }
 
+    /// Whether a packet of audio comes as many ticks after the one before as they do.
+    #[inline(always)]
+    pub fn keeps_pace(&self, timestamp: u32) -> bool {
+        self.jitter.is_expected(timestamp)
+    }
+
+    /// Number of the last packet of audio.
+    pub fn last_number(&self) -> u64 {
+        self.last_number
+    }
+
     /// Counts a packet of audio that is no duplicate.
     #[inline]
     pub fn count_audio(&mut self, time: Timestamp, timestamp: u32, number: u64) {
@@ -431,7 +447,10 @@ impl Stream {
         if let Some(meaning) = meaning
             && meaning.format.codec != Codec::TelephoneEvent
         {
-            self.jitter.set_rate(meaning.format.ticks_hz());
+            self.jitter.set_rate(meaning.ticks_hz);
+        }
+        if self.meaning.map(|before| before.format) != meaning.map(|after| after.format) {
+            self.doubt_pace();
         }
         self.meaning = meaning;
     }
@@ -513,6 +532,7 @@ impl Stream {
             hidden: self.secrecy.as_ref().and_then(|secrecy| secrecy.hidden),
             auth_failed: self.secrecy.as_ref().map_or(0, |s| s.auth_failed),
             paused: self.paused,
+            other_clock: self.pacing.told(),
             shared: Shared::default(),
             quality: self.quality(),
         }

@@ -60,6 +60,10 @@ impl Twins {
         }
     }
 
+    fn before_of(&self, id: u32) -> Shared {
+        self.before.get(&id).copied().unwrap_or_default()
+    }
+
     fn of(&self, first: u32) -> &[Twin] {
         self.by_first.get(&first).map_or(&[], |twins| twins)
     }
@@ -130,7 +134,7 @@ impl Media {
     /// What is told of a stream that belongs to a call.
     pub(super) fn report(&self, id: u32, stream: &Stream, side: Side) -> StreamReport {
         let mut report = stream.report(side);
-        let before = self.twins.before.get(&id).copied().unwrap_or_default();
+        let before = self.twins.before_of(id);
         report.shared = shared(stream, before);
         report
     }
@@ -223,12 +227,16 @@ impl Media {
 
     /// Slots of the calls that have a stream and name both its ends.
     fn holders(&self, first: u32, flow: &Flow) -> SmallVec<[u32; 4]> {
-        let twins = self.twins.of(first).iter().map(|twin| twin.id);
-        let slots = [first].into_iter().chain(twins);
-        let slots = slots.filter_map(|id| self.slot_of(id));
-        slots
+        self.slots_of(first)
             .filter(|slot| self.named_sender(*slot, flow).is_some())
             .collect()
+    }
+
+    /// Slots of the calls that have a stream, whatever they name.
+    fn slots_of(&self, first: u32) -> impl Iterator<Item = u32> {
+        let twins = self.twins.of(first).iter().map(|twin| twin.id);
+        let ids = [first].into_iter().chain(twins);
+        ids.filter_map(|id| self.slot_of(id))
     }
 
     /// Calls whose plans name other ends now are to lose the stream, and the first gives way to one that still names these.
@@ -261,7 +269,7 @@ impl Media {
             } else if others.any(|other| self.may_share(slot, *other, &flow)) {
                 self.send_off(first, twin.id, false, now);
             } else {
-                self.count_for(twin.id, |media| media.drop_twin(twin.id));
+                self.let_twin_go(twin.id);
             }
         }
     }
@@ -283,13 +291,7 @@ impl Media {
     fn next_heir(&mut self, first: u32) -> Option<Candidate> {
         let flow = self.streams.get(first)?.key.flow;
         let holders = self.holders(first, &flow);
-        let own: SmallVec<[u32; 4]> = self
-            .twins
-            .of(first)
-            .iter()
-            .filter_map(|twin| self.slot_of(twin.id))
-            .chain(self.slot_of(first))
-            .collect();
+        let own: SmallVec<[u32; 4]> = self.slots_of(first).collect();
         let candidates = self
             .endpoints
             .candidates(flow.vantage, flow.source, flow.destination);
@@ -486,8 +488,7 @@ impl Media {
         };
         // From now on one of them counts what the other counted.
         let base = |stream: &Stream, id| {
-            let before = self.twins.before.get(&id).copied().unwrap_or_default();
-            let shared = shared(stream, before);
+            let shared = shared(stream, self.twins.before_of(id));
             let (packets, duplicates) = (stream.sequence.received(), stream.duplicates);
             match stream.sharing {
                 Sharing::Twin => shared,

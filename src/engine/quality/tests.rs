@@ -162,6 +162,7 @@ pub fn stream(side: Side, from: i64, to: i64, not_placed: u64) -> StreamReport {
         restarts: 0,
         jitter: Duration::ZERO,
         drift_samples: 0,
+        other_clock: None,
         srtp: None,
         hidden: None,
         auth_failed: 0,

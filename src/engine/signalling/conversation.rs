@@ -155,7 +155,7 @@ impl Signalling {
                 self.tell(key, orders);
                 self.share_control(key, now, orders);
             }
-            self.tell_kin(key, orders);
+            self.tell_plan(key, false, orders);
         }
     }
 

@@ -21,17 +21,17 @@ impl Signalling {
     pub(super) fn meet_kin(&mut self, key: CallKey, orders: &mut Orders) {
         for other in self.interactions.legs_of(key) {
             if other != key {
-                self.tell_kin(other, orders);
+                self.tell_plan(other, false, orders);
             }
         }
     }
 
-    /// Hands media a new plan of a call whose kin changed.
-    pub(super) fn tell_kin(&mut self, key: CallKey, orders: &mut Orders) {
+    /// Hands media the plan of a call with its kin as they are now, if the plan is new or they changed.
+    pub(super) fn tell_plan(&mut self, key: CallKey, is_new: bool, orders: &mut Orders) {
         let kin = self.kin_of(key);
         let plan = self.legs.get_mut(&key).and_then(|leg| leg.plan.as_mut());
         if let Some(plan) = plan
-            && plan.kin != kin
+            && (is_new || plan.kin != kin)
         {
             Arc::make_mut(plan).kin = kin;
             orders.push(Order::Plan(plan.clone()));

@@ -342,16 +342,11 @@ impl Signalling {
     fn replan(&mut self, key: CallKey, orders: &mut Orders) {
         self.remember(key, orders);
         let open = self.legs.get_mut(&key).filter(|leg| leg.is_open());
-        if open.is_some_and(|leg| leg.changes_plan()) {
-            let kin = self.kin_of(key);
-            if let Some(plan) = self.legs.get_mut(&key).and_then(|leg| leg.plan.as_mut()) {
-                Arc::make_mut(plan).kin = kin;
-                orders.push(Order::Plan(plan.clone()));
-            }
+        let is_new = open.is_some_and(|leg| leg.changes_plan());
+        self.tell_plan(key, is_new, orders);
+        if is_new {
             self.meet_kin(key, orders);
             self.claim_places(key);
-        } else {
-            self.tell_kin(key, orders);
         }
         if self.legs.get_mut(&key).is_some_and(|leg| leg.turns_hold()) {
             self.tell(key, orders);

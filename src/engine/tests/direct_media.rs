@@ -137,6 +137,12 @@ impl Call {
             .collect()
     }
 
+    #[track_caller]
+    fn assert_heard(&self, leg: &str, caller: &[(u8, usize)], callee: &[(u8, usize)], what: &str) {
+        assert_eq!(self.heard(leg, Side::Caller), caller, "{what}");
+        assert_eq!(self.heard(leg, Side::Callee), callee, "{what}");
+    }
+
     fn end(&mut self) {
         self.incoming.bye(&mut self.world);
         self.outgoing.bye(&mut self.world);
@@ -248,15 +254,11 @@ fn what_was_said_before_the_second_leg_was_told_is_heard_there_too() {
             call.end();
             for leg in ["in", "out"] {
                 let what = format!("{leg} {order:?} after {wait}");
-                assert_eq!(
-                    call.heard(leg, Side::Caller),
-                    [(0x11, 50), (0x12, 100)],
-                    "{what}"
-                );
-                assert_eq!(
-                    call.heard(leg, Side::Callee),
-                    [(0x61, 50), (0x62, 100)],
-                    "{what}"
+                call.assert_heard(
+                    leg,
+                    &[(0x11, 50), (0x12, 100)],
+                    &[(0x61, 50), (0x62, 100)],
+                    &what,
                 );
             }
             let counters = counted(&call.world);
@@ -297,15 +299,11 @@ fn the_leg_that_goes_on_keeps_the_stream() {
             call.play(&mut talks, 150);
             call.end();
             let what = format!("{order:?}, the first ends: {first_ends}");
-            assert_eq!(
-                call.heard(goes_on, Side::Caller),
-                [(0x11, 50), (0x12, 200)],
-                "{what}"
-            );
-            assert_eq!(
-                call.heard(goes_on, Side::Callee),
-                [(0x61, 50), (0x62, 200)],
-                "{what}"
+            call.assert_heard(
+                goes_on,
+                &[(0x11, 50), (0x12, 200)],
+                &[(0x61, 50), (0x62, 200)],
+                &what,
             );
             let end = call.world.end_of(goes_on);
             assert!(end.streams.iter().all(|stream| stream.lost == 0), "{what}");

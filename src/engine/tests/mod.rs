@@ -4,6 +4,7 @@ mod beginnings;
 mod byes;
 mod calls;
 mod claims;
+mod clocks;
 mod control;
 mod conversations;
 mod direct_media;
