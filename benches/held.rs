@@ -159,6 +159,7 @@ fn hear(engine: &mut Engine, sink: &mut impl Sink) -> Timestamp {
 fn settings(storage: &Path) -> recorder::Settings {
     recorder::Settings {
         layout: Layout::new(storage),
+        encrypt_all: false,
         keep_g711: false,
         sensor: "bench".into(),
         interfaces: vec!["span0".into()].into(),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub enum Feature {
     /// Listens to calls while they last.
     LiveMonitor,
-    /// Recordings are encrypted on the disk: see [`PlanLimits::not_enforced`].
+    /// Recordings are encrypted where they rest.
     Encryption,
     /// Takes recordings along as files.
     Download,
@@ -57,24 +57,18 @@ pub struct PlanLimits {
     /// Calls recorded at the same time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrent_recordings: Option<u32>,
-    /// Absent: all of them.
+    /// Absent: all of them but encryption.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub features: Option<Vec<Feature>>,
 }
 
 impl PlanLimits {
+    /// Encryption is no right that somebody has: only a plan that names it has it.
     pub fn allows(&self, feature: Feature) -> bool {
-        self.features
-            .as_ref()
-            .is_none_or(|features| features.contains(&feature))
-    }
-
-    /// What of it this version only keeps and shows: who reads it must not rely on it.
-    pub fn not_enforced(&self) -> Vec<&'static str> {
-        let promised = self.features.as_deref().unwrap_or_default();
-        let encryption = promised.contains(&Feature::Encryption);
-        let encryption = encryption.then_some(Feature::Encryption.name());
-        encryption.into_iter().collect()
+        match &self.features {
+            Some(features) => features.contains(&feature),
+            None => feature != Feature::Encryption,
+        }
     }
 
     /// Whether there is room for one more user beside so many.
@@ -107,17 +101,23 @@ mod tests {
     #[test]
     fn what_is_absent_is_unlimited() {
         let free = PlanLimits::default();
-        assert!(Feature::ALL.into_iter().all(|feature| free.allows(feature)));
+        let allowed: Vec<_> = (Feature::ALL
+            .into_iter()
+            .filter(|feature| free.allows(*feature)))
+        .collect();
+        assert_eq!(
+            allowed,
+            [Feature::LiveMonitor, Feature::Download, Feature::ApiAccess]
+        );
         assert!(free.has_room_for_user(u64::MAX) && !free.storage_is_full(u64::MAX));
         assert!(!free.minutes_are_used_up(u64::MAX) && !free.limits_recording());
     }
 
     #[test]
-    fn what_is_only_promised_is_said() {
-        assert_eq!(PlanLimits::default().not_enforced(), [""; 0]);
+    fn only_a_plan_that_names_it_encrypts() {
         let json = r#"{"retention_days":30,"users":3,"features":["encryption","download"]}"#;
         let plan: PlanLimits = serde_json::from_str(json).unwrap();
-        assert_eq!(plan.not_enforced(), ["encryption"]);
+        assert!(plan.allows(Feature::Encryption) && !plan.allows(Feature::LiveMonitor));
     }
 
     #[test]

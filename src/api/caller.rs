@@ -9,6 +9,7 @@ use super::problem::{Problem, Result};
 use super::sign_in;
 use super::state::Api;
 use crate::access::{AccessLevel, Event, Lacking, Operation, Principal, Resource, Scope};
+use crate::base::TenantId;
 
 /// Where a request comes from, as a trusted proxy says, or else the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +74,22 @@ impl Caller {
         }
     }
 
-    /// For what cannot be undone: export, delete, the release of a hold.
+    /// Whose calls are confidential keeps the numbers by which they are: who may not see such calls takes none from them, as they
+    /// give them no password.
+    ///
+    /// # Errors
+    ///
+    /// A problem of status 403 when one of these users of the tenant, whose calls are confidential, is not the caller.
+    pub fn may_take_from(&self, tenant: TenantId, holders: &[String]) -> Result<()> {
+        let lacks = |login: &String| self.principal.lacks_to_stand_for(tenant, login);
+        match holders.iter().find_map(lacks) {
+            Some(lacking) => Err(Problem::beyond_own_rights(lacking)),
+            None => Ok(()),
+        }
+    }
+
+    /// For what cannot be undone (export, delete, the release of a hold), and for what lets somebody in or gives more rights:
+    /// else who found a session would get round the others by it.
     ///
     /// # Errors
     ///

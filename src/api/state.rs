@@ -1,6 +1,5 @@
 //! What routes work with.
 
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
@@ -15,6 +14,7 @@ use super::sign_in::{SignIn, SignInSettings};
 use crate::catalog::Catalog;
 use crate::delivery::AddressPolicy;
 use crate::mail::Outbox;
+use crate::storage::Layout;
 
 /// Shared by all requests; cheap to clone.
 #[derive(Clone, Debug)]
@@ -33,10 +33,10 @@ struct Shared {
 }
 
 /// What the configuration says about the API.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct ApiSettings {
     /// Where recordings are.
-    pub storage_root: PathBuf,
+    pub storage: Layout,
     /// Whether there are tenants besides the System tenant. Roles have no `tenant_id` otherwise.
     pub multi_tenancy: bool,
     pub webhooks: WebhookSettings,

@@ -16,6 +16,7 @@ use super::state::{Api, ApiSettings};
 use crate::access::{Actor, Preset, Principal, Role};
 use crate::base::{SYSTEM_TENANT, TenantId, UserId};
 use crate::catalog::Catalog;
+use crate::storage::{Keys, Layout};
 
 /// An API over a catalog of its own.
 pub struct World {
@@ -35,7 +36,8 @@ impl World {
             catalog.register_for_tests(tenant(slug), slug).await;
         }
         let api = Api::new(ApiSettings {
-            storage_root: folder.path().join("recordings"),
+            storage: Layout::new(folder.path().join("recordings"))
+                .with_keys(Arc::new(Keys::at(folder.path().join("recordings.key")))),
             multi_tenancy: true,
             sign_in: sign_in_settings(folder.path()),
             ..ApiSettings::default()
@@ -88,24 +90,22 @@ impl World {
     pub async fn signed_in(&self, user: &Value) -> Asking<'_> {
         let id = user["id"].as_str().unwrap().parse().unwrap();
         let person = self.catalog.principal_of_user(id).await.unwrap();
-        Asking {
-            world: self,
-            principal: person.map(|person| person.principal()),
+        match person {
+            Some(person) => self.principal(person.principal()),
+            None => self.nobody(),
         }
     }
 
-    /// As [`World::user`], who has just proven again who they are.
+    /// As [`World::user`].
     pub fn sure(&self, slug: &str, preset: Preset) -> Asking<'_> {
-        let mut asking = self.user(slug, preset);
-        let now = crate::catalog::wall_clock();
-        asking.principal = asking.principal.map(|principal| principal.stepped_up(now));
-        asking
+        self.user(slug, preset)
     }
 
+    /// Who has just signed in, which is good as a step-up.
     pub fn principal(&self, principal: Principal) -> Asking<'_> {
         Asking {
             world: self,
-            principal: Some(principal),
+            principal: Some(principal.stepped_up(crate::catalog::wall_clock())),
         }
     }
 
@@ -152,6 +152,15 @@ pub struct Asking<'w> {
 }
 
 impl Asking<'_> {
+    /// The same, who signed in long ago.
+    #[must_use]
+    pub fn stale(mut self) -> Self {
+        let long_ago = crate::base::Timestamp::from_nanos(0);
+        let stale = |principal: Principal| principal.stepped_up(long_ago);
+        self.principal = self.principal.map(stale);
+        self
+    }
+
     pub async fn get(&self, path: &str) -> Tried {
         self.ask(Method::GET, path, &[], None).await
     }

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Error;
 use super::compressed;
@@ -79,6 +80,31 @@ impl CaptureFiles {
             files.waiting.push(Reverse((first, index)));
         }
         Ok(files)
+    }
+
+    /// A capture file that was read already, whatever `path` it has.
+    ///
+    /// # Errors
+    /// As [`CaptureFiles::open`].
+    pub fn of_bytes(path: &Path, bytes: Vec<u8>) -> Result<CaptureFiles, Error> {
+        let total = bytes.len() as u64;
+        let input = compressed::Input {
+            reader: Box::new(std::io::Cursor::new(bytes)),
+            progress: Arc::default(),
+            packing: None,
+        };
+        let file = CaptureFile::from_input(path, input, BUFFER_BYTES)?;
+        let source = Source {
+            stage: Stage::Open(Box::new(file)),
+            ..Source::unopened(path)
+        };
+        Ok(CaptureFiles {
+            sources: vec![source],
+            current: None,
+            waiting: std::iter::once(Reverse((Timestamp::MIN, 0))).collect(),
+            names: InterfaceNames::new(),
+            bytes_total: Some(total),
+        })
     }
 
     /// The next packet, its bytes true until the next call. `None`: all files are over, and stay so.

@@ -24,7 +24,8 @@ enum Command {
     #[command(
         after_help = "The new catalog grows beside the old one and takes its place in one step when it is complete; until then, \
 and if anything fails, the old one stays. Calls without a recording are taken over from the old catalog as far as it is \
-readable; one that is damaged is kept as catalog.db.damaged.\n\n\
+readable, and so is all that is not of calls: people, the audit, notes, which calls were deleted, and the minutes of plans that these had \
+used. A catalog that is damaged is kept as catalog.db.damaged.\n\n\
 Not while `callreel run` or `replay` works on the storage: what they finish meanwhile would be in the old catalog only. \
 It is refused then, with their process id, and a daemon does not start while it lasts.\n\n\
 Exit status: 0 rebuilt, 1 rebuilt without what could not be read, 2 not rebuilt."
@@ -80,7 +81,7 @@ struct RebuildReport<'a> {
 
 async fn rebuild(store: &Store, json: bool) -> anyhow::Result<Exit> {
     let progress = output::progress("sidecars");
-    let rebuilt = storekeeping::rebuild(&store.catalog_url, &store.root, steps(&progress)).await;
+    let rebuilt = storekeeping::rebuild(&store.catalog_url, &store.layout, steps(&progress)).await;
     progress.finish_and_clear();
     let rebuilt = rebuilt?;
     if json {
@@ -130,7 +131,7 @@ fn print_rebuilt(store: &Store, rebuilt: &Rebuilt) {
 async fn verify(store: &Store, json: bool) -> anyhow::Result<Exit> {
     let catalog = store.catalog().await?;
     let progress = output::progress("comparing");
-    let found = storekeeping::verify(&catalog, &store.root, steps(&progress)).await;
+    let found = storekeeping::verify(&catalog, &store.layout, steps(&progress)).await;
     progress.finish_and_clear();
     catalog.close().await;
     let found = found?;

@@ -66,8 +66,8 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     if let Err(error) = decoders.abilities() {
         anyhow::bail!("no decoder: {error}");
     }
-    let _lock = StorageLock::acquire_for_decoding(&store.root)?;
-    let layout = Layout::new(&store.root);
+    let _lock = StorageLock::acquire_for_decoding(store.root())?;
+    let layout = store.layout.clone();
     let is_wanted = |name: &RecordingName| args.all || args.ids.contains(&name.id.0);
     let found = layout.walk(|path, error| {
         eprintln!("callreel: cannot read {}: {error}", path.display());
@@ -132,7 +132,7 @@ fn decode(
             (Some(Line::of(name, &sidecar, file)), Some(row))
         }
         Ok(None) => {
-            let sidecar = Sidecar::read(&layout.path(name, Kind::Sidecar));
+            let sidecar = Sidecar::load(layout, name, Kind::Sidecar);
             (
                 sidecar.ok().map(|sidecar| Line::of(name, &sidecar, file)),
                 None,

@@ -8,6 +8,7 @@ mod completions;
 mod decode;
 mod decoder_sandbox;
 mod installation;
+mod key;
 mod manual;
 mod matching;
 mod output;
@@ -69,6 +70,8 @@ enum Command {
     Extension(tenancy::extension::Args),
     /// Rebuild or verify the catalog.
     Catalog(catalog::Args),
+    /// Show and make the keys under which recordings are encrypted.
+    Key(key::Args),
     /// Decode what was kept raw.
     Decode(decode::Args),
     /// Make calls with known audio, for trials and benchmarks.
@@ -164,6 +167,7 @@ impl Cli {
             Command::Status(args) => status::run(&args),
             Command::User(args) => user::run(args),
             Command::Token(args) => token::run(args),
+            Command::Key(args) => key::run(&args),
             Command::Completions(args) => completions::run(&args),
             Command::Man => manual::print(),
             Command::DecoderSandbox(args) => Ok(decoder_sandbox::run(&args)),

@@ -73,6 +73,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         Err(error) => return Err(error.into()),
     };
     let _lock = StorageLock::acquire(&settings.storage.root)?;
+    pipeline::raise_file_limit();
     let interfaces: Vec<Arc<str>> = files
         .interfaces()
         .iter()
@@ -113,6 +114,12 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
         })?;
     } else if !args.quiet {
         print_table(&calls, &summary);
+    }
+    if let Some(error) = counters.first_error.get() {
+        eprintln!(
+            "callreel: the storage did not take everything: {}",
+            output::harmless(error)
+        );
     }
     let uncatalogued = catalog.dropped.load(std::sync::atomic::Ordering::Relaxed);
     if uncatalogued > 0 {

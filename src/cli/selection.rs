@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::installation::Installation;
 use super::{DEFAULT_CONFIG, Exit, config_path, output};
@@ -9,6 +10,7 @@ use crate::catalog::Catalog;
 use crate::config::{self, Decoders, Loaded};
 use crate::daemon::storekeeping;
 use crate::daemon::tenancy::Configured;
+use crate::storage::{Keys, Layout};
 
 /// Where `callreel replay` puts recordings when nobody says.
 const TRIAL_STORAGE: &str = "recordings";
@@ -18,7 +20,7 @@ pub struct Selection {
     /// The daemon's configuration [default: /etc/callreel/callreel.toml; without it, what `replay` left in ./recordings]
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-    /// A storage that `replay` filled, with its own catalog in DIR/catalog.db; of a --config besides, only decoders are taken
+    /// A storage that `replay` filled, with its own catalog in DIR/catalog.db; of a --config besides, only decoders and keys are taken
     #[arg(long, value_name = "DIR", global = true)]
     storage: Option<PathBuf>,
 }
@@ -26,7 +28,7 @@ pub struct Selection {
 /// A storage and its catalog.
 #[derive(Debug)]
 pub struct Store {
-    pub root: PathBuf,
+    pub layout: Layout,
     pub catalog_url: String,
     pub decoders: Decoders,
     /// None of a storage without a configuration.
@@ -39,7 +41,9 @@ impl Selection {
         if let Some(root) = &self.storage {
             let mut store = Store::of_its_own(root);
             if self.config.is_some() {
-                store.decoders = load(self.config.clone())?.settings.decoders;
+                let settings = load(self.config.clone())?.settings;
+                store.decoders = settings.decoders;
+                store.layout = with_keys(root, &settings.storage);
             }
             return Ok(store);
         }
@@ -57,17 +61,26 @@ impl Selection {
         let settings = loaded.settings;
         Ok(Store {
             configured,
-            root: settings.storage.root,
+            layout: with_keys(&settings.storage.root, &settings.storage),
             catalog_url: settings.catalog.url,
             decoders: settings.decoders,
         })
     }
 }
 
+fn with_keys(root: &Path, storage: &config::Storage) -> Layout {
+    Layout::new(root).with_keys(Arc::new(Keys::at(&storage.key_file)))
+}
+
 impl Store {
+    /// Where its recordings are.
+    pub fn root(&self) -> &Path {
+        self.layout.root()
+    }
+
     fn of_its_own(root: &Path) -> Store {
         Store {
-            root: root.to_owned(),
+            layout: with_keys(root, &config::Storage::default()),
             catalog_url: catalog_in(root),
             decoders: Decoders::default(),
             configured: None,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::diagnostic::{Diagnostic, Error, Severity, Spot};
 use super::glob;
 use super::reader::{Fields, Source};
-use super::settings::{self, Settings};
+use super::settings::{self, Plan, Settings};
 use super::{rows, tenant};
 use crate::base::{Network, SYSTEM_TENANT};
 use crate::directory::{self, Directory, MatchRule, Place, TenantDefinition};
@@ -69,6 +69,7 @@ pub fn load(path: &Path) -> Result<Loaded, Error> {
     for tenant in tenants.iter_mut().map(|tenant| &mut tenant.definition) {
         let plan = (tenant.plan.as_deref()).and_then(|plan| settings.plans.get(plan));
         tenant.recording.concurrent = plan.and_then(|plan| plan.concurrent_recordings);
+        tenant.recording.encrypted = plan.is_some_and(Plan::encrypts);
     }
     diagnostics.append(&mut of_tenants);
     if !settings.tenancy.multi {

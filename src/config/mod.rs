@@ -38,7 +38,7 @@ pub use load::{Loaded, Written, everywhere, load};
 pub use mail::{Mail, MailTls};
 pub use rows::{ExtensionKind, Fault, TenantText, extension_of, policy_of, tenant_of};
 pub use settings::{
-    AudioFormat, Capture, Catalog, Engine, Log, LogFormat, LogLevel, Origin, PLAN_FEATURES, Plan,
-    Recorder, Sensor, Settings, Storage, Tenancy, Unattributed,
+    AudioFormat, Capture, Catalog, Encrypt, Engine, Log, LogFormat, LogLevel, Origin,
+    PLAN_FEATURES, Plan, Recorder, Sensor, Settings, Storage, Tenancy, Unattributed,
 };
 pub use webhooks::Webhooks;

@@ -100,6 +100,20 @@ pub struct Storage {
     pub format: AudioFormat,
     /// Recording stops, and says so, while less than this is free.
     pub min_free_mib: u64,
+    pub encrypt: Encrypt,
+    /// The keys of what is encrypted: made when it is needed first. A relative path is relative to the configuration file.
+    pub key_file: PathBuf,
+}
+
+/// Whose recordings are encrypted where they rest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encrypt {
+    /// Those of tenants whose plan names `encryption`.
+    #[default]
+    Plans,
+    /// Everybody's, and calls that nobody owns.
+    All,
 }
 
 impl Default for Storage {
@@ -108,6 +122,8 @@ impl Default for Storage {
             root: "/var/lib/callreel/recordings".into(),
             format: AudioFormat::Pcm16,
             min_free_mib: 1024,
+            encrypt: Encrypt::default(),
+            key_file: "/var/lib/callreel/recordings.key".into(),
         }
     }
 }
@@ -179,7 +195,7 @@ pub struct Plan {
     pub retention_days: Option<u32>,
     /// Absent: as far as the disk goes.
     pub storage_gib: Option<u64>,
-    /// Absent: all of [`PLAN_FEATURES`].
+    /// Absent: all of [`PLAN_FEATURES`] but `encryption`, which nobody has who does not name it.
     pub features: Option<Vec<String>>,
     /// Calls of the tenant recorded at the same time. Absent: all.
     pub concurrent_recordings: Option<u32>,
@@ -190,6 +206,14 @@ pub struct Plan {
     /// Where it is written.
     #[serde(skip)]
     pub place: Origin,
+}
+
+impl Plan {
+    /// Whether recordings are encrypted where they rest.
+    pub fn encrypts(&self) -> bool {
+        let mut features = self.features.iter().flatten();
+        features.any(|feature| feature == "encryption")
+    }
 }
 
 /// Where a setting is written. Settings that say the same are the same, wherever they are written.
@@ -420,6 +444,16 @@ fn read_storage(
         &mut storage.min_free_mib,
         fields.integer(source, "min_free_mib", 0..=1_u64 << 40),
     );
+    let choices = [("plans", Encrypt::Plans), ("all", Encrypt::All)];
+    set(
+        &mut storage.encrypt,
+        fields.choice(source, "encrypt", &choices),
+    );
+    let key_file = fields.parsed(source, "key_file", not_empty);
+    set(
+        &mut storage.key_file,
+        key_file.map(|path| folder.join(path)),
+    );
 }
 
 fn read_catalog(source: &mut Source<'_>, fields: &mut Fields<'_>, catalog: &mut Catalog) {
@@ -481,12 +515,6 @@ fn read_plans(source: &mut Source<'_>, root: &mut Fields<'_>) -> BTreeMap<String
 fn read_features(source: &mut Source<'_>, fields: &mut Fields<'_>) -> Option<Vec<String>> {
     let names = fields.strings(source, "features")?;
     let choices = PLAN_FEATURES.map(|name| (name, name));
-    if let Some(name) = names.iter().find(|name| name.value == "encryption") {
-        let message =
-            "`encryption` promises what is not done: this version writes recordings as they are";
-        let help = "put the storage on an encrypted disk, and leave it out";
-        source.warn(name.span.clone(), message).help = Some(help.into());
-    }
     let known = names
         .iter()
         .filter_map(|name| choice(source, name, &choices));

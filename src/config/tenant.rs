@@ -154,7 +154,11 @@ fn is_given(source: &mut Source<'_>, text: &At<&str>) -> bool {
 /// What a tenant's people name it by: small letters, digits and hyphens.
 pub(super) fn slug(text: &str) -> Result<Arc<str>, String> {
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    if (1..=63).contains(&text.len()) && text.bytes().all(fits) && !text.starts_with('-') {
+    if text.parse::<TenantId>().is_ok() {
+        Err(format!(
+            "`{text}` is no short name: it could be another tenant's id"
+        ))
+    } else if (1..=63).contains(&text.len()) && text.bytes().all(fits) && !text.starts_with('-') {
         Ok(text.into())
     } else {
         Err(format!(

@@ -542,6 +542,11 @@ fn other_mistakes_are_named() {
         message("country = \"XX\"\n"),
         "`XX` is not a country whose numbering is known here"
     );
+    let id = "11111111-1111-1111-1111-111111111111";
+    assert_eq!(
+        message(&format!("slug = \"{id}\"\n")),
+        format!("`{id}` is no short name: it could be another tenant's id")
+    );
     assert_eq!(
         message("timezone = \"London\"\n"),
         "`London` is not a time zone such as \"Europe/London\" or \"UTC\""
@@ -670,14 +675,35 @@ fn a_plan_has_only_features_that_there_are() {
 }
 
 #[test]
-fn what_a_plan_promises_and_nothing_does_is_a_warning() {
-    let plan = "[plans.p]\nretention_days = 7\nfeatures = [\"download\", \"encryption\"]\n[plans.q]\nusers = 3\n";
-    let loaded = files(&[("callreel.toml", plan)]).load().unwrap();
-    let told: Vec<_> = (loaded.warnings.iter())
-        .map(|found| (found.severity, found.line, &found.message[..12]))
+fn recordings_are_encrypted_for_who_has_a_plan_that_names_it() {
+    let daemon = "[storage]\nkey_file = \"recordings.key\"\n[tenancy]\ntenants = \"*.tenant\"\n[plans.p]\n\
+                  features = [\"download\", \"encryption\"]\n[plans.q]\nusers = 3\n";
+    let tenant = |n: u8, plan: &str| {
+        format!(
+            "[tenant]\nid = \"34c7f1f6-9201-11e5-a739-e03f497db{n:03}\"\nname = \"T{n}\"\n{plan}\n[[match]]\nnetworks = [\"10.{n}.0.0/16\"]\n"
+        )
+    };
+    let (named, other, none) = (
+        tenant(1, "plan = \"p\""),
+        tenant(2, "plan = \"q\""),
+        tenant(3, ""),
+    );
+    let texts = [
+        ("callreel.toml", daemon),
+        ("a.tenant", &named),
+        ("b.tenant", &other),
+        ("c.tenant", &none),
+    ];
+    let loaded = files(&texts).load().unwrap();
+    let encrypted: Vec<bool> = (loaded.tenants.iter())
+        .map(|tenant| tenant.definition.recording.encrypted)
         .collect();
-    let warning = Severity::Warning;
-    assert_eq!(told, [(warning, 3, "`encryption`")]);
+    assert_eq!(encrypted, [true, false, false]);
+    let storage = &loaded.settings.storage;
+    assert!(storage.key_file.is_absolute() && storage.key_file.ends_with("recordings.key"));
+    assert_eq!(storage.encrypt, Encrypt::Plans);
+    let all = files(&[("callreel.toml", "[storage]\nencrypt = \"all\"\n")]);
+    assert_eq!(all.load().unwrap().settings.storage.encrypt, Encrypt::All);
 }
 
 proptest! {

@@ -1,6 +1,5 @@
 //! From what became of calls to rows of the catalog.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -16,7 +15,7 @@ use crate::engine::event::{CallInfo, StreamReport};
 use crate::recorder::{
     CallOutcome, RecordingOutcome, attribution_record, call_quality, conversation, vantage_text,
 };
-use crate::storage::{QualityRecord, SampleFormat, Sidecar};
+use crate::storage::{Layout, QualityRecord, SampleFormat, Sidecar};
 
 /// Rows written together.
 const BATCH: usize = 1000;
@@ -375,11 +374,11 @@ fn counts_of(sidecar: &Sidecar) -> QualityRecord {
     }
 }
 
-/// Every finished recording under `root` that the catalog does not have, entered; how many there were.
-pub async fn enter_missing(catalog: &Catalog, root: &Path) -> anyhow::Result<u64> {
+/// Every finished recording of a storage that the catalog does not have, entered; how many there were.
+pub async fn enter_missing(catalog: &Catalog, layout: &Layout) -> anyhow::Result<u64> {
     let (known, files) = (
         super::storekeeping::catalogued(catalog).await?,
-        super::storekeeping::on_disk(root),
+        super::storekeeping::on_disk(layout),
     );
     let missing: Vec<_> = files
         .into_iter()

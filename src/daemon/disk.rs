@@ -81,7 +81,7 @@ impl Watch {
         let synced = self.sync();
         let reason = there.err().or(room.err()).or(synced.err());
         let reason = reason.or_else(|| self.recorder_fails());
-        if self.state.storage.set_failing(reason.clone()) {
+        if self.state.storage.failing.set(reason.clone()) {
             match reason {
                 Some(reason) => tracing::error!(reason, "the storage fails"),
                 None => tracing::warn!("the storage works again"),

@@ -1,6 +1,5 @@
 //! Keeps the catalog whole: enters what it missed, after the start and after each of its outages.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -27,7 +26,7 @@ pub struct Entering {
 }
 
 impl Entering {
-    pub fn start(home: Arc<Home>, root: PathBuf, state: Arc<State>) -> std::io::Result<Entering> {
+    pub fn start(home: Arc<Home>, layout: Layout, state: Arc<State>) -> std::io::Result<Entering> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -35,7 +34,7 @@ impl Entering {
         let run = move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = keep_whole(&home, &root, &state) => {}
+                    () = keep_whole(&home, &layout, &state) => {}
                     _ = stopped => {}
                 }
             });
@@ -54,7 +53,7 @@ impl Entering {
     }
 }
 
-async fn keep_whole(home: &Home, root: &Path, state: &State) {
+async fn keep_whole(home: &Home, layout: &Layout, state: &State) {
     let mut whole = false;
     let mut dropped = state.catalog.dropped.load(Ordering::Relaxed);
     let (mut looks, mut left) = (0u32, 0);
@@ -65,10 +64,10 @@ async fn keep_whole(home: &Home, root: &Path, state: &State) {
         whole &= !away && dropped_now == dropped;
         dropped = dropped_now;
         if !whole && !away {
-            whole = try_enter(home, root, state).await;
+            whole = try_enter(home, layout, state).await;
         }
         if whole && looks.is_multiple_of(REMOVE_EVERY) {
-            left = try_remove(home, root, left).await;
+            left = try_remove(home, layout, left).await;
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -76,10 +75,10 @@ async fn keep_whole(home: &Home, root: &Path, state: &State) {
 
 /// Removes files of deleted calls that the storage kept, or that a run before this one had no time for. Gives how many calls still have
 /// theirs; `before` is what it gave last.
-async fn try_remove(home: &Home, root: &Path, before: u64) -> u64 {
+async fn try_remove(home: &Home, layout: &Layout, before: u64) -> u64 {
     let removed = async {
         let catalog = home.open().await?;
-        let removed = remove_files(&catalog, &Layout::new(root)).await;
+        let removed = remove_files(&catalog, layout).await;
         catalog.close().await;
         removed
     };
@@ -99,10 +98,10 @@ async fn try_remove(home: &Home, root: &Path, before: u64) -> u64 {
 }
 
 /// Whether the catalog has everything.
-async fn try_enter(home: &Home, root: &Path, state: &State) -> bool {
+async fn try_enter(home: &Home, layout: &Layout, state: &State) -> bool {
     let entered = async {
         let catalog = home.open().await?;
-        let entered = enter_missing(&catalog, root).await;
+        let entered = enter_missing(&catalog, layout).await;
         catalog.close().await;
         entered
     };

@@ -31,7 +31,7 @@ pub fn health(state: &State) -> Health {
         );
         health.add("storage_low", message);
     }
-    if let Some(reason) = storage.why_failing() {
+    if let Some(reason) = storage.failing.why() {
         health.add("storage_failing", reason);
     }
     if state.keylog.failing.load(Ordering::Relaxed) {
@@ -44,7 +44,7 @@ pub fn health(state: &State) -> Health {
         health.add("catalog_away", message);
     }
     let retention = &state.retention;
-    if let Some(why) = retention.why_failing()
+    if let Some(why) = retention.failing.why()
         && state.why_catalog_away().is_none()
     {
         let message = format!("calls that were kept for long enough cannot be removed: {why}");

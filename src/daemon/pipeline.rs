@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::config::{self, AudioFormat, Settings, Unattributed};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::config::{self, AudioFormat, Encrypt, Settings, Unattributed};
 use crate::decoders::{self, Decoders, FixedFrames};
 use crate::engine::EngineSettings;
 use crate::engine::interactions::InteractionSettings;
@@ -12,7 +14,7 @@ use crate::engine::media::MediaLimits;
 use crate::engine::signalling::{Sensor, SignallingLimits};
 use crate::engine::streams::StreamLimits;
 use crate::recorder::{self, Afterwards, WhenFull};
-use crate::storage::Layout;
+use crate::storage::{Keys, Layout};
 use crate::wire::{TunnelPorts, WireLimits};
 
 /// How long ciphertext waits for its secret. Programs write a secret before they use it, or soon after; the file is looked at
@@ -84,6 +86,26 @@ fn tunnel_ports(settings: &Settings) -> TunnelPorts {
     }
 }
 
+/// Each recording in progress is an open file: as many as this process may have.
+pub fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, limit = ?limit.current, "the number of open files cannot be raised");
+    }
+}
+
+/// Where recordings live, for who writes there for long.
+pub fn storage(settings: &Settings) -> Layout {
+    let keys = Keys::at(&settings.storage.key_file);
+    // Known from the start on, should the file vanish before they are used first. What is wrong with it is told when they are.
+    let _ = keys.list();
+    Layout::watched(&settings.storage.root).with_keys(Arc::new(keys))
+}
+
 /// What the recorder needs of the settings.
 pub fn recorder_settings(
     settings: &Settings,
@@ -91,7 +113,8 @@ pub fn recorder_settings(
     when_full: WhenFull,
 ) -> recorder::Settings {
     recorder::Settings {
-        layout: Layout::watched(&settings.storage.root),
+        layout: storage(settings),
+        encrypt_all: settings.storage.encrypt == Encrypt::All,
         keep_g711: settings.storage.format == AudioFormat::G711,
         sensor: sensor_name(settings),
         interfaces: interfaces.into(),

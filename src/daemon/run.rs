@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::announce::tell_end;
 use super::auditing::{self, Follower, Waiting};
@@ -37,7 +36,7 @@ use super::webhooks::Webhooks;
 use crate::catalog::Home;
 use crate::config::{Loaded, Settings};
 use crate::recorder::{self, CallOutcome, Recorder, WhenFull, recover};
-use crate::storage::{Layout, StorageLock};
+use crate::storage::StorageLock;
 
 /// A changed file is read when nothing has changed for so long,
 const SETTLED: Duration = Duration::from_millis(500);
@@ -70,7 +69,7 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
         path.display()
     );
     let dial = log::start(&settings.log);
-    raise_file_limit();
+    pipeline::raise_file_limit();
     let lock = StorageLock::acquire(&settings.storage.root)?;
     let lock = Arc::new(Mutex::new(lock));
     let (orders, inbox) = sync_channel(ORDERS);
@@ -146,18 +145,6 @@ pub fn run(path: &Path, loaded: Loaded) -> anyhow::Result<Ended> {
         (Ended::Asked, Ended::Asked) => Ended::Asked,
         _ => Ended::Broken,
     })
-}
-
-/// Each recording is an open file.
-fn raise_file_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(%error, limit = ?limit.current, "the number of open files cannot be raised");
-    }
 }
 
 /// Works off orders until there is one to stop.
@@ -281,11 +268,11 @@ impl Running {
         let live = Live::start(sources, session, move || {
             _ = orders.try_send(Order::CaptureEnded);
         })?;
-        let entering = Entering::start(home.clone(), settings.storage.root.clone(), state.clone())?;
+        let entering = Entering::start(home.clone(), pipeline::storage(settings), state.clone())?;
         let sweeping = Sweeping::start(
             home,
             state.tenancy.clone(),
-            Layout::watched(&settings.storage.root),
+            pipeline::storage(settings),
             state.retention.clone(),
         )?;
         Ok(Running {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::signing_in;
+use super::{pipeline, signing_in};
 use crate::api::front::{self, Front, Tls, TlsFiles};
 use crate::api::{self, Api, ApiSettings, Doors, WebhookSettings};
 use crate::catalog::{Away, Catalog, Home};
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) fn api(loaded: &Loaded) -> Api {
     Api::new(ApiSettings {
-        storage_root: loaded.settings.storage.root.clone(),
+        storage: pipeline::storage(&loaded.settings),
         multi_tenancy: loaded.settings.tenancy.multi,
         webhooks: WebhookSettings {
             allow_http: loaded.settings.webhooks.allow_http,

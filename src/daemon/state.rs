@@ -233,6 +233,25 @@ impl CallCounts {
     }
 }
 
+/// Whether a work that goes on for ever fails, and why.
+#[derive(Debug, Default)]
+pub struct Failing(Mutex<Option<String>>);
+
+impl Failing {
+    /// Whether that is another state than before.
+    pub fn set(&self, reason: Option<String>) -> bool {
+        let mut failing = locked(&self.0);
+        let changed = failing.is_some() != reason.is_some();
+        *failing = reason;
+        changed
+    }
+
+    /// None: it goes well.
+    pub fn why(&self) -> Option<String> {
+        locked(&self.0).clone()
+    }
+}
+
 /// How the storage is.
 pub struct StorageState {
     pub free_bytes: AtomicU64,
@@ -240,7 +259,7 @@ pub struct StorageState {
     pub min_free_mib: AtomicU64,
     /// The recorder's own flag.
     pub low: Arc<AtomicBool>,
-    failing: Mutex<Option<String>>,
+    pub failing: Failing,
 }
 
 impl StorageState {
@@ -249,20 +268,8 @@ impl StorageState {
             free_bytes: AtomicU64::new(0),
             min_free_mib: AtomicU64::new(min_free_mib),
             low,
-            failing: Mutex::new(None),
+            failing: Failing::default(),
         }
-    }
-
-    /// Whether that is another state than before.
-    pub fn set_failing(&self, reason: Option<String>) -> bool {
-        let mut failing = locked(&self.failing);
-        let changed = failing.is_some() != reason.is_some();
-        *failing = reason;
-        changed
-    }
-
-    pub fn why_failing(&self) -> Option<String> {
-        locked(&self.failing).clone()
     }
 }
 
@@ -413,7 +420,7 @@ pub mod tests {
         state.interfaces[0].resumed();
         assert!(codes(&state).is_empty());
         state.storage.low.store(true, Ordering::Relaxed);
-        state.storage.set_failing(Some("it burns".into()));
+        state.storage.failing.set(Some("it burns".into()));
         state.catalog.away.store(true, Ordering::Relaxed);
         assert_eq!(
             codes(&state),

@@ -189,7 +189,7 @@ pub fn status(state: &State) -> Status {
             free_bytes: count(&state.storage.free_bytes),
             min_free_bytes: count(&state.storage.min_free_mib) << 20,
             low: state.storage.low.load(Ordering::Relaxed),
-            failing: state.storage.why_failing().is_some(),
+            failing: state.storage.failing.why().is_some(),
         },
         catalog: Catalog {
             away: state.why_catalog_away().is_some(),

@@ -41,6 +41,16 @@ impl Coverage {
         }
     }
 
+    /// The number as the tenant's country spells it.
+    pub fn spelling(&self, number: &str) -> Option<Number> {
+        normalise(number, self.country)
+    }
+
+    /// Whether an extension is this number and no other, or has it as an alias.
+    pub fn has_exactly(&self, number: &Number) -> bool {
+        self.numbers.contains_key(number.as_str())
+    }
+
     /// The most specific extension that the number is of, by its place in the list.
     pub fn extension(&self, number: &str) -> Option<usize> {
         let number = normalise(number, self.country)?;
@@ -53,7 +63,7 @@ impl Coverage {
 }
 
 /// Ranges before prefixes, the narrower and the longer first: as the compiled directory prefers them.
-fn breadth(spelled: &Spelled) -> (u8, u64) {
+pub(super) fn breadth(spelled: &Spelled) -> (u8, u64) {
     match spelled {
         Spelled::Number(_) => (0, 0),
         Spelled::Range(range) => (1, range.width()),
@@ -61,7 +71,7 @@ fn breadth(spelled: &Spelled) -> (u8, u64) {
     }
 }
 
-fn covers(spelled: &Spelled, number: &Number) -> bool {
+pub(super) fn covers(spelled: &Spelled, number: &Number) -> bool {
     let mut found = false;
     spelled.blocks(&mut |shape, text| {
         found |= shape.text_of(number.as_bytes()) == Some(text);

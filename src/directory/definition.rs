@@ -100,6 +100,8 @@ pub struct RecordingPolicy {
     pub digits: Digits,
     /// The dialog's messages are kept beside the recording.
     pub signalling: bool,
+    /// Its recordings are encrypted where they rest, by its plan.
+    pub encrypted: bool,
     /// Why no call of the tenant is recorded at present, whatever the policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub withheld: Option<Withheld>,

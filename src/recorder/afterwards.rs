@@ -4,12 +4,12 @@
 //! stops, is committed with its packets as they are; `callreel decode` does the rest.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::canvas::{Canvas, silence};
-use super::commit::Ready;
+use super::commit::{Commits, Ready};
 use super::decoding::{Decoded, Decoding};
 use super::level::measure_again;
 use super::recording::Finished;
@@ -37,7 +37,7 @@ pub struct Afterwards {
 /// Where calls go that are over.
 #[derive(Clone)]
 pub struct Exits {
-    pub commits: Sender<Ready>,
+    pub commits: Commits,
     pub decoding: Option<SyncSender<Ready>>,
 }
 
@@ -45,7 +45,7 @@ impl Exits {
     /// Starts the threads, where there is a decoder.
     pub fn open(
         settings: &Arc<Settings>,
-        commits: Sender<Ready>,
+        commits: Commits,
     ) -> std::io::Result<(Exits, Vec<JoinHandle<()>>)> {
         let mut threads = Vec::new();
         let Some(afterwards) = &settings.afterwards else {
@@ -82,7 +82,7 @@ impl Exits {
             _ => ready,
         };
         // The committing thread outlives whoever calls this.
-        let _ = self.commits.send(ready);
+        self.commits.send(ready);
     }
 }
 
@@ -118,7 +118,7 @@ fn send(
 
 fn work(
     waiting: &Mutex<Receiver<Ready>>,
-    commits: &Sender<Ready>,
+    commits: &Commits,
     settings: &Settings,
     afterwards: &Afterwards,
 ) {
@@ -139,7 +139,7 @@ fn work(
                 tracing::error!(%error, "what was kept raw of a call stays undecoded");
             }
         }
-        if commits.send(ready).is_err() {
+        if !commits.send(ready) {
             return;
         }
     }
@@ -175,7 +175,6 @@ fn decode(
     let (Some(raw), Some(record)) = (first.part.raw(), first.sidecar.raw.clone()) else {
         return Ok(());
     };
-    let path = raw.path().to_owned();
     let scale = RawScale {
         start: Timestamp::from_nanos(first.sidecar.started_at_ns),
         sample_rate_hz: first.sidecar.sample_rate_hz,
@@ -185,17 +184,22 @@ fn decode(
         counters,
         stop: &afterwards.stop,
     };
-    let decoded = decoding.decode(&path, scale, &record, &mut |side, position, samples| {
-        for Finished { part, sidecar, .. } in finished.iter() {
-            let format = WavFormat {
-                sample_format: sidecar.format,
-                sample_rate_hz: sidecar.sample_rate_hz,
-            };
-            let own = own_part(own_end(sidecar), position, samples);
-            draw(part, format, side, position, own)?;
-        }
-        Ok(())
-    })?;
+    let decoded = decoding.decode(
+        raw.file(),
+        scale,
+        &record,
+        &mut |side, position, samples| {
+            for Finished { part, sidecar, .. } in finished.iter() {
+                let format = WavFormat {
+                    sample_format: sidecar.format,
+                    sample_rate_hz: sidecar.sample_rate_hz,
+                };
+                let own = own_part(own_end(sidecar), position, samples);
+                draw(part, format, side, position, own)?;
+            }
+            Ok(())
+        },
+    )?;
     if !decoded.is_any() {
         return Ok(());
     }

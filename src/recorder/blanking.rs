@@ -62,13 +62,16 @@ impl Recording {
 
 /// Takes the packets that lie in `from..to` out of the file of packets, where there is one.
 fn cut_packets(part: &mut PartFile, scale: RawScale, from: u64, to: u64) -> Result<(), Error> {
-    let Some(path) = part.raw().map(|raw| raw.path().to_owned()) else {
+    let Some(raw) = part.raw() else {
         return Ok(());
     };
     let longest = Raw::longest(scale.sample_rate_hz);
     let mut kept = Vec::new();
-    let mut reader = RawReader::open(&path, scale)?;
-    while let Some(packet) = reader.next_packet().map_err(Error::io("read", &path))? {
+    let mut reader = RawReader::of(raw.file(), scale)?;
+    while let Some(packet) = reader
+        .next_packet()
+        .map_err(Error::io("read", raw.path()))?
+    {
         // As in the engine, what may reach into a pause goes as a whole.
         let reach = packet.position.saturating_add(longest).max(0) as u64;
         if reach <= from || packet.position.max(0) as u64 >= to {

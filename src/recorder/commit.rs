@@ -1,20 +1,40 @@
 //! The committing thread: what is finished is made safe, many recordings at a time, and only then told of.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::legs::Legs;
 use super::recording::{Done, Finished};
 use super::waiting::{Late, RETRY, Waiting};
-use super::{RecorderCounters, Settings};
+use super::{RecorderCounters, Settings, WhenFull};
 use crate::base::{TenantId, Timestamp};
 use crate::engine::event::{CallEnd, Disposition};
 use crate::storage::{Kind, PartFile, Sidecar, commit};
 
-/// Recordings made safe together.
-const BATCH: usize = 512;
+/// Calls whose recordings are made safe together.
+const BATCH: usize = 256;
+
+/// Calls that may wait for it while a capture file is read: their files are open. A wire waits for no disk.
+const WAITING: usize = 64;
+
+/// Where calls go whose recordings are to be made safe.
+#[derive(Clone)]
+pub enum Commits {
+    Unbounded(Sender<Ready>),
+    Bounded(SyncSender<Ready>),
+}
+
+impl Commits {
+    /// Hands over a call; false when the thread is gone, which happens after everything else.
+    pub fn send(&self, ready: Ready) -> bool {
+        match self {
+            Commits::Unbounded(sender) => sender.send(ready).is_ok(),
+            Commits::Bounded(sender) => sender.send(ready).is_ok(),
+        }
+    }
+}
 
 /// A call that is over, with the files it left.
 pub struct Ready {
@@ -50,8 +70,17 @@ pub fn start(
     settings: Arc<Settings>,
     counters: Arc<RecorderCounters>,
     mut outcome: impl FnMut(CallOutcome) + Send + 'static,
-) -> std::io::Result<(Sender<Ready>, JoinHandle<()>)> {
-    let (sender, ready): (_, Receiver<Ready>) = channel();
+) -> std::io::Result<(Commits, JoinHandle<()>)> {
+    let (sender, ready): (_, Receiver<Ready>) = match settings.when_full {
+        WhenFull::Drop => {
+            let (sender, ready) = channel();
+            (Commits::Unbounded(sender), ready)
+        }
+        WhenFull::Wait => {
+            let (sender, ready) = sync_channel(WAITING);
+            (Commits::Bounded(sender), ready)
+        }
+    };
     let run = move || {
         let mut legs = Legs::default();
         let mut waiting = Waiting::new(settings.clone(), counters.clone());
@@ -118,6 +147,7 @@ fn commit_batch(
     let failed = commit(&settings.layout, &parts);
     if let Some((_, error)) = failed.first() {
         let recordings = failed.len();
+        counters.refused(error);
         tracing::error!(%error, recordings, "recordings could not be made safe: it is tried again");
     }
     let safe = parts.len() - failed.len();
@@ -193,4 +223,78 @@ fn outcomes(
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::super::Recorder;
+    use super::super::tests::{block, events, info, settings};
+    use super::*;
+    use crate::base::{SYSTEM_TENANT, Side};
+    use crate::engine::event::{Event, Sink};
+    use crate::engine::plan::CallKey;
+
+    fn of_call(event: Event, key: CallKey) -> Event {
+        match event {
+            Event::Call { info, .. } => Event::Call { call: key, info },
+            Event::Recording {
+                start,
+                sample_rate_hz,
+                ..
+            } => Event::Recording {
+                call: key,
+                start,
+                sample_rate_hz,
+            },
+            Event::Block { block, .. } => Event::Block { call: key, block },
+            Event::Ended(mut end) => {
+                end.call = key;
+                Event::Ended(end)
+            }
+            other => other,
+        }
+    }
+
+    /// Each call that waits has a file open.
+    #[test]
+    fn a_capture_that_is_read_faster_than_it_is_made_safe_waits() {
+        const CALLS: usize = 400;
+        let folder = tempfile::tempdir().unwrap();
+        let (release, held) = channel::<()>();
+        let (done, outcomes) = channel();
+        let recorder = Recorder::start(settings(folder.path()), move |outcome| {
+            // Until the test lets go of it.
+            let _ = held.recv();
+            done.send(outcome).unwrap();
+        });
+        let mut recorder = recorder.unwrap();
+        let fed = Arc::new(AtomicUsize::new(0));
+        let feeding = std::thread::spawn({
+            let fed = fed.clone();
+            move || {
+                for number in 0..CALLS {
+                    let mut info = (*info(&[SYSTEM_TENANT])).clone();
+                    info.seed[..8].copy_from_slice(&number.to_le_bytes());
+                    let blocks = vec![block(0, false, &[(Side::Caller, 0, 4)])];
+                    for event in events(&Arc::new(info), blocks, 4) {
+                        recorder.event(of_call(event, CallKey(number as u64)));
+                    }
+                    fed.fetch_add(1, Ordering::Relaxed);
+                }
+                recorder.finish();
+            }
+        });
+        let mut last = usize::MAX;
+        while last != fed.load(Ordering::Relaxed) {
+            last = fed.load(Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        assert!((WAITING / 2..2 * WAITING).contains(&last), "{last}");
+        drop(release);
+        feeding.join().unwrap();
+        assert_eq!(outcomes.iter().count(), CALLS);
+    }
 }

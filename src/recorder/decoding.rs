@@ -3,10 +3,7 @@
 //! A few minutes of a stream at a time, so that memory stays bounded; each stretch is drawn only when it is as long as its
 //! frames say, so that nothing ever lies at a wrong place.
 
-use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use super::RawCounters;
@@ -16,7 +13,8 @@ use super::segments::SEAM;
 use crate::base::{PerSide, Side};
 use crate::decoders::{self, Decoders, Frame, Framing};
 use crate::storage::{
-    Cause, Error, RawReader, RawRecord, RawScale, RawState, RawStreamRecord, SegmentRecord, Sidecar,
+    Cause, Error, RawReader, RawRecord, RawScale, RawState, RawStreamRecord, SegmentRecord,
+    Sidecar, StoredFile,
 };
 
 /// Frames decoded at a time: five minutes.
@@ -205,13 +203,13 @@ pub struct Decoding<'a> {
 }
 
 impl Decoding<'_> {
-    /// Decodes what can be of the file of packets at `path`, which `record` describes, and draws it.
+    /// Decodes what can be of `file` of packets, which `record` describes, and draws it.
     ///
     /// # Errors
     /// When the packets cannot be read or the samples not be drawn; what a decoder does wrong is no error.
     pub fn decode(
         &self,
-        path: &Path,
+        file: &StoredFile,
         scale: RawScale,
         record: &RawRecord,
         draw: &mut Draw<'_>,
@@ -231,8 +229,7 @@ impl Decoding<'_> {
         if framings.iter().all(Option::is_none) {
             return Ok(decoded);
         }
-        let file = File::open(path).map_err(Error::io("open", path))?;
-        let places = index(path, scale, &record.streams)?;
+        let places = index(file, scale, &record.streams)?;
         for (number, (framing, mut places)) in framings.into_iter().zip(places).enumerate() {
             let Some(framing) = framing else { continue };
             if decoded.streams[number].state == RawState::Decoded {
@@ -254,7 +251,7 @@ impl Decoding<'_> {
                 error: None,
                 stopped: false,
             };
-            stream.run(&file, path, &places, draw)?;
+            stream.run(file, &places, draw)?;
             decoded.take(number, stream);
         }
         for side in Side::BOTH {
@@ -292,15 +289,18 @@ impl Decoded {
 
 /// The places of the packets of each of `streams`.
 fn index(
-    path: &Path,
+    file: &StoredFile,
     scale: RawScale,
     streams: &[RawStreamRecord],
 ) -> Result<Vec<Vec<Place>>, Error> {
-    let mut reader = RawReader::open(path, scale)?;
+    let mut reader = RawReader::of(file, scale)?;
     let mut places = vec![Vec::new(); streams.len()];
     let mut last: Option<(RawKey, Vec<usize>)> = None;
     let mut offset = reader.whole_bytes();
-    while let Some(packet) = reader.next_packet().map_err(Error::io("read", path))? {
+    while let Some(packet) = reader
+        .next_packet()
+        .map_err(Error::io("read", file.path()))?
+    {
         let key = RawKey::of(&packet);
         if last.as_ref().is_none_or(|(known, _)| *known != key) {
             let of_key = streams.iter().enumerate().filter(|(_, s)| key.is_of(s));
@@ -359,8 +359,7 @@ struct Chunk {
 impl StreamWork<'_> {
     fn run(
         &mut self,
-        file: &File,
-        path: &Path,
+        file: &StoredFile,
         places: &[Place],
         draw: &mut Draw<'_>,
     ) -> Result<(), Error> {
@@ -369,7 +368,7 @@ impl StreamWork<'_> {
         for place in places {
             payload.resize(usize::from(place.len), 0);
             file.read_exact_at(&mut payload, place.offset)
-                .map_err(Error::io("read", path))?;
+                .map_err(Error::io("read", file.path()))?;
             let Some(frames) = self.framing.split(&payload) else {
                 self.refuse(place.position, 0, "its packets hold no frames");
                 continue;

@@ -5,6 +5,8 @@
 //! work; one more thread commits what is finished, many at a time.
 
 mod afterwards;
+#[cfg(test)]
+mod at_rest_tests;
 mod blanking;
 mod canvas;
 mod commit;
@@ -43,7 +45,7 @@ mod writing;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -64,6 +66,8 @@ use crate::storage::Layout;
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub layout: Layout,
+    /// Encrypt everybody's recordings, not only those of tenants that have it so.
+    pub encrypt_all: bool,
     /// Keep A-law and mu-law bytes as they came, where a call is G.711.
     pub keep_g711: bool,
     pub sensor: Arc<str>,
@@ -146,6 +150,8 @@ pub struct RecorderCounters {
     /// Packets that the storage did not take.
     pub storage_packets_dropped: AtomicU64,
     pub storage_errors: AtomicU64,
+    /// What it said first.
+    pub first_error: OnceLock<String>,
     pub recordings_finished: AtomicU64,
     /// Recordings that the storage did not take when their calls were over.
     pub recordings_failed: AtomicU64,
@@ -165,6 +171,11 @@ pub struct RecorderCounters {
 }
 
 impl RecorderCounters {
+    /// Keeps what the storage said first.
+    fn refused(&self, error: &crate::storage::Error) {
+        self.first_error.get_or_init(|| error.to_string());
+    }
+
     fn add(counter: &AtomicU64, by: u64) {
         counter.fetch_add(by, Ordering::Relaxed);
     }

@@ -9,7 +9,7 @@ use super::canvas::silence;
 use super::record::Facts;
 use super::recording::{Output, Recording, Trouble};
 use super::{Settings, pauses, record};
-use crate::base::{RecordingId, TenantId};
+use crate::base::TenantId;
 use crate::engine::event::CallInfo;
 use crate::rtp::samples_between;
 use crate::storage::{Error, Kind, PartFile, RecordingName, SampleFormat, Sidecar, WavFormat};
@@ -20,6 +20,10 @@ impl Recording {
         let mut trouble = Trouble::default();
         if settings.storage_low.load(Ordering::Relaxed) {
             trouble.note(Err(low_on_space(settings)));
+            return trouble;
+        }
+        if self.has_anothers(info) && self.follow_owners(info, settings).is_err() {
+            // It was told when it was tried first. No other file is begun in the place of what is to be moved there.
             return trouble;
         }
         for owner in info.owners.iter().filter(|owner| owner.refusal.is_none()) {
@@ -45,10 +49,12 @@ impl Recording {
                 self.start,
             );
             let kind = kind_for(info, output.tenant);
-            let opened = PartFile::create(&settings.layout, name, kind).and_then(|part| {
+            let encrypted = settings.encrypts(info, output.tenant);
+            let created = PartFile::create(&settings.layout, name, kind, encrypted);
+            let opened = created.and_then(|part| {
                 part.write_at(&facts.format.header(0), 0)?;
                 fill_start(&part, facts.format, self.filled)?;
-                let mut sidecar = interim(&facts, info, output.tenant, &name);
+                let mut sidecar = interim(&facts, info, output.tenant, &part);
                 sidecar.raw.clone_from(&raw);
                 record::write_interim(&settings.layout, &name, &sidecar)?;
                 Ok(part)
@@ -87,7 +93,7 @@ impl Recording {
         for output in &mut self.outputs {
             if let Some(part) = &mut output.part {
                 part.become_kind(&settings.layout, kind_for(info, output.tenant))?;
-                let mut sidecar = interim(&facts, info, output.tenant, &part.name);
+                let mut sidecar = interim(&facts, info, output.tenant, part);
                 sidecar.raw = self.raw.as_ref().map(|raw| raw.record.clone());
                 record::write_interim(&settings.layout, &part.name, &sidecar)?;
             }
@@ -95,9 +101,19 @@ impl Recording {
         Ok(())
     }
 
+    /// Whether there is a file of a tenant that the call turned out not to be of.
+    pub(super) fn has_anothers(&self, info: &CallInfo) -> bool {
+        let owns = |tenant| info.owners.iter().any(|owner| owner.tenant == tenant);
+        !self.outputs.iter().all(|output| owns(output.tenant))
+    }
+
     /// The answer may tell that the call is another tenant's. A file whose tenant lost the call moves to the one that has it; a
     /// tenant that joins gets a copy; what is nobody's any more goes.
-    fn follow_owners(&mut self, info: &CallInfo, settings: &Settings) -> Result<(), Error> {
+    pub(super) fn follow_owners(
+        &mut self,
+        info: &CallInfo,
+        settings: &Settings,
+    ) -> Result<(), Error> {
         let owns = |tenant: TenantId| {
             info.owners
                 .iter()
@@ -113,7 +129,8 @@ impl Recording {
             .collect();
         for tenant in newcomers {
             let id = info.recording_id(tenant, self.start);
-            self.admit(tenant, id, kind_for(info, tenant), owns, settings)?;
+            let name = RecordingName::new(tenant, id, self.start);
+            self.admit(name, info, owns, settings)?;
         }
         for output in self.outputs.iter().filter(|output| !owns(output.tenant)) {
             if let Some(part) = &output.part {
@@ -136,17 +153,17 @@ impl Recording {
 
     fn admit(
         &mut self,
-        tenant: TenantId,
-        id: RecordingId,
-        kind: Kind,
+        name: RecordingName,
+        info: &CallInfo,
         owns: impl Fn(TenantId) -> bool,
         settings: &Settings,
     ) -> Result<(), Error> {
-        let name = RecordingName::new(tenant, id, self.start);
+        let tenant = name.tenant;
+        let (kind, encrypted) = (kind_for(info, tenant), settings.encrypts(info, tenant));
         if let Some(output) = self.outputs.iter_mut().find(|output| !owns(output.tenant)) {
             if let Some(part) = &mut output.part {
                 let before = settings.layout.path(&part.name, Kind::SidecarPart);
-                part.move_to(&settings.layout, name, kind)?;
+                part.move_to(&settings.layout, name, kind, encrypted)?;
                 // It is written anew beside the moved file.
                 let _ = std::fs::remove_file(before);
             }
@@ -155,7 +172,7 @@ impl Recording {
             return Ok(());
         }
         let part = match self.outputs.iter().find_map(|output| output.part.as_ref()) {
-            Some(original) => Some(original.copy_to(&settings.layout, name, kind)?),
+            Some(original) => Some(original.copy_to(&settings.layout, name, kind, encrypted)?),
             None => None,
         };
         let original = self.outputs.iter().find(|output| output.part.is_some());
@@ -187,9 +204,17 @@ fn kind_for(info: &CallInfo, tenant: TenantId) -> Kind {
     }
 }
 
+impl Settings {
+    /// Whether what is begun of a call for a tenant is to be encrypted.
+    fn encrypts(&self, info: &CallInfo, tenant: TenantId) -> bool {
+        let owner = info.owners.iter().find(|owner| owner.tenant == tenant);
+        self.encrypt_all || owner.is_some_and(|owner| owner.recording.encrypted)
+    }
+}
+
 /// The sidecar of a file while its call lasts.
-fn interim(facts: &Facts, info: &CallInfo, tenant: TenantId, name: &RecordingName) -> Sidecar {
-    let mut sidecar = record::sidecar(facts, info, tenant, name, None);
+fn interim(facts: &Facts, info: &CallInfo, tenant: TenantId, part: &PartFile) -> Sidecar {
+    let mut sidecar = record::sidecar(facts, info, tenant, part, None);
     pauses::describe(&mut sidecar, info, tenant, facts, None);
     sidecar
 }

@@ -35,6 +35,15 @@ impl Recording {
         let open = self.outputs.iter_mut().filter(|o| o.part.is_some());
         open.for_each(|output| output.packets += packets);
     }
+
+    /// Counts a block, up to frame `to`, of a tenant whose file could not be begun while another's could: it is lost to that one only.
+    pub(super) fn count_missed(&mut self, block: &Block, to: u64) {
+        let closed = self.outputs.iter_mut().filter(|o| o.part.is_none());
+        for output in closed {
+            output.lost += block.packets();
+            output.lost_until = output.lost_until.max(to);
+        }
+    }
 }
 
 impl Output {

@@ -1,7 +1,6 @@
 //! Audio that cannot be decoded here, kept as it came: packets with their places, in a file beside the recording.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use super::places::without_lost;
 use super::recording::{Recording, Trouble};
@@ -11,7 +10,7 @@ use crate::codec::PayloadFormat;
 use crate::engine::event::{Block, CallInfo, RawHeader};
 use crate::storage::{
     Error, Kind, PartFile, RawPacket, RawReader, RawRecord, RawScale, RawState, RawStreamRecord,
-    RecordingName,
+    RecordingName, StoredFile,
 };
 
 /// Streams listed of one recording; packets of further ones are in the file all the same.
@@ -205,7 +204,7 @@ impl Recording {
             let known = || Some(record.clone());
             let found = part
                 .raw()
-                .and_then(|raw| survey(raw.path(), start, rate_hz, known()).ok());
+                .and_then(|raw| survey(raw.file(), start, rate_hz, known()).ok());
             record = without_lost(record, found.map(|found| found.record));
         }
         if part.raw().is_some() {
@@ -274,7 +273,7 @@ impl Survey {
 
 /// Reads a file of packets from its beginning to the last whole one.
 pub fn survey(
-    path: &Path,
+    file: &StoredFile,
     start: Timestamp,
     sample_rate_hz: u32,
     known: Option<RawRecord>,
@@ -283,7 +282,7 @@ pub fn survey(
         start,
         sample_rate_hz,
     };
-    let mut reader = RawReader::open(path, scale)?;
+    let mut reader = RawReader::of(file, scale)?;
     let mut record = RawRecord {
         packets: 0,
         ..known.unwrap_or_default()
@@ -293,7 +292,10 @@ pub fn survey(
     });
     let mut places: HashMap<RawKey, usize> = HashMap::new();
     let mut end = 0;
-    while let Some(packet) = reader.next_packet().map_err(Error::io("read", path))? {
+    while let Some(packet) = reader
+        .next_packet()
+        .map_err(Error::io("read", file.path()))?
+    {
         let (key, at) = (RawKey::of(&packet), packet.position.max(0) as u64);
         record.packets += 1;
         end = end.max(at + 1);

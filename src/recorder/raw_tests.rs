@@ -14,7 +14,7 @@ use crate::base::{Endpoint, SYSTEM_TENANT, Side, TenantId};
 use crate::codec::PayloadFormat;
 use crate::engine::event::{Block, Disposition, Event, Piece, RawHeader};
 use crate::engine::quality::tests::stream;
-use crate::storage::{Cause, RawReader, RawScale, RawState, Sidecar};
+use crate::storage::{Cause, RawReader, RawScale, RawState, Sidecar, StoredFile};
 
 fn header(number: u32, payload_type: u8) -> RawHeader {
     RawHeader {
@@ -28,7 +28,7 @@ fn header(number: u32, payload_type: u8) -> RawHeader {
 }
 
 /// Adds packets of EVS to a block: side, number (which is also the place, in packets of 20 ms), and payload.
-fn with_evs(mut block: Block, packets: &[(Side, u32, &[u8])]) -> Block {
+pub(super) fn with_evs(mut block: Block, packets: &[(Side, u32, &[u8])]) -> Block {
     let format = Arc::make_mut(&mut block.formats);
     format.push(PayloadFormat::new(96, "EVS", 16_000, 1));
     let format = (block.formats.len() - 1) as u8;
@@ -62,7 +62,8 @@ fn packets(path: &Path, sidecar: &Sidecar) -> Vec<(i64, u16, Vec<u8>)> {
         start: START,
         sample_rate_hz: sidecar.sample_rate_hz,
     };
-    let mut reader = RawReader::open(path, scale).unwrap();
+    let file = StoredFile::as_it_is(path).unwrap();
+    let mut reader = RawReader::of(&file, scale).unwrap();
     let mut found = Vec::new();
     while let Some(packet) = reader.next_packet().unwrap() {
         assert_eq!((packet.side, packet.ssrc), (Side::Callee, 96));

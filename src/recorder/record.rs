@@ -12,9 +12,9 @@ use crate::directory::Digits;
 use crate::engine::event::{CallEnd, CallInfo, Party, StreamReport, Transfer};
 use crate::rtp::samples_between;
 use crate::storage::{
-    AttributionRecord, Cause, DigitRecord, Error, Kind, Layout, PartyRecord, RecordingName,
-    SIDECAR_VERSION, SegmentRecord, Sidecar, StreamRecord, TransferRecord, WavFormat,
-    fresh_sidecar,
+    AttributionRecord, Cause, DigitRecord, Error, Kind, Layout, PartFile, PartyRecord,
+    RecordingName, SIDECAR_VERSION, SegmentRecord, Sidecar, StreamRecord, TransferRecord,
+    WavFormat, write_fresh_sidecar,
 };
 
 /// What is the same for all files of a recording.
@@ -35,9 +35,10 @@ pub fn sidecar(
     facts: &Facts,
     info: &CallInfo,
     tenant: TenantId,
-    name: &RecordingName,
+    part: &PartFile,
     end: Option<&CallEnd>,
 ) -> Sidecar {
+    let name = &part.name;
     let owner = info.owners.iter().find(|owner| owner.tenant == tenant);
     let own = |side: Side| owner.is_some_and(|owner| owner.sides[side]);
     let samples = end.map_or(0, |end| end.length_samples);
@@ -100,6 +101,7 @@ pub fn sidecar(
             .and_then(|owner| owner.pending)
             .map(|reason| reason.code().to_owned()),
         signalling: None,
+        encrypted_at_rest: part.is_encrypted(),
         quality: None,
         levels: PerSide::default(),
     }
@@ -282,9 +284,9 @@ pub fn write_interim(
     sidecar: &Sidecar,
 ) -> Result<(), Error> {
     let path = layout.path(name, Kind::SidecarPart);
-    let fresh = fresh_sidecar(layout, name);
-    std::fs::write(&fresh, sidecar.to_bytes()).map_err(Error::io("write", &fresh))?;
-    std::fs::rename(&fresh, &path).map_err(Error::io("rename", &fresh))
+    let bytes = sidecar.to_bytes();
+    let fresh = write_fresh_sidecar(layout, name, &bytes, sidecar.encrypted_at_rest)?;
+    std::fs::rename(fresh.path(), &path).map_err(Error::io("rename", fresh.path()))
 }
 
 /// Takes away the unfinished files of a tenant whose call it turned out not to be.

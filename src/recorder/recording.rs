@@ -196,18 +196,21 @@ impl Recording {
         self.look_for_files();
         let mut trouble = self.open_missing(info, settings);
         let no_file = self.outputs.iter().all(|output| output.part.is_none());
-        if no_file || trouble.error.as_ref().is_some_and(Error::is_full) {
+        let is_drawn = if no_file || trouble.error.as_ref().is_some_and(Error::is_full) {
             self.note_undecodable(&block);
             self.drop_raw();
+            false
         } else {
             let drawn = match block.late {
                 true => self.patch(&block, format, easel),
                 false => self.draw_block(&block, format, easel),
             };
+            let is_drawn = drawn.is_ok();
             trouble.note(drawn);
             trouble.join(self.write_raw(info, settings));
-        }
-        self.settle(&mut trouble, &block);
+            is_drawn
+        };
+        self.settle(&mut trouble, &block, is_drawn);
         trouble
     }
 
@@ -363,21 +366,22 @@ impl Recording {
         }
     }
 
-    /// Counts what a block lost.
-    fn settle(&mut self, trouble: &mut Trouble, block: &Block) {
+    /// Counts what a block lost. `is_drawn`: every file that is open has it.
+    fn settle(&mut self, trouble: &mut Trouble, block: &Block, is_drawn: bool) {
         let failed = trouble.error.is_some();
         let is_bad = failed || self.taken.is_some();
         trouble.recovered = std::mem::replace(&mut self.failing, is_bad) && !is_bad;
-        if !failed {
+        let frames = self.block_frames() as u64;
+        let (from, to) = (block.index * frames, (block.index + 1) * frames);
+        if is_drawn || !failed {
             self.count_kept(block);
+            self.count_missed(block, to);
         } else {
             trouble.packets += block.packets();
             self.packets_dropped += block.packets();
-            let frames = self.block_frames() as u64;
-            let from = block.index * frames;
             self.outages.push(Span {
                 from,
-                to: from + frames,
+                to,
                 cause: Cause::Storage,
             });
         }
@@ -400,6 +404,9 @@ impl Recording {
         self.look_for_files();
         // What was set aside is written to as long as it is open: it may be back before it is committed.
         self.outputs.iter_mut().for_each(Output::put_back);
+        if self.has_anothers(info) {
+            trouble.note(self.follow_owners(info, settings));
+        }
         easel.mount(self.rest.take(), self.canvas_frames());
         trouble.note(self.write_rest(end, format, easel));
         easel.dismount();
@@ -415,6 +422,15 @@ impl Recording {
             let Some(mut part) = output.part.take() else {
                 continue;
             };
+            if !info
+                .owners
+                .iter()
+                .any(|owner| owner.tenant == output.tenant)
+            {
+                // It could not be moved to whose it is.
+                record::remove(&settings.layout, &part.name);
+                continue;
+            }
             if let Some(reason) = discard(info, output.tenant, end, &facts) {
                 record::remove(&settings.layout, &part.name);
                 done.discarded.push((output.tenant, reason));
@@ -424,7 +440,7 @@ impl Recording {
                 .set_len(format.offset_of(end.length_samples))
                 .and_then(|()| part.write_at(&format.header(end.length_samples), 0));
             trouble.note(sized);
-            let mut sidecar = record::sidecar(&facts, info, output.tenant, &part.name, Some(end));
+            let mut sidecar = record::sidecar(&facts, info, output.tenant, &part, Some(end));
             let outages = self.outages.within(output.lost_span(), end.length_samples);
             record::describe_timeline(&mut sidecar, &self.tracks, &outages, end, &facts);
             record::withhold(&mut sidecar, output.until, end.length_samples);

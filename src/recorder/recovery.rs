@@ -1,12 +1,15 @@
 //! Finishing what a run that was broken off has left (invariant I2).
 
+use std::ops::Range;
 use std::path::Path;
 
+use super::canvas::silence;
 use super::{Settings, pauses, raw, record};
-use crate::base::Timestamp;
+use crate::base::{Side, Timestamp};
 use crate::storage::{
-    Error, Kind, Layout, PartFile, RAW_HEADER_LEN, RawRecord, RecordingName, Sidecar, WavInfo,
-    commit, fresh_sidecar, name_sidecar, read_wav_info,
+    Cause, Error, HEADER_LEN, Kind, Layout, PartFile, RAW_HEADER_LEN, RawRecord, RecordingName,
+    SegmentRecord, Sidecar, StoredFile, WavFormat, WavInfo, commit, name_sidecar, read_wav_info,
+    write_fresh_sidecar,
 };
 
 /// What recovery found.
@@ -108,15 +111,17 @@ fn commit_batch(layout: &Layout, batch: Vec<(PartFile, Sidecar)>, recovered: &mu
 /// Sets header and length of an audio file and makes its sidecar; `None` for a file without samples, which goes.
 fn finish_part(layout: &Layout, name: RecordingName) -> Result<Option<(PartFile, Sidecar)>, Error> {
     let mut part = PartFile::reopen(layout, name)?;
-    let mut info = match read_wav_info(part.file(), part.path()) {
+    let known = interim(layout, &name);
+    let lost = mend(&part, &known)?;
+    let mut info = match read_wav_info(part.file()) {
         Ok(info) => info,
-        Err(Error::NotWav { .. }) if part.size_bytes()? <= crate::storage::HEADER_LEN => {
+        Err(Error::NotWav { .. }) if part.size_bytes()? <= HEADER_LEN => {
             record::remove(layout, &name);
             return Ok(None);
         }
         Err(error) => return Err(error),
     };
-    let raw = finish_raw(layout, &mut part, &info)?;
+    let raw = finish_raw(&mut part, &info, &known)?;
     // Its last packets are behind the audio, where nothing else was heard.
     info.frames = info.frames.max(raw.as_ref().map_or(0, |raw| raw.end));
     if info.frames == 0 {
@@ -125,23 +130,68 @@ fn finish_part(layout: &Layout, name: RecordingName) -> Result<Option<(PartFile,
     }
     part.set_len(info.format.offset_of(info.frames))?;
     part.write_at(&info.format.header(info.frames), 0)?;
-    let mut sidecar = sidecar_of(layout, &name, &info);
+    let mut sidecar = sidecar_of(layout, &name, &info, known);
+    sidecar.encrypted_at_rest = part.is_encrypted();
     sidecar.raw = raw.map(|raw| raw.named(&name));
+    describe_lost(&mut sidecar, &info, &lost);
     Ok(Some((part, sidecar)))
+}
+
+/// Makes an encrypted file whole of which a power cut left chunks half written: silence in their places, and a header as the run that was
+/// broken off knew it. Gives what of the content is lost.
+fn mend(part: &PartFile, known: &Sidecar) -> Result<Vec<Range<u64>>, Error> {
+    let lost = part.file().mend(silence(known.format))?;
+    if lost.iter().any(|range| range.start < HEADER_LEN) {
+        let format = WavFormat {
+            sample_format: known.format,
+            sample_rate_hz: known.sample_rate_hz,
+        };
+        part.write_at(&format.header(0), 0)?;
+    }
+    if !lost.is_empty() {
+        let (path, chunks) = (part.path().display(), lost.len());
+        tracing::warn!(%path, chunks, "parts of an encrypted recording were half written: they are silent");
+    }
+    Ok(lost)
+}
+
+/// Says of both sides where a file was mended.
+fn describe_lost(sidecar: &mut Sidecar, info: &WavInfo, lost: &[Range<u64>]) {
+    let frame = |offset: u64| {
+        let behind_header = offset.saturating_sub(HEADER_LEN);
+        (behind_header.div_ceil(info.format.frame_bytes())).min(info.frames)
+    };
+    for range in lost {
+        let (from, to) = (frame(range.start), frame(range.end));
+        let sides = Side::BOTH.into_iter().filter(|_| from < to);
+        let segments = sides.map(|side| SegmentRecord::new(side, from, to, Cause::Storage));
+        sidecar.segments.extend(segments);
+    }
 }
 
 /// Cuts the packets behind the last whole one, and says what they are; one without any goes.
 fn finish_raw(
-    layout: &Layout,
     part: &mut PartFile,
     info: &WavInfo,
+    known: &Sidecar,
 ) -> Result<Option<raw::Survey>, Error> {
-    let Some(path) = part.raw().map(|raw| raw.path().to_owned()) else {
+    let torn = part.raw().map(|raw| raw.file().mend(0)).transpose()?;
+    // What is behind a chunk that was half written cannot be told apart any more.
+    match torn.iter().flatten().next() {
+        Some(torn) if torn.start < RAW_HEADER_LEN => part.remove_raw()?,
+        Some(torn) => part.cut_raw(torn.start)?,
+        None => {}
+    }
+    let start = Timestamp::from_nanos(known.started_at_ns);
+    let Some(raw) = part.raw() else {
         return Ok(None);
     };
-    let interim = interim(layout, &part.name);
-    let start = Timestamp::from_nanos(interim.started_at_ns);
-    let survey = raw::survey(&path, start, info.format.sample_rate_hz, interim.raw);
+    let survey = raw::survey(
+        raw.file(),
+        start,
+        info.format.sample_rate_hz,
+        known.raw.clone(),
+    );
     let survey = match survey {
         Ok(survey) if survey.record.packets > 0 => survey,
         // It was just being begun.
@@ -161,23 +211,20 @@ fn finish_raw(
 
 /// The audio has its name and the sidecar has not: the run ended between the two.
 fn finish_renamed(layout: &Layout, name: RecordingName) -> Result<Sidecar, Error> {
-    let path = layout.path(&name, Kind::Audio);
-    let file = std::fs::File::open(&path).map_err(Error::io("open", &path))?;
-    let info = read_wav_info(&file, &path)?;
-    let interim = layout.path(&name, Kind::SidecarPart);
-    let sidecar = match Sidecar::read(&interim) {
+    let file = StoredFile::open(layout, &name, Kind::Audio)?;
+    let info = read_wav_info(&file)?;
+    let mut sidecar = match Sidecar::load(layout, &name, Kind::SidecarPart) {
         // It is the final one: only its name is missing.
         Ok(sidecar) if sidecar.end_reason.is_some() => sidecar,
         _ => {
-            let mut sidecar = sidecar_of(layout, &name, &info);
+            let mut sidecar = sidecar_of(layout, &name, &info, interim(layout, &name));
             sidecar.raw = renamed_raw(layout, &name, &sidecar)?;
             sidecar
         }
     };
-    let fresh = fresh_sidecar(layout, &name);
-    std::fs::write(&fresh, sidecar.to_bytes()).map_err(Error::io("write", &fresh))?;
-    let written = std::fs::File::open(&fresh).and_then(|file| file.sync_all());
-    written.map_err(Error::io("sync", &fresh))?;
+    sidecar.encrypted_at_rest = file.is_encrypted();
+    let bytes = sidecar.to_bytes();
+    write_fresh_sidecar(layout, &name, &bytes, file.is_encrypted())?.sync()?;
     name_sidecar(layout, &name)?;
     Ok(sidecar)
 }
@@ -188,18 +235,22 @@ fn renamed_raw(
     name: &RecordingName,
     sidecar: &Sidecar,
 ) -> Result<Option<RawRecord>, Error> {
-    let path = layout.path(name, Kind::Raw);
-    if !path.exists() {
+    if !layout.path(name, Kind::Raw).exists() {
         return Ok(None);
     }
+    let file = StoredFile::open(layout, name, Kind::Raw)?;
     let start = Timestamp::from_nanos(sidecar.started_at_ns);
-    let survey = raw::survey(&path, start, sidecar.sample_rate_hz, sidecar.raw.clone())?;
+    let survey = raw::survey(&file, start, sidecar.sample_rate_hz, sidecar.raw.clone())?;
     Ok(Some(survey.named(name)))
 }
 
 /// The interim sidecar completed with what the file tells; without one, only what path and file tell.
-fn sidecar_of(layout: &Layout, name: &RecordingName, info: &WavInfo) -> Sidecar {
-    let mut sidecar = interim(layout, name);
+fn sidecar_of(
+    layout: &Layout,
+    name: &RecordingName,
+    info: &WavInfo,
+    mut sidecar: Sidecar,
+) -> Sidecar {
     let rate = i64::from(info.format.sample_rate_hz);
     let length_ns = (info.frames as i64).saturating_mul(1_000_000_000) / rate;
     let ended_at = Timestamp::from_nanos(sidecar.started_at_ns.saturating_add(length_ns));
@@ -220,12 +271,11 @@ fn sidecar_of(layout: &Layout, name: &RecordingName, info: &WavInfo) -> Sidecar 
 
 /// What the run knew of the call, or what its name tells.
 fn interim(layout: &Layout, name: &RecordingName) -> Sidecar {
-    let interim = layout.path(name, Kind::SidecarPart);
-    match Sidecar::read(&interim) {
+    match Sidecar::load(layout, name, Kind::SidecarPart) {
         Ok(sidecar) if sidecar.recording_id == name.id && sidecar.tenant_id == name.tenant => {
             sidecar
         }
-        _ => bare_sidecar(name, &interim),
+        _ => bare_sidecar(name, &layout.path(name, Kind::SidecarPart)),
     }
 }
 

@@ -9,7 +9,8 @@ use super::level::measure_again;
 use crate::base::{Side, Timestamp};
 use crate::decoders::Decoders;
 use crate::storage::{
-    Error, Kind, Layout, PartFile, RawScale, RawState, RecordingName, Sidecar, WavFormat,
+    Error, Kind, Layout, PartFile, RawScale, RawState, RecordingName, Sidecar, StoredFile,
+    WavFormat,
 };
 
 /// Decodes what can be of the packets beside the recording with `name`, and puts another audio file and another sidecar in
@@ -24,7 +25,7 @@ pub fn redecode(
     decoders: &Decoders,
     keep_raw: bool,
 ) -> Result<Option<Sidecar>, Error> {
-    let mut sidecar = Sidecar::read(&layout.path(name, Kind::Sidecar))?;
+    let mut sidecar = Sidecar::load(layout, name, Kind::Sidecar)?;
     let Some(record) = sidecar.raw.clone().filter(|raw| raw.file.is_some()) else {
         return Ok(None);
     };
@@ -40,15 +41,15 @@ pub fn redecode(
         sample_format: sidecar.format,
         sample_rate_hz: sidecar.sample_rate_hz,
     };
+    let packets = StoredFile::open(layout, name, Kind::Raw)?;
     let part = PartFile::copy_of_finished(layout, *name)?;
     let decoding = Decoding {
         decoders,
         counters: &RawCounters::default(),
         stop: &AtomicBool::new(false),
     };
-    let path = layout.path(name, Kind::Raw);
     let end = own_end(&sidecar);
-    let decoded = decoding.decode(&path, scale, &record, &mut |side, position, samples| {
+    let decoded = decoding.decode(&packets, scale, &record, &mut |side, position, samples| {
         draw(
             &part,
             format,
@@ -78,7 +79,8 @@ pub fn redecode(
     }
     part.replace_finished(layout, &sidecar.to_bytes())?;
     if is_done {
-        std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        let path = packets.path();
+        std::fs::remove_file(path).map_err(Error::io("remove", path))?;
     }
     Ok(Some(sidecar))
 }

@@ -28,6 +28,7 @@ pub(super) const OTHER: TenantId = TenantId(Uuid::from_u128(7));
 pub(super) fn settings(root: &Path) -> Settings {
     Settings {
         layout: Layout::new(root),
+        encrypt_all: false,
         keep_g711: false,
         sensor: "test".into(),
         interfaces: vec!["span0".into()].into(),

@@ -116,6 +116,7 @@ impl Worker {
             && let Err(error) = recording.update(&info, &self.settings)
         {
             RecorderCounters::add(&self.counters.storage_errors, 1);
+            self.counters.refused(&error);
             self.complaints.error(&error);
         }
         call.info = Some(info);
@@ -168,6 +169,7 @@ impl Worker {
         if let Some(error) = &trouble.error {
             RecorderCounters::add(&self.counters.storage_errors, 1);
             RecorderCounters::add(&self.counters.storage_packets_dropped, trouble.packets);
+            self.counters.refused(error);
             self.complaints.error(error);
         } else if trouble.recovered {
             self.complaints.recovered();

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::KeyId;
+
 /// What was attempted, on which file, and why it failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -16,6 +18,12 @@ pub enum Error {
     InUse { root: PathBuf, pid: String },
     #[error("{} is no WAV file of this program: {reason}", path.display())]
     NotWav { path: PathBuf, reason: &'static str },
+    #[error("cannot use the keys of the storage in {} (storage.key_file): {reason}", path.display())]
+    Keys { path: PathBuf, reason: String },
+    #[error("{} is encrypted, and its key {key} is not in the storage's key file", path.display())]
+    NoKey { path: PathBuf, key: KeyId },
+    #[error("{} is encrypted, and does not open: {reason}", path.display())]
+    Sealed { path: PathBuf, reason: &'static str },
     #[error("sidecar {} cannot be read: {reason}", path.display())]
     Sidecar { path: PathBuf, reason: String },
 }

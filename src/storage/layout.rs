@@ -2,16 +2,19 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::Error;
+use super::{Error, Keys};
 use crate::base::{RecordingId, TenantId, Timestamp};
 
 /// The tree of recordings under one root.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Layout {
     root: PathBuf,
     /// The root was a file system of its own when it was looked at.
     is_mount: bool,
+    /// Of what is encrypted.
+    keys: Option<Arc<Keys>>,
 }
 
 /// Which file of a recording.
@@ -48,7 +51,8 @@ impl Kind {
         Kind::SignallingPart,
     ];
 
-    fn extension(self) -> &'static str {
+    /// What its name ends with, behind the recording's id and a dot.
+    pub fn extension(self) -> &'static str {
         match self {
             Kind::Audio => "wav",
             Kind::Sidecar => "json",
@@ -127,7 +131,14 @@ impl Layout {
         Layout {
             root: root.into(),
             is_mount: false,
+            keys: None,
         }
+    }
+
+    /// The same with keys: without them nothing encrypted is read or written.
+    pub fn with_keys(self, keys: Arc<Keys>) -> Self {
+        let keys = Some(keys);
+        Layout { keys, ..self }
     }
 
     /// The same for who writes there for long: a root that is a file system of its own is waited for when it is unmounted, and nothing
@@ -135,7 +146,10 @@ impl Layout {
     pub fn watched(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
         let is_mount = is_mount(&root);
-        Layout { root, is_mount }
+        Layout {
+            is_mount,
+            ..Layout::new(root)
+        }
     }
 
     /// Whether the file system that was at the root is not there, and none in its place.
@@ -151,6 +165,18 @@ impl Layout {
             return Err(Error::io("write to", &self.root)(error));
         }
         std::fs::create_dir_all(&folder).map_err(Error::io("create the folder", &folder))
+    }
+
+    pub fn keys(&self) -> Option<&Keys> {
+        self.keys.as_deref()
+    }
+
+    /// The keys for the file at `path`, which is to be encrypted.
+    pub(super) fn keys_for(&self, path: &Path) -> Result<&Keys, Error> {
+        self.keys().ok_or_else(|| Error::Keys {
+            path: path.to_owned(),
+            reason: "none is configured".into(),
+        })
     }
 
     pub fn root(&self) -> &Path {

@@ -14,7 +14,9 @@
 //! Nothing that came over the wire is ever part of a path. In: bytes and sidecars. Out: files that are whole, or named as
 //! unfinished.
 
+mod at_rest;
 mod error;
+mod file;
 mod layout;
 mod lock;
 mod partition;
@@ -24,11 +26,14 @@ mod removal;
 mod sidecar;
 mod wav;
 
+pub use at_rest::{KeyId, KeyLine, Keys};
 pub use error::Error;
+pub use file::StoredFile;
 pub use layout::{Kind, Layout, RecordingName};
 pub use lock::StorageLock;
 pub use partition::{
     PartFile, Place, commit, fresh_sidecar, is_being_written, name_sidecar, sync_all,
+    write_fresh_sidecar,
 };
 pub use quality::{LevelRecord, QualityRecord, RtcpRecord, StreamQualityRecord, VoipRecord};
 pub use raw::{RAW_HEADER_LEN, RawPacket, RawReader, RawScale, raw_header};

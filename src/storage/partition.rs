@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::{Error, Kind, Layout, RAW_HEADER_LEN, RecordingName, raw_header};
+use super::{Error, Kind, Layout, RAW_HEADER_LEN, RecordingName, StoredFile, raw_header};
 
 /// Where a file is that was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,10 +24,9 @@ pub enum Place {
 /// The audio file of a call that lasts, or the packets beside it.
 #[derive(Debug)]
 pub struct PartFile {
-    file: File,
+    file: StoredFile,
     /// Device and inode.
     identity: (u64, u64),
-    path: PathBuf,
     pub name: RecordingName,
     /// `AudioPart`, `AudioHeld` or `RawPart`.
     kind: Kind,
@@ -40,34 +39,33 @@ pub struct PartFile {
 }
 
 impl PartFile {
-    /// Creates the file; its folder too. A file left by a run that was broken off is begun anew.
-    pub fn create(layout: &Layout, name: RecordingName, kind: Kind) -> Result<PartFile, Error> {
-        let path = layout.path(&name, kind);
-        let open = || {
-            File::options()
-                .create(true)
-                .truncate(true)
-                .read(true)
-                .write(true)
-                .open(&path)
-        };
-        let file = match open() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+    /// Creates the file; its folder too. A file left by a run that was broken off is begun anew. What comes beside it is encrypted as it is.
+    pub fn create(
+        layout: &Layout,
+        name: RecordingName,
+        kind: Kind,
+        encrypted: bool,
+    ) -> Result<PartFile, Error> {
+        let create = || StoredFile::create(layout, &name, kind, encrypted);
+        let file = match create() {
+            Err(error) if error.is_not_found() => {
                 layout.make_folder(&name)?;
-                open()
+                create()
             }
             other => other,
         };
-        let file = file.map_err(Error::io("create", &path))?;
-        let created = file.metadata().map_err(Error::io("examine", &path))?;
-        hold(&file);
+        PartFile::of(file?, name, kind)
+    }
+
+    fn of(file: StoredFile, name: RecordingName, kind: Kind) -> Result<PartFile, Error> {
+        let examined = file.metadata().map_err(Error::io("examine", file.path()))?;
+        hold(file.file());
         Ok(PartFile {
+            len: file.size_bytes()?,
             file,
-            identity: identity(&created),
-            path,
+            identity: identity(&examined),
             name,
             kind,
-            len: 0,
             raw: None,
             signalling: None,
         })
@@ -92,24 +90,12 @@ impl PartFile {
     }
 
     fn reopen_kind(layout: &Layout, name: RecordingName, kind: Kind) -> Result<PartFile, Error> {
-        let path = layout.path(&name, kind);
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(Error::io("open", &path))?;
-        hold(&file);
-        let found = file.metadata().map_err(Error::io("examine", &path))?;
-        Ok(PartFile {
-            len: found.len(),
-            file,
-            identity: identity(&found),
-            path,
-            name,
-            kind,
-            raw: None,
-            signalling: None,
-        })
+        PartFile::of(StoredFile::reopen(layout, &name, kind)?, name, kind)
+    }
+
+    /// Whether it is encrypted, and what is beside it.
+    pub fn is_encrypted(&self) -> bool {
+        self.file.is_encrypted()
     }
 
     /// The packets beside the audio, if there is a file of them.
@@ -127,7 +113,8 @@ impl PartFile {
         let raw = match &mut self.raw {
             Some(raw) => raw,
             none => {
-                let mut raw = PartFile::create(layout, self.name, Kind::RawPart)?;
+                let encrypted = self.file.is_encrypted();
+                let mut raw = PartFile::create(layout, self.name, Kind::RawPart, encrypted)?;
                 raw.write_at(&raw_header(), 0)?;
                 raw.len = RAW_HEADER_LEN;
                 none.insert(Box::new(raw))
@@ -159,31 +146,30 @@ impl PartFile {
 
     /// A copy of the audio of a finished recording, to be changed and put in its place.
     pub fn copy_of_finished(layout: &Layout, name: RecordingName) -> Result<PartFile, Error> {
-        let copy = PartFile::create(layout, name, Kind::AudioNew)?;
-        let finished = layout.path(&name, Kind::Audio);
-        match std::fs::copy(&finished, &copy.path) {
-            Ok(_) => Ok(copy),
+        let finished = StoredFile::open(layout, &name, Kind::Audio)?;
+        let copy = PartFile::create(layout, name, Kind::AudioNew, finished.is_encrypted())?;
+        match copy.file.copy_from(&finished) {
+            Ok(()) => Ok(copy),
             Err(error) => {
                 copy.discard()?;
-                Err(Error::io("copy", &finished)(error))
+                Err(error)
             }
         }
     }
 
-    /// Takes the file away.
-    pub fn discard(self) -> Result<(), Error> {
-        std::fs::remove_file(&self.path).map_err(Error::io("remove", &self.path))
+    /// Takes the file away, and the packets beside it.
+    pub fn discard(mut self) -> Result<(), Error> {
+        self.remove_raw()?;
+        std::fs::remove_file(self.path()).map_err(Error::io("remove", self.path()))
     }
 
     /// Puts this audio and a sidecar in the places of those of the finished recording: both synced before either is renamed.
     pub fn replace_finished(self, layout: &Layout, sidecar: &[u8]) -> Result<(), Error> {
-        self.file
-            .sync_data()
-            .map_err(Error::io("sync", &self.path))?;
-        let path = layout.path(&self.name, Kind::SidecarNew);
-        let mut file = File::create(&path).map_err(Error::io("create", &path))?;
-        io::Write::write_all(&mut file, sidecar).map_err(Error::io("write", &path))?;
-        file.sync_data().map_err(Error::io("sync", &path))?;
+        self.file.sync()?;
+        let encrypted = self.is_encrypted();
+        let new = StoredFile::create(layout, &self.name, Kind::SidecarNew, encrypted)?;
+        new.write_at(sidecar, 0)?;
+        new.sync()?;
         rename(layout, &self.name, Kind::AudioNew, Kind::Audio)?;
         rename(layout, &self.name, Kind::SidecarNew, Kind::Sidecar)?;
         sync_folder(&layout.folder(&self.name))
@@ -192,22 +178,22 @@ impl PartFile {
     /// Takes the file of packets away: what was in it is in the audio.
     pub fn remove_raw(&mut self) -> Result<(), Error> {
         match self.raw.take() {
-            Some(raw) => std::fs::remove_file(&raw.path).map_err(Error::io("remove", &raw.path)),
+            Some(raw) => std::fs::remove_file(raw.path()).map_err(Error::io("remove", raw.path())),
             None => Ok(()),
         }
     }
 
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
-    pub fn file(&self) -> &File {
+    pub fn file(&self) -> &StoredFile {
         &self.file
     }
 
     /// Whether the file is still what its path names. What cannot be asked is answered with yes: writing will tell.
     pub fn place(&self) -> Place {
-        let there = std::fs::symlink_metadata(&self.path);
+        let there = std::fs::symlink_metadata(self.path());
         let is_there = |there: &Metadata| identity(there) == self.identity;
         if there.as_ref().is_ok_and(is_there) {
             return Place::Own;
@@ -224,7 +210,7 @@ impl PartFile {
     pub fn let_go(&self) {
         for part in self.raw().into_iter().chain([self]) {
             // Without it the file looks like one of a call in progress for a while longer.
-            let _ = flock(&part.file, FlockOperation::NonBlockingUnlock);
+            let _ = flock(part.file.file(), FlockOperation::NonBlockingUnlock);
         }
     }
 
@@ -241,42 +227,23 @@ impl PartFile {
     }
 
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), Error> {
-        self.file
-            .write_all_at(bytes, offset)
-            .map_err(Error::io("write", &self.path))
+        self.file.write_at(bytes, offset)
     }
 
     /// Fills `buffer` from `offset` on; zeros past the end of the file.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), Error> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match self
-                .file
-                .read_at(&mut buffer[filled..], offset + filled as u64)
-            {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::io("read", &self.path)(error)),
-            }
-        }
+        let filled = (self.file.read_at(buffer, offset)).map_err(Error::io("read", self.path()))?;
         buffer[filled..].fill(0);
         Ok(())
     }
 
     pub fn set_len(&self, len: u64) -> Result<(), Error> {
-        self.file
-            .set_len(len)
-            .map_err(Error::io("set the length of", &self.path))
+        self.file.set_len(len)
     }
 
-    /// Bytes of the file.
+    /// Bytes of the file's content.
     pub fn size_bytes(&self) -> Result<u64, Error> {
-        Ok(self
-            .file
-            .metadata()
-            .map_err(Error::io("examine", &self.path))?
-            .len())
+        self.file.size_bytes()
     }
 
     /// Gives the file the name of a kind: what was held is to become a recording, or the other way round.
@@ -284,7 +251,7 @@ impl PartFile {
         if self.kind == kind {
             return Ok(());
         }
-        self.move_to(layout, self.name, kind)
+        self.rename_to(layout, self.name, kind)
     }
 
     /// A second file with the same content, in another partition.
@@ -293,14 +260,25 @@ impl PartFile {
         layout: &Layout,
         name: RecordingName,
         kind: Kind,
+        encrypted: bool,
     ) -> Result<PartFile, Error> {
-        let mut copy = PartFile::create(layout, name, kind)?;
-        std::fs::copy(&self.path, &copy.path).map_err(Error::io("copy", &self.path))?;
-        copy.len = self.len;
-        if let Some(raw) = &self.raw {
-            copy.raw = Some(Box::new(raw.copy_to(layout, name, Kind::RawPart)?));
+        let mut copy = PartFile::create(layout, name, kind, encrypted)?;
+        let copied = copy.file.copy_from(&self.file).and_then(|()| {
+            copy.len = self.len;
+            if let Some(raw) = &self.raw {
+                let raw = raw.copy_to(layout, name, Kind::RawPart, encrypted)?;
+                copy.raw = Some(Box::new(raw));
+            }
+            Ok(())
+        });
+        match copied {
+            Ok(()) => Ok(copy),
+            Err(error) => {
+                // A part of it is nobody's recording.
+                copy.discard()?;
+                Err(error)
+            }
         }
-        Ok(copy)
     }
 
     /// Gives the file the name of a finished one, which an attempt before may have done already.
@@ -319,20 +297,44 @@ impl PartFile {
         (there.dev(), there.ino()) == (own.dev(), own.ino())
     }
 
-    /// Moves the file to another tenant's partition: the answer told whose call it is.
+    /// Moves the file to another tenant's partition: the answer told whose call it is. What is encrypted opens under its own name only: it
+    /// is written anew.
     pub fn move_to(
         &mut self,
         layout: &Layout,
         name: RecordingName,
         kind: Kind,
+        encrypted: bool,
     ) -> Result<(), Error> {
+        if !encrypted && !self.is_encrypted() {
+            return self.rename_to(layout, name, kind);
+        }
+        if self.name == name {
+            return self.become_kind(layout, kind);
+        }
+        let moved = self.copy_to(layout, name, kind, encrypted)?;
+        let mut of_moved = moved.raw().into_iter().chain([&moved]);
+        let synced = of_moved.try_for_each(|part| part.file.sync());
+        drop(of_moved);
+        if let Err(error) = synced {
+            // It is tried again; the file of before is whole.
+            moved.discard()?;
+            return Err(error);
+        }
+        if let Err(error) = std::mem::replace(self, moved).discard() {
+            tracing::error!(%error, "what a call was moved away from could not be removed");
+        }
+        Ok(())
+    }
+
+    fn rename_to(&mut self, layout: &Layout, name: RecordingName, kind: Kind) -> Result<(), Error> {
         let path = layout.path(&name, kind);
         layout.make_folder(&name)?;
         if let Some(raw) = &mut self.raw {
-            raw.move_to(layout, name, Kind::RawPart)?;
+            raw.rename_to(layout, name, Kind::RawPart)?;
         }
-        std::fs::rename(&self.path, &path).map_err(Error::io("move", &self.path))?;
-        self.path = path;
+        std::fs::rename(self.path(), &path).map_err(Error::io("move", self.path()))?;
+        self.file.set_path(path);
         self.name = name;
         self.kind = kind;
         Ok(())
@@ -390,9 +392,7 @@ pub fn commit(layout: &Layout, parts: &[(PartFile, Vec<u8>)]) -> Vec<(usize, Err
         let part = &parts[n].0;
         for file in part.raw().into_iter().chain([part]) {
             if !together {
-                file.file
-                    .sync_data()
-                    .map_err(Error::io("sync", &file.path))?;
+                file.file.sync()?;
             }
         }
         if let Some(raw) = part.raw() {
@@ -404,13 +404,10 @@ pub fn commit(layout: &Layout, parts: &[(PartFile, Vec<u8>)]) -> Vec<(usize, Err
     // Beside the interim one, which is all that is known of the call until this is safe.
     step(&mut |n| {
         let (part, sidecar) = &parts[n];
-        let path = fresh_sidecar(layout, &part.name);
-        let mut file = File::create(&path).map_err(Error::io("create", &path))?;
-        io::Write::write_all(&mut file, sidecar).map_err(Error::io("write", &path))?;
-        if together {
-            Ok(())
-        } else {
-            file.sync_data().map_err(Error::io("sync", &path))
+        let file = write_fresh_sidecar(layout, &part.name, sidecar, part.is_encrypted())?;
+        match together {
+            true => Ok(()),
+            false => file.sync(),
         }
     });
     if together && let Err(error) = sync_all(layout) {
@@ -438,6 +435,19 @@ pub fn commit(layout: &Layout, parts: &[(PartFile, Vec<u8>)]) -> Vec<(usize, Err
     failed
 }
 
+/// Writes a sidecar beside the interim one, whose place it takes later.
+pub fn write_fresh_sidecar(
+    layout: &Layout,
+    name: &RecordingName,
+    sidecar: &[u8],
+    encrypted: bool,
+) -> Result<StoredFile, Error> {
+    let path = fresh_sidecar(layout, name);
+    let file = StoredFile::create_at(path, layout, name, Kind::SidecarPart, encrypted)?;
+    file.write_at(sidecar, 0)?;
+    Ok(file)
+}
+
 /// Where a sidecar is written before it takes the place of the interim one.
 pub fn fresh_sidecar(layout: &Layout, name: &RecordingName) -> PathBuf {
     layout
@@ -458,10 +468,10 @@ fn commit_signalling(layout: &Layout, part: &PartFile) -> Result<(), Error> {
     let Some(bytes) = &part.signalling else {
         return Ok(());
     };
-    let path = layout.path(&part.name, Kind::SignallingPart);
-    let mut file = File::create(&path).map_err(Error::io("create", &path))?;
-    io::Write::write_all(&mut file, bytes).map_err(Error::io("write", &path))?;
-    file.sync_data().map_err(Error::io("sync", &path))?;
+    let encrypted = part.is_encrypted();
+    let file = StoredFile::create(layout, &part.name, Kind::SignallingPart, encrypted)?;
+    file.write_at(bytes, 0)?;
+    file.sync()?;
     rename(layout, &part.name, Kind::SignallingPart, Kind::Signalling)
 }
 
@@ -472,7 +482,7 @@ fn again(error: &Error, part: &PartFile) -> Error {
     };
     Error::Io {
         action: "sync",
-        path: part.path.clone(),
+        path: part.path().to_owned(),
         source,
     }
 }

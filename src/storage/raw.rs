@@ -5,11 +5,10 @@
 //! place is recovered to the sample: `place = round((time - started_at) * sample_rate_hz)`. The source address of the frame
 //! says whose packet it is: `02:00:00:00:00:01` is the caller, `…:02` the callee.
 
-use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
-use std::path::Path;
 
-use super::Error;
+use super::file::Reader;
+use super::{Error, StoredFile};
 use crate::base::{Endpoint, Side, Timestamp};
 
 /// Bytes before the first packet.
@@ -186,11 +185,10 @@ pub struct RawReader<R> {
     whole: u64,
 }
 
-impl RawReader<BufReader<File>> {
-    pub fn open(path: &Path, scale: RawScale) -> Result<Self, Error> {
-        let file = File::open(path).map_err(Error::io("open", path))?;
-        RawReader::new(BufReader::with_capacity(256 << 10, file), scale)
-            .map_err(Error::io("read", path))
+impl<'a> RawReader<BufReader<Reader<'a>>> {
+    pub fn of(file: &'a StoredFile, scale: RawScale) -> Result<Self, Error> {
+        RawReader::new(BufReader::with_capacity(256 << 10, file.reader()), scale)
+            .map_err(Error::io("read", file.path()))
     }
 }
 

@@ -101,15 +101,16 @@ mod tests {
     use super::*;
     use crate::base::{RecordingId, SYSTEM_TENANT, Timestamp, time_ordered};
 
+    fn name(number: u8) -> RecordingName {
+        let start = Timestamp::from_secs_nanos(1_800_000_000, 0);
+        let id = RecordingId(time_ordered(start, [number; 10]));
+        RecordingName::new(SYSTEM_TENANT, id, start)
+    }
+
     #[test]
     fn all_files_of_one_recording_go_and_none_of_another() {
         let folder = tempfile::tempdir().unwrap();
         let layout = Layout::new(folder.path());
-        let start = Timestamp::from_secs_nanos(1_800_000_000, 0);
-        let name = |number| {
-            let id = RecordingId(time_ordered(start, [number; 10]));
-            RecordingName::new(SYSTEM_TENANT, id, start)
-        };
         for number in [1, 2] {
             std::fs::create_dir_all(layout.folder(&name(number))).unwrap();
             for kind in KINDS {
@@ -124,6 +125,7 @@ mod tests {
         }
         remove_recording(&Layout::new(folder.path().join("elsewhere")), &name(1)).unwrap();
     }
+
     #[test]
     fn folders_of_days_that_are_over_go_when_they_are_empty() {
         let folder = tempfile::tempdir().unwrap();
@@ -159,11 +161,6 @@ mod tests {
     fn what_cannot_be_removed_keeps_no_other_from_it() {
         let folder = tempfile::tempdir().unwrap();
         let layout = Layout::new(folder.path());
-        let start = Timestamp::from_secs_nanos(1_800_000_000, 0);
-        let name = |number| {
-            let id = RecordingId(time_ordered(start, [number; 10]));
-            RecordingName::new(SYSTEM_TENANT, id, start)
-        };
         std::fs::create_dir_all(layout.folder(&name(1))).unwrap();
         // A folder in the place of a file.
         std::fs::create_dir_all(layout.path(&name(1), Kind::Audio).join("x")).unwrap();

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::quality::{LevelRecord, QualityRecord, StreamQualityRecord};
-use super::{Error, SampleFormat};
+use super::{Error, Kind, Layout, RecordingName, SampleFormat, StoredFile};
 use crate::base::{InteractionId, PerSide, RecordingId, Side, TenantId, Timestamp};
 
 /// Version of the format; larger versions may add fields, and never change what a field means.
@@ -90,6 +90,9 @@ pub struct Sidecar {
     pub pending: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signalling: Option<SignallingRecord>,
+    /// All files of the recording are encrypted where they rest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encrypted_at_rest: bool,
     /// How well it was heard; `None` while the call lasts, and where an earlier version wrote the sidecar.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<QualityRecord>,
@@ -405,6 +408,7 @@ impl Sidecar {
             digits_masked: false,
             pending: None,
             signalling: None,
+            encrypted_at_rest: false,
             quality: None,
             levels: PerSide::default(),
         }
@@ -426,6 +430,13 @@ impl Sidecar {
             })
     }
 
+    /// That of a recording, `Sidecar` or another of its kind.
+    pub fn load(layout: &Layout, name: &RecordingName, kind: Kind) -> Result<Sidecar, Error> {
+        let file = StoredFile::open(layout, name, kind)?;
+        Sidecar::parse(&file.read_to_end()?, file.path())
+    }
+
+    /// One that is not encrypted.
     pub fn read(path: &Path) -> Result<Sidecar, Error> {
         let text = std::fs::read(path).map_err(Error::io("read", path))?;
         Sidecar::parse(&text, path)

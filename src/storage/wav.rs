@@ -3,11 +3,7 @@
 //! The header is always [`HEADER_LEN`] bytes, one page: samples are written in whole pages, and the sizes can be set when
 //! they are known. A `JUNK` chunk keeps the place of RF64's `ds64`.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
-
-use super::Error;
+use super::{Error, StoredFile};
 
 /// Bytes before the first sample.
 pub const HEADER_LEN: u64 = 4096;
@@ -122,12 +118,13 @@ pub struct WavInfo {
 }
 
 /// Reads what kind of file [`WavFormat::header`] began, for recovery and verification.
-pub fn read_wav_info(file: &File, path: &Path) -> Result<WavInfo, Error> {
+pub fn read_wav_info(file: &StoredFile) -> Result<WavInfo, Error> {
+    let path = file.path();
     let refuse = |reason| Error::NotWav {
         path: path.to_owned(),
         reason,
     };
-    let len = file.metadata().map_err(Error::io("examine", path))?.len();
+    let len = file.size_bytes()?;
     if len < HEADER_LEN {
         return Err(refuse("it is shorter than a header"));
     }
@@ -202,7 +199,7 @@ mod tests {
             let mut bytes = format(sample_format).header(10);
             bytes.resize(bytes.len() + 10 * frame, 0);
             std::fs::write(&path, &bytes).unwrap();
-            let info = read_wav_info(&File::open(&path).unwrap(), &path).unwrap();
+            let info = read_wav_info(&StoredFile::as_it_is(&path).unwrap()).unwrap();
             assert_eq!(
                 info,
                 WavInfo {
@@ -213,7 +210,7 @@ mod tests {
             );
             bytes.resize(bytes.len() + frame + 1, 0);
             std::fs::write(&path, &bytes).unwrap();
-            let info = read_wav_info(&File::open(&path).unwrap(), &path).unwrap();
+            let info = read_wav_info(&StoredFile::as_it_is(&path).unwrap()).unwrap();
             assert_eq!((info.frames, info.complete), (11, false));
         }
     }

@@ -174,7 +174,7 @@ fn calls_in_progress_of_a_running_daemon_are_no_fault() {
         .parse()
         .map(RecordingId)
         .unwrap();
-    let part = PartFile::create(&Layout::new(&root), name, Kind::AudioPart).unwrap();
+    let part = PartFile::create(&Layout::new(&root), name, Kind::AudioPart, false).unwrap();
     assert_eq!(world.faults().len(), 1);
     let _lock = StorageLock::acquire(&root).unwrap();
     let done = world.run(&["catalog", "verify"]).exits(0);

@@ -3,10 +3,11 @@
 
 use std::fs::{self, File};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use callreel::storage::Layout;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -93,10 +94,10 @@ impl Provider {
     fn write(&self) {
         let (api, hep) = (self.port, free_port());
         let daemon = format!(
-            "[capture.hep]\nlisten = \"127.0.0.1:{hep}\"\n[storage]\nroot = \"recordings\"\nmin_free_mib = 16\n\
+            "[capture.hep]\nlisten = \"127.0.0.1:{hep}\"\n[storage]\nroot = \"recordings\"\nkey_file = \"recordings.key\"\nmin_free_mib = 16\n\
              [catalog]\nurl = \"sqlite://catalog.db\"\n[api]\nlisten = \"127.0.0.1:{api}\"\n[access]\nkey_file = \"access.key\"\n\
              argon2_memory_kib = 8192\nargon2_passes = 1\n\
-             [plans.premium]\nfeatures = [\"download\", \"live_monitor\", \"api_access\"]\n\
+             [plans.premium]\nfeatures = [\"download\", \"live_monitor\", \"api_access\", \"encryption\"]\n\
              [plans.standard]\nusers = 25\nfeatures = [\"download\"]\n[plans.basic]\nusers = 2\nfeatures = []\n"
         );
         fs::write(self.path().join("callreel.toml"), daemon).unwrap();
@@ -294,7 +295,11 @@ fn each_sees_so_many_calls(provider: &Provider, staff: &[(&str, Person<'_>)]) {
         ("bob", 0),
     ];
     assert_eq!(seen, expected);
-    for (slug, .., number) in TENANTS {
+    for (slug, .., plan, number) in TENANTS {
+        for file in files_of(provider, number) {
+            let is_encrypted = fs::read(&file).unwrap().starts_with(b"callreel-sealed");
+            assert_eq!(is_encrypted, plan == "premium", "{}", file.display());
+        }
         let of_tenant = provider.sign_in(slug, "ann").calls("");
         assert_eq!(of_tenant.len(), 4);
         let tenant = tenant_id(number);
@@ -304,6 +309,17 @@ fn each_sees_so_many_calls(provider: &Provider, staff: &[(&str, Person<'_>)]) {
                 .all(|call| call["tenant_id"] == tenant.as_str())
         );
     }
+}
+
+/// The files of a tenant's recordings.
+fn files_of(provider: &Provider, number: u8) -> Vec<PathBuf> {
+    let root = provider.path().join("recordings");
+    let layout = Layout::new(&root);
+    let all = layout.walk(|_, error| panic!("{error}")).into_iter();
+    let own = all.filter(|(name, _)| name.tenant.to_string() == tenant_id(number));
+    let files: Vec<_> = own.map(|(name, kind)| layout.path(&name, kind)).collect();
+    assert_eq!(files.len(), 8, "audio and sidecar of four calls");
+    files
 }
 
 /// What each gets, in the order of [`staff`].

@@ -6,10 +6,11 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use callreel::storage::{Kind, Layout, Sidecar};
+use callreel::storage::{Keys, Kind, Layout, RecordingName, Sidecar, StoredFile};
 use rustix::process::{Pid, Signal, geteuid, kill_process, kill_process_group};
 use tempfile::TempDir;
 
@@ -61,7 +62,7 @@ impl House {
         let folder = self.folder.path().display();
         let config = format!(
             "[capture]\n{capture}\n[catalog]\nurl = \"sqlite://{folder}/catalog.db\"\n\
-             [api]\nlisten = \"127.0.0.1:8080\"\n[storage]\nroot = \"recordings\"\nmin_free_mib = 4\n{more}"
+             [api]\nlisten = \"127.0.0.1:8080\"\n[storage]\nroot = \"recordings\"\nkey_file = \"recordings.key\"\nmin_free_mib = 4\n{more}"
         );
         fs::write(self.config(), config).unwrap();
     }
@@ -212,15 +213,27 @@ impl House {
         Calls(command.spawn().unwrap())
     }
 
+    /// Where recordings are, with the keys of those that are encrypted.
+    pub fn layout(&self) -> Layout {
+        self.layout_at(&self.storage())
+    }
+
+    /// The same of recordings somewhere else.
+    pub fn layout_at(&self, root: &Path) -> Layout {
+        let keys = Keys::at(self.folder.path().join("recordings.key"));
+        Layout::new(root).with_keys(Arc::new(keys))
+    }
+
     /// Sidecars of finished recordings, in the order of their calls; each beside its audio.
     pub fn recordings(&self) -> Vec<Sidecar> {
-        let layout = Layout::new(self.storage());
+        let layout = self.layout();
         let files = layout.walk(|path, error| panic!("{}: {error}", path.display()));
         let mut sidecars = Vec::new();
         for (name, kind) in files {
             if kind == Kind::Sidecar {
-                let sidecar = Sidecar::read(&layout.path(&name, kind)).unwrap();
-                let audio = hound::WavReader::open(layout.path(&name, Kind::Audio)).unwrap();
+                let sidecar = Sidecar::load(&layout, &name, kind).unwrap();
+                let audio = audio_in(&layout, &name);
+                let audio = hound::WavReader::new(&audio[..]).unwrap();
                 assert_eq!(u64::from(audio.duration()), sidecar.samples);
                 sidecars.push(sidecar);
             }
@@ -242,6 +255,12 @@ impl House {
         let parts = files.iter().filter(|(_, kind)| *kind == Kind::AudioPart);
         parts.count()
     }
+}
+
+/// The WAV of a recording, whether or not it is encrypted.
+pub fn audio_in(layout: &Layout, name: &RecordingName) -> Vec<u8> {
+    let file = StoredFile::open(layout, name, Kind::Audio).unwrap();
+    file.read_to_end().unwrap()
 }
 
 impl Drop for House {

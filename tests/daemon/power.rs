@@ -6,13 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use callreel::base::RecordingId;
+use callreel::base::{RecordingId, Timestamp};
 use callreel::recorder::{self, WhenFull, recover};
-use callreel::storage::{Kind, Layout, Sidecar};
+use callreel::storage::{Kind, Layout, RecordingName, Sidecar};
 use rustix::process::Signal;
 
-use crate::audio::channels;
-use crate::house::{House, SmallDisk, has};
+use crate::house::{House, SmallDisk, audio_in, has};
 
 /// What may be lost.
 const SECONDS_LOST: f64 = 2.0;
@@ -239,16 +238,24 @@ struct Whole {
     samples: Vec<i16>,
 }
 
-fn interleaved(audio: &Path) -> Vec<i16> {
-    let (_, [left, right]) = channels(audio);
-    left.into_iter()
-        .zip(right)
-        .flat_map(|(l, r)| [l, r])
-        .collect()
+fn interleaved(layout: &Layout, name: &RecordingName) -> Vec<i16> {
+    let audio = audio_in(layout, name);
+    let mut reader = hound::WavReader::new(&audio[..]).unwrap();
+    reader.samples().map(Result::unwrap).collect()
 }
 
 #[test]
 fn a_power_cut_at_any_moment_loses_two_seconds_of_a_call_and_nothing_that_was_told() {
+    cut_at_any_moment("");
+}
+
+#[test]
+fn nor_does_it_of_calls_that_are_encrypted() {
+    cut_at_any_moment("encrypt = \"all\"\n");
+}
+
+/// `storage`: more of what the configuration says of it.
+fn cut_at_any_moment(settings: &str) {
     let Some(house) = House::build() else { return };
     let (storage, cut) = (house.storage(), house.folder.path().join("cut"));
     let disks = (SmallDisk::mount(&storage, 64), SmallDisk::mount(&cut, 64));
@@ -257,7 +264,7 @@ fn a_power_cut_at_any_moment_loses_two_seconds_of_a_call_and_nothing_that_was_to
     };
     let trace = house.folder.path().join("trace");
     fs::create_dir(&trace).unwrap();
-    house.configure(&["eth0"], "");
+    house.configure(&["eth0"], settings);
     let log = trace.join("thread");
     // The daemon stays the child of this test: the tracer is its own.
     let strace = [
@@ -274,16 +281,21 @@ fn a_power_cut_at_any_moment_loses_two_seconds_of_a_call_and_nothing_that_was_to
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait().code(), Some(0));
 
-    let layout = Layout::new(storage.clone());
+    let layout = house.layout();
     let whole: BTreeMap<RecordingId, Whole> = house
         .recordings()
         .into_iter()
         .map(|sidecar| {
-            let samples = interleaved(&house.audio(&sidecar));
+            let start = Timestamp::from_nanos(sidecar.started_at_ns);
+            let name = RecordingName::new(sidecar.tenant_id, sidecar.recording_id, start);
+            let samples = interleaved(&layout, &name);
             (sidecar.recording_id, Whole { sidecar, samples })
         })
         .collect();
     assert_eq!(whole.len(), 13);
+    let encrypts = !settings.is_empty();
+    let mut all = whole.values();
+    assert!(all.all(|whole| whole.sidecar.encrypted_at_rest == encrypts));
     let ops = read_trace(&trace, layout.root());
     let (mut disk, mut told, mut at, mut worst) = (Disk::default(), BTreeSet::new(), 0, 0.0f64);
     let (first, moments) = (ops[0].begin, moments(&ops));
@@ -300,7 +312,7 @@ fn a_power_cut_at_any_moment_loses_two_seconds_of_a_call_and_nothing_that_was_to
                 .cloned(),
         );
         lay_out(&disk, unsynced, &cut);
-        let lost = judge(&cut, &whole, &told, moment).unwrap_or_else(|fault| {
+        let lost = judge(house.layout_at(&cut), &whole, &told, moment).unwrap_or_else(|fault| {
             panic!("cut at {:.3} s, {unsynced:?}: {fault}", moment - first)
         });
         worst = worst.max(lost);
@@ -346,12 +358,12 @@ fn lay_out(disk: &Disk, unsynced: Unsynced, root: &Path) {
 
 /// Recovers, and compares with what was said. Gives the most seconds of a call that are lost.
 fn judge(
-    root: &Path,
+    layout: Layout,
     whole: &BTreeMap<RecordingId, Whole>,
     told: &BTreeSet<PathBuf>,
     moment: f64,
 ) -> Result<f64, String> {
-    let layout = Layout::new(root.to_owned());
+    let root = layout.root();
     let recovered = recover(&settings(&layout));
     if !recovered.failed.is_empty() {
         return Err(format!("{:?}", recovered.failed));
@@ -359,14 +371,13 @@ fn judge(
     let mut found = BTreeMap::new();
     for (name, kind) in layout.walk(|_, _| {}) {
         if kind == Kind::Sidecar {
-            let sidecar =
-                Sidecar::read(&layout.path(&name, kind)).map_err(|error| error.to_string())?;
+            let sidecar = Sidecar::load(&layout, &name, kind).map_err(|error| error.to_string())?;
             let path = layout
                 .path(&name, kind)
                 .strip_prefix(root)
                 .unwrap()
                 .to_owned();
-            let samples = interleaved(&layout.path(&name, Kind::Audio));
+            let samples = interleaved(&layout, &name);
             found.insert(name.id, (path, sidecar, samples));
         }
     }
@@ -406,6 +417,7 @@ fn judge(
 fn settings(layout: &Layout) -> recorder::Settings {
     recorder::Settings {
         layout: layout.clone(),
+        encrypt_all: false,
         keep_g711: false,
         sensor: "test".into(),
         interfaces: Arc::new([]),

@@ -741,6 +741,7 @@ fn recorder_settings(root: &Path) -> recorder::Settings {
     recorder::Settings {
         layout: Layout::new(root),
         keep_g711: false,
+        encrypt_all: false,
         sensor: "test".into(),
         interfaces: Vec::new().into(),
         threads: 1,

@@ -154,7 +154,7 @@ impl World {
         let catalog = Catalog::open(&url).await.unwrap();
         let raw = SqlitePool::connect(&url).await.unwrap();
         let api = Api::new(ApiSettings {
-            storage_root: folder.path().join("recordings"),
+            storage: callreel::storage::Layout::new(folder.path().join("recordings")),
             multi_tenancy: true,
             sign_in: SignInSettings {
                 base_url: Some("https://callreel.example".into()),

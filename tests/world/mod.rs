@@ -15,7 +15,9 @@ use std::process::Command;
 use callreel::base::{PerSide, Timestamp};
 use callreel::capture::PcapWriter;
 use callreel::simulate::{Scenario, Truth, TruthCall, generate};
-use callreel::storage::{HEADER_LEN, Kind, Layout, SampleFormat, Sidecar, read_wav_info};
+use callreel::storage::{
+    HEADER_LEN, Kind, Layout, SampleFormat, Sidecar, StoredFile, read_wav_info,
+};
 use callreel::wire::LinkType;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -119,7 +121,7 @@ impl Recording {
 
     /// Both channels of a G.711 file: the bytes as they are.
     pub fn companded(&self) -> PerSide<Vec<u8>> {
-        let info = read_wav_info(&File::open(&self.path).unwrap(), &self.path).unwrap();
+        let info = read_wav_info(&StoredFile::as_it_is(&self.path).unwrap()).unwrap();
         assert_ne!(info.format.sample_format, SampleFormat::Pcm16);
         assert!(info.complete, "{}", self.path.display());
         assert_eq!(info.frames, self.sidecar.samples);

@@ -269,7 +269,7 @@ mod tests {
 
     use super::super::file::tests::{TENANT, format, write};
     use super::*;
-    use crate::storage::{HEADER_LEN, SampleFormat};
+    use crate::storage::{HEADER_LEN, Keys, Layout, RecordingName, SampleFormat, StoredFile};
 
     struct Tried {
         status: u16,
@@ -325,7 +325,7 @@ mod tests {
             .map(|n| (n * 7 / 3) as u8)
             .collect();
         let place = write(folder.path(), 1, format, &bytes);
-        let audio = AudioFile::open(folder.path(), TENANT, &place).unwrap();
+        let audio = AudioFile::open(&Layout::new(folder.path()), TENANT, &place).unwrap();
         let whole = [format.header(frames as u64), bytes].concat();
         (folder, audio, whole)
     }
@@ -379,6 +379,44 @@ mod tests {
             several.header("content-length"),
             several.body.len().to_string()
         );
+    }
+
+    #[tokio::test]
+    async fn an_encrypted_recording_is_heard_as_any_other() {
+        let frames: Vec<u8> = (0..60_000u32).map(|n| (n * 31 % 251) as u8).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let keys = Arc::new(Keys::at(folder.path().join("recordings.key")));
+        let layout = Layout::new(folder.path()).with_keys(keys);
+        for kind in [SampleFormat::Pcm16, SampleFormat::Ulaw] {
+            let place = write(folder.path(), 1, format(kind, 8000), &frames);
+            let open = || AudioFile::open(&layout, TENANT, &place).unwrap();
+            let plain = open();
+            let (name, of) = RecordingName::parse(place.as_ref()).unwrap();
+            let bytes = plain.file.read_to_end().unwrap();
+            std::fs::remove_file(plain.file.path()).unwrap();
+            let sealed = StoredFile::create(&layout, &name, of, true).unwrap();
+            sealed.write_at(&bytes, 0).unwrap();
+            let sealed = open();
+            assert!(sealed.file.is_encrypted() && !plain.file.is_encrypted());
+            let far = [("range", "bytes=4000-4200,50000-50010,-1")];
+            let one = [("range", "bytes=8159-12300")];
+            for (format, pairs) in [
+                (Format::Stored, &[][..]),
+                (Format::Stored, &far),
+                (Format::Wav, &one),
+                (Format::Ogg, &[]),
+            ] {
+                let (before, now) = (
+                    ask(&plain, format, false, pairs).await,
+                    ask(&sealed, format, false, pairs).await,
+                );
+                assert_eq!(now.status, before.status);
+                // Boundaries are made of fingerprints, which tell one file from another.
+                let body = String::from_utf8_lossy(&now.body);
+                let body = body.replace(&sealed.fingerprint, &plain.fingerprint);
+                assert!(body == String::from_utf8_lossy(&before.body), "{format:?}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -1,7 +1,5 @@
 //! The file of a recording, opened for reading.
 
-use std::fs::File;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -9,12 +7,12 @@ use std::time::SystemTime;
 use std::os::unix::fs::MetadataExt;
 
 use crate::base::TenantId;
-use crate::storage::{self, Kind, Layout, RecordingName, WavInfo, read_wav_info};
+use crate::storage::{Error, Kind, Layout, RecordingName, StoredFile, WavInfo, read_wav_info};
 
 /// A finished recording. It can be read to its end even if it is removed meanwhile.
 #[derive(Clone, Debug)]
 pub struct AudioFile {
-    pub file: Arc<File>,
+    pub file: Arc<StoredFile>,
     pub info: WavInfo,
     pub size_bytes: u64,
     pub modified: SystemTime,
@@ -33,20 +31,24 @@ pub enum Unreadable {
 
 impl AudioFile {
     /// Opens what the catalog says is at `relative`, if that is a recording of `tenant`. Blocks.
-    pub fn open(root: &Path, tenant: TenantId, relative: &str) -> Result<AudioFile, Unreadable> {
+    pub fn open(
+        layout: &Layout,
+        tenant: TenantId,
+        relative: &str,
+    ) -> Result<AudioFile, Unreadable> {
         let name = match RecordingName::parse(Path::new(relative)) {
             Some((name, Kind::Audio)) if name.tenant == tenant => name,
             _ => return Err(Unreadable::Storage("a place that is no recording's".into())),
         };
-        let path = Layout::new(root).path(&name, Kind::Audio);
-        let failed = |error: std::io::Error| match error.kind() {
-            ErrorKind::NotFound => Unreadable::Gone,
-            _ => Unreadable::Storage(error.to_string()),
+        let failed = |error: Error| match error.is_not_found() {
+            true => Unreadable::Gone,
+            false => Unreadable::Storage(error.to_string()),
         };
-        let file = File::open(&path).map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
-        let info = read_wav_info(&file, &path)
-            .map_err(|error: storage::Error| Unreadable::Storage(error.to_string()))?;
+        let file = StoredFile::open(layout, &name, Kind::Audio).map_err(failed)?;
+        let examined = |error| Error::io("examine", file.path())(error);
+        let metadata = (file.metadata()).map_err(|error| failed(examined(error)))?;
+        let modified = (metadata.modified()).map_err(|error| failed(examined(error)))?;
+        let info = read_wav_info(&file).map_err(failed)?;
         let fingerprint = fingerprint(&[
             name.id.0.as_u128() as i128,
             i128::from(metadata.len()),
@@ -56,8 +58,8 @@ impl AudioFile {
         ]);
         Ok(AudioFile {
             info,
-            size_bytes: metadata.len(),
-            modified: metadata.modified().map_err(failed)?,
+            size_bytes: file.size_bytes().map_err(failed)?,
+            modified,
             fingerprint,
             file: Arc::new(file),
         })
@@ -110,12 +112,12 @@ pub(super) mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         let place = write(root, 1, format(SampleFormat::Pcm16, 8000), &[1; 400]);
-        let opened = AudioFile::open(root, TENANT, &place).unwrap();
+        let opened = AudioFile::open(&Layout::new(root), TENANT, &place).unwrap();
         assert_eq!((opened.info.frames, opened.size_bytes), (100, 4096 + 400));
         let other = TenantId(Uuid::from_u128(2));
         let is_refused = |tenant, place: &str| {
             matches!(
-                AudioFile::open(root, tenant, place),
+                AudioFile::open(&Layout::new(root), tenant, place),
                 Err(Unreadable::Storage(_))
             )
         };
@@ -125,7 +127,7 @@ pub(super) mod tests {
         assert!(is_refused(TENANT, &place.replace(".wav", ".wav.held")));
         assert!(is_refused(TENANT, &place.replace(".wav", ".json")));
         let gone = place.replace("000001.wav", "000002.wav");
-        let absent = AudioFile::open(root, TENANT, &gone);
+        let absent = AudioFile::open(&Layout::new(root), TENANT, &gone);
         assert!(matches!(absent, Err(Unreadable::Gone)), "{absent:?}");
     }
 
@@ -134,7 +136,7 @@ pub(super) mod tests {
         let folder = tempfile::tempdir().unwrap();
         let kind = format(SampleFormat::Pcm16, 8000);
         let place = write(folder.path(), 1, kind, &[1; 400]);
-        let open = || AudioFile::open(folder.path(), TENANT, &place).unwrap();
+        let open = || AudioFile::open(&Layout::new(folder.path()), TENANT, &place).unwrap();
         let first = open().fingerprint;
         assert_eq!(open().fingerprint, first);
         std::fs::rename(folder.path().join(&place), folder.path().join("old")).unwrap();

@@ -138,7 +138,7 @@ impl PeaksCache {
 mod tests {
     use super::super::file::tests::{TENANT, format, write};
     use super::*;
-    use crate::storage::SampleFormat;
+    use crate::storage::{Layout, SampleFormat};
 
     fn peaks(frames: &[(i16, i16)], points: u32) -> Peaks {
         let folder = tempfile::tempdir().unwrap();
@@ -147,7 +147,7 @@ mod tests {
             .flat_map(|(a, b)| [a.to_le_bytes(), b.to_le_bytes()]);
         let bytes: Vec<u8> = bytes.flatten().collect();
         let place = write(folder.path(), 1, format(SampleFormat::Pcm16, 8000), &bytes);
-        let audio = AudioFile::open(folder.path(), TENANT, &place).unwrap();
+        let audio = AudioFile::open(&Layout::new(folder.path()), TENANT, &place).unwrap();
         Peaks::of(&audio, points).unwrap()
     }
 

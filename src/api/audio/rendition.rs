@@ -1,7 +1,6 @@
 //! A recording as a client wants it: as stored, or as PCM, which every browser plays.
 
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -152,11 +151,12 @@ pub fn read_samples(
 mod tests {
     use super::super::file::tests::{TENANT, format, write};
     use super::*;
+    use crate::storage::Layout;
 
     fn opened(kind: SampleFormat, frames: &[u8]) -> (tempfile::TempDir, AudioFile) {
         let folder = tempfile::tempdir().unwrap();
         let place = write(folder.path(), 1, format(kind, 8000), frames);
-        let audio = AudioFile::open(folder.path(), TENANT, &place).unwrap();
+        let audio = AudioFile::open(&Layout::new(folder.path()), TENANT, &place).unwrap();
         (folder, audio)
     }
 

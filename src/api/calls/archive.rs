@@ -1,8 +1,6 @@
 //! Many recordings as one ZIP: streamed as it is read, nothing compressed, since audio hardly shrinks.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::io::{self, BufReader, BufWriter, Write};
 
 use axum::body::{Body, Bytes};
 use tokio::sync::mpsc;
@@ -11,6 +9,7 @@ use zip::CompressionMethod;
 use zip::write::{SimpleFileOptions, ZipWriter};
 
 use crate::api::live::Place;
+use crate::storage::{Kind, Layout, RecordingName, StoredFile};
 
 /// Pieces that wait for a slow client. More are not read from the disk meanwhile.
 const WAITING: usize = 4;
@@ -19,7 +18,7 @@ const PIECE_BYTES: usize = 256 << 10;
 /// A file of the archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packed {
-    pub path: PathBuf,
+    pub recording: RecordingName,
     /// Of ids and times only.
     pub name: String,
 }
@@ -28,11 +27,11 @@ pub struct Packed {
 /// that fails later breaks the answer off, so that nobody takes a part for the whole.
 ///
 /// `place` is kept until nobody reads any more.
-pub fn pack(files: Vec<Packed>, place: Place) -> Body {
+pub fn pack(layout: Layout, files: Vec<Packed>, place: Place) -> Body {
     let (pieces, received) = mpsc::channel(WAITING);
     tokio::task::spawn_blocking(move || {
         let pipe = BufWriter::with_capacity(PIECE_BYTES, Pipe(pieces.clone()));
-        if let Err(error) = write(files, pipe) {
+        if let Err(error) = write(&layout, files, pipe) {
             tracing::info!(%error, "a ZIP was broken off");
             _ = pieces.blocking_send(Err(error));
         }
@@ -41,19 +40,25 @@ pub fn pack(files: Vec<Packed>, place: Place) -> Body {
     Body::from_stream(ReceiverStream::new(received))
 }
 
-fn write(files: Vec<Packed>, pipe: impl Write) -> io::Result<()> {
+fn write(layout: &Layout, files: Vec<Packed>, pipe: impl Write) -> io::Result<()> {
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
         .large_file(true);
     let mut zip = ZipWriter::new_stream(pipe);
     let mut missing = Vec::new();
-    for Packed { path, name } in files {
-        match File::open(&path) {
-            Ok(mut file) => {
+    for Packed { recording, name } in files {
+        match StoredFile::open(layout, &recording, Kind::Audio) {
+            Ok(file) => {
                 zip.start_file(name, options).map_err(io::Error::other)?;
-                io::copy(&mut file, &mut zip)?;
+                io::copy(
+                    &mut BufReader::with_capacity(PIECE_BYTES, file.reader()),
+                    &mut zip,
+                )?;
             }
-            Err(_) => missing.push(name),
+            Err(error) => {
+                tracing::warn!(%error, "a recording is missing in a ZIP");
+                missing.push(name);
+            }
         }
     }
     if !missing.is_empty() {

@@ -19,7 +19,7 @@ use crate::api::sensor::{
 use crate::api::testing::{Asking, Tried, World, tenant};
 use crate::base::{TenantId, Timestamp};
 use crate::catalog::{CallRecord, Catalog};
-use crate::storage::{Kind, Layout};
+use crate::storage::Kind;
 
 const PATIENCE: Duration = Duration::from_millis(150);
 
@@ -127,7 +127,7 @@ impl Scene {
     /// All that could have been done is as it was.
     async fn nothing_was_done(&self, trouble: &str) {
         assert_eq!(*self.daemon.0.lock().unwrap(), [""; 0], "{trouble}");
-        let layout = Layout::new(&self.world.api.settings().storage_root);
+        let layout = self.world.api.settings().storage.clone();
         for call in &self.calls[..2] {
             let name = super::recording_name(call).unwrap();
             assert!(layout.path(&name, Kind::Audio).exists(), "{trouble}");

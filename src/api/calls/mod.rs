@@ -49,7 +49,7 @@ fn name_at(path: &str, tenant: crate::base::TenantId, id: uuid::Uuid) -> Option<
 }
 
 pub fn layout(api: &Api) -> Layout {
-    Layout::new(api.settings().storage_root.clone())
+    api.settings().storage.clone()
 }
 
 /// Who did it, as objects name it.

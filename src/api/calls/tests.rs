@@ -12,7 +12,7 @@ use crate::api::testing::{Asking, World};
 use crate::base::{TenantId, UserId};
 use crate::catalog::testing::{call, unrecorded};
 use crate::catalog::{CallRecord, Disposition};
-use crate::storage::{Kind, Layout, SampleFormat, WavFormat};
+use crate::storage::{Kind, SampleFormat, StoredFile, WavFormat};
 
 const HOSTILE: &str = "=cmd|'/C calc'!A0<script>alert(1)</script>\u{202e}\u{1b}[31m";
 
@@ -29,7 +29,7 @@ pub(super) fn sure<'w>(world: &'w World, slug: &str, preset: Preset, login: &str
     world.principal(principal.stepped_up(now()))
 }
 
-/// Calls of `acme` (1) and `globex` (2); the recorded ones with files.
+/// Calls of `acme` (1) and `globex` (2); the recorded ones with files, of which the second one's are encrypted.
 pub(in crate::api) async fn with_calls() -> (World, Vec<CallRecord>) {
     let world = World::new().await;
     let mut calls = vec![
@@ -44,11 +44,18 @@ pub(in crate::api) async fn with_calls() -> (World, Vec<CallRecord>) {
     calls[3].parties.caller.display = "canary of globex".into();
     calls[3].sip_call_id = "canary of globex".into();
     world.catalog.record(&calls).await.unwrap();
-    let layout = Layout::new(&world.api.settings().storage_root);
+    let layout = world.api.settings().storage.clone();
     for name in calls.iter().filter_map(super::recording_name) {
         std::fs::create_dir_all(layout.folder(&name)).unwrap();
-        std::fs::write(layout.path(&name, Kind::Audio), audio(name.id.0)).unwrap();
-        std::fs::write(layout.path(&name, Kind::Sidecar), "{}").unwrap();
+        let is_encrypted = name.id.0 == calls[1].id;
+        let contents = [
+            (Kind::Audio, audio(name.id.0)),
+            (Kind::Sidecar, b"{}".to_vec()),
+        ];
+        for (kind, content) in contents {
+            let file = StoredFile::create(&layout, &name, kind, is_encrypted).unwrap();
+            file.write_at(&content, 0).unwrap();
+        }
     }
     (world, calls)
 }
@@ -192,6 +199,7 @@ async fn an_export_is_permitted_sure_audited_and_no_formula() {
         .expect(403);
     let unsure = world
         .user("acme", Preset::TenantAdministrator)
+        .stale()
         .get(path)
         .await
         .expect(403);
@@ -345,12 +353,13 @@ async fn calls_are_sorted_into_categories_of_their_own_tenant() {
 #[tokio::test]
 async fn a_held_call_is_deleted_by_nobody_and_another_is_gone_with_its_files() {
     let (world, calls) = with_calls().await;
-    let layout = Layout::new(&world.api.settings().storage_root);
+    let layout = world.api.settings().storage.clone();
     let file = |at: usize, kind| layout.path(&super::recording_name(&calls[at]).unwrap(), kind);
     let path = |at: usize| format!("/calls/{}", calls[at].id);
     let hold = path(0) + "/hold";
     world
         .user("acme", Preset::TenantAdministrator)
+        .stale()
         .delete(&path(0), "*")
         .await
         .expect(403);
@@ -376,6 +385,7 @@ async fn a_held_call_is_deleted_by_nobody_and_another_is_gone_with_its_files() {
     assert!(file(0, Kind::Audio).exists() && file(1, Kind::Audio).exists());
     world
         .user("acme", Preset::TenantAdministrator)
+        .stale()
         .delete(&hold, "*")
         .await
         .expect(403);
@@ -422,7 +432,7 @@ async fn a_held_call_is_deleted_by_nobody_and_another_is_gone_with_its_files() {
 #[tokio::test]
 async fn a_recording_that_the_storage_takes_after_its_call_was_deleted_does_not_stay() {
     let (world, calls) = with_calls().await;
-    let layout = Layout::new(&world.api.settings().storage_root);
+    let layout = world.api.settings().storage.clone();
     let name = super::recording_name(&calls[0]).unwrap();
     let refused = CallRecord {
         disposition: Disposition::DiskError,
@@ -623,4 +633,33 @@ async fn confidential_calls_are_seen_by_who_took_part_and_by_who_may_see_them() 
     let globex = TenantId(world.tenant("globex"));
     let foreign = list(somebody(Preset::Reader, globex, "alice")).await;
     assert!(!both.iter().any(|id| foreign.contains(id)));
+}
+
+#[tokio::test]
+async fn who_looks_whether_a_link_leads_anywhere_does_not_use_it_up() {
+    let (world, calls) = with_calls().await;
+    let lea = hired(&world, "lea", Preset::TenantAdministrator).await;
+    let ann = world.signed_in(&lea).await;
+    let shares = format!("/calls/{}/shares", calls[0].id);
+    let body = json!({ "reason": "for the customer", "expires_in_seconds": 3600, "max_uses": 1 });
+    let made = ann.post(&shares, body).await.expect(201).json();
+    let link = made["path"].as_str().unwrap();
+    let look = || async { world.nobody().ask(Method::HEAD, link, &[], None).await };
+    for _ in 0..3 {
+        let looked = look().await.expect(200);
+        assert_eq!(looked.headers["content-type"], "application/json");
+        assert!(looked.body.is_empty());
+    }
+    assert_eq!(world.audit("acme").await, ["users.create", "calls.share"]);
+    world
+        .nobody()
+        .ask(Method::GET, link, &[], None)
+        .await
+        .expect(200);
+    look().await.expect(404);
+    world
+        .nobody()
+        .ask(Method::GET, link, &[], None)
+        .await
+        .expect(404);
 }

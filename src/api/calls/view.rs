@@ -170,6 +170,8 @@ pub struct CallDetail {
     pub vantage: String,
     /// The tenant's own who took part.
     pub participants: Vec<ParticipantView>,
+    /// Its files are encrypted where they rest. Null as `segments` is.
+    pub encrypted_at_rest: Option<bool>,
     /// What is not speech on the timeline, and why. Null: there is no recording, or its sidecar cannot be read.
     pub segments: Option<Vec<SegmentView>>,
     /// Whose call it is, and for what reasons.
@@ -314,6 +316,7 @@ impl CallDetail {
             sensor: call.sensor.clone(),
             vantage: call.vantage.clone(),
             participants: call.participants.iter().map(ParticipantView::new).collect(),
+            encrypted_at_rest: sidecar.map(|sidecar| sidecar.encrypted_at_rest),
             segments: sidecar.map(segments),
             attribution: call.attribution.clone(),
             mirror_lost: call.quality.mirror_lost,

@@ -374,8 +374,8 @@ async fn hear(
     let call = catalog.shared_call(id).await?;
     let call = call.ok_or_else(Problem::not_found)?;
     let path = call.file_path.ok_or_else(Problem::not_found)?;
-    let root = api.settings().storage_root.clone();
-    let open = move || AudioFile::open(&root, call.tenant, &path);
+    let layout = api.settings().storage.clone();
+    let open = move || AudioFile::open(&layout, call.tenant, &path);
     let opened = tokio::task::spawn_blocking(open).await;
     let file = opened
         .map_err(|_| Problem::internal())?

@@ -219,9 +219,9 @@ async fn open(api: &Api, call: &CallRecord) -> Result<AudioFile> {
         let why = format!("it was not recorded: {}", call.disposition.code());
         return Err(no_audio("not_recorded", why));
     };
-    let (root, tenant) = (api.settings().storage_root.clone(), call.tenant);
+    let (layout, tenant) = (api.settings().storage.clone(), call.tenant);
     let path = file.path.clone();
-    let opened = tokio::task::spawn_blocking(move || AudioFile::open(&root, tenant, &path)).await;
+    let opened = tokio::task::spawn_blocking(move || AudioFile::open(&layout, tenant, &path)).await;
     opened.map_err(|_| Problem::internal())?.map_err(unreadable)
 }
 
@@ -263,7 +263,7 @@ mod tests {
         let frames: Vec<u8> = (0..16_000u32).map(|n| (n % 251) as u8).collect();
         let bytes = [format.header(8000), frames].concat();
         let place = &call.file.as_ref().unwrap().path;
-        let path = world.api.settings().storage_root.join(Path::new(place));
+        let path = world.api.settings().storage.root().join(Path::new(place));
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, &bytes).unwrap();
         bytes

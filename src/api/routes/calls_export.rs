@@ -159,8 +159,8 @@ async fn zip(
     for call in &calls {
         api.needs_feature(call.tenant, Feature::Download)?;
     }
-    let (layout, wanted) = (layout(&api), calls.clone());
-    let files = tokio::task::spawn_blocking(move || packed(&layout, &wanted)).await;
+    let (of_calls, wanted) = (layout(&api), calls.clone());
+    let files = tokio::task::spawn_blocking(move || packed(&of_calls, &wanted)).await;
     let files = files.map_err(|_| Problem::internal())??;
     let mut change = catalog.change().await?;
     let event = |call: &CallToMark| {
@@ -181,7 +181,7 @@ async fn zip(
         ),
         (header::CACHE_CONTROL, "private, no-store"),
     ];
-    Ok((headers, pack(files, place)).into_response())
+    Ok((headers, pack(layout(&api), files, place)).into_response())
 }
 
 fn packed(layout: &Layout, calls: &[CallToMark]) -> Result<Vec<Packed>> {
@@ -200,7 +200,7 @@ fn packed(layout: &Layout, calls: &[CallToMark]) -> Result<Vec<Packed>> {
         let digits = start.chars().take(19).filter(|c| c.is_ascii_alphanumeric());
         let time: String = digits.collect();
         files.push(Packed {
-            path,
+            recording: name,
             name: format!("{time}Z_{}.wav", call.id),
         });
     }

@@ -136,8 +136,6 @@ struct PlanView {
     /// What tenants name it by. It stays as it is.
     name: String,
     limits: Limits,
-    /// What of the limits this version only keeps and shows: `encryption`.
-    not_enforced: Vec<&'static str>,
     /// Until when calls are kept for as long as before, where `retention_days` has become less; null: it is in force. Of the
     /// tenants that the caller can see, the last one's.
     retention_in_force_at: Option<String>,
@@ -153,7 +151,6 @@ impl PlanView {
             id: plan.id,
             name: plan.name.clone(),
             limits: Limits::of(&plan.limits),
-            not_enforced: plan.limits.not_enforced(),
             origin: plan.origin.clone().filter(|_| shows_origin),
             read_only: plan.origin.is_some(),
         }
@@ -165,7 +162,6 @@ impl PlanView {
             id: plan.id,
             name: plan.name.clone(),
             limits: Limits::of(&plan.limits),
-            not_enforced: plan.limits.not_enforced(),
             origin: None,
             read_only: false,
         }

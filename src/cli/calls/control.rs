@@ -62,7 +62,7 @@ impl From<Action> for ControlAction {
 }
 
 pub fn run(args: &Args, store: &Store) -> anyhow::Result<Exit> {
-    let path = socket_path(&store.root);
+    let path = socket_path(store.root());
     let socket = match UnixStream::connect(&path) {
         Ok(socket) => socket,
         Err(error) => {

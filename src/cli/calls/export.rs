@@ -54,7 +54,7 @@ pub async fn run(args: &Args, store: &Store, catalog: &Catalog) -> anyhow::Resul
     let file = args.output.as_ref().filter(|path| path.as_os_str() != "-");
     let Some(path) = file else {
         let out = BufWriter::new(io::stdout().lock());
-        return match write(pages, args.format, &store.root, out).await {
+        return match write(pages, args.format, store.root(), out).await {
             // Whoever read has seen enough.
             Err(error) if is_broken_pipe(&error) => Ok(Exit::Success),
             done => done.map(|_| Exit::Success),
@@ -62,7 +62,7 @@ pub async fn run(args: &Args, store: &Store, catalog: &Catalog) -> anyhow::Resul
     };
     let failed = || format!("cannot write {}", path.display());
     let file = File::create(path).with_context(failed)?;
-    let count = write(pages, args.format, &store.root, BufWriter::new(file))
+    let count = write(pages, args.format, store.root(), BufWriter::new(file))
         .await
         .with_context(failed)?;
     eprintln!("{} in {}", counted(count, "call"), path.display());

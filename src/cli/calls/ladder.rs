@@ -1,14 +1,12 @@
 //! `callreel calls show --ladder`: who said what to whom, and when, with the media beside it.
 
-use std::path::Path;
-
 use serde::Serialize;
 
 use super::super::output::{self, harmless};
 use crate::base::{Endpoint, Timestamp};
 use crate::capture::CaptureFiles;
 use crate::sip::{Fault, Message, Sdp, SdpFault, SdpFaults, StartLine};
-use crate::storage::{Cause, Sidecar};
+use crate::storage::{Cause, Sidecar, StoredFile};
 use crate::wire::{TcpInterest, Unit, Wire, WireLimits};
 
 /// A ladder, from top to bottom.
@@ -82,7 +80,7 @@ impl Ladder {
     ///
     /// # Errors
     /// When that file cannot be read.
-    pub fn of(sidecar: &Sidecar, capture: Option<&Path>) -> anyhow::Result<Ladder> {
+    pub fn of(sidecar: &Sidecar, capture: Option<&StoredFile>) -> anyhow::Result<Ladder> {
         let seen = capture.map_or_else(|| Ok(Vec::new()), read)?;
         // One host can be both ends: then ports tell them apart.
         let by_port = seen.iter().any(|one| one.from.ip() == one.to.ip());
@@ -302,8 +300,8 @@ fn media_lines(body: &[u8]) -> Vec<MediaLine> {
     sdp.media.iter().map(line).collect()
 }
 
-fn read(path: &Path) -> anyhow::Result<Vec<Seen>> {
-    let mut files = CaptureFiles::open(&[path.to_owned()])?;
+fn read(capture: &StoredFile) -> anyhow::Result<Vec<Seen>> {
+    let mut files = CaptureFiles::of_bytes(capture.path(), capture.read_to_end()?)?;
     let interest = TcpInterest {
         ports: Vec::new(),
         sniff: crate::sip::looks_like_sip,
@@ -483,7 +481,7 @@ pub fn width() -> usize {
 }
 
 /// Prints the ladder of a recording.
-pub fn print(sidecar: &Sidecar, capture: Option<&Path>, ascii: bool) -> anyhow::Result<()> {
+pub fn print(sidecar: &Sidecar, capture: Option<&StoredFile>, ascii: bool) -> anyhow::Result<()> {
     let ladder = Ladder::of(sidecar, capture)?;
     if capture.is_none() {
         output::print(

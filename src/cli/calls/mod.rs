@@ -2,6 +2,7 @@
 
 mod control;
 mod export;
+mod fetch;
 mod filters;
 mod heard;
 mod ladder;
@@ -45,6 +46,8 @@ enum Command {
     Show(show::Args),
     /// Write calls as CSV or JSON Lines.
     Export(export::Args),
+    /// Write a file of a recording, decrypted where it is encrypted.
+    Fetch(fetch::Args),
     /// Pause, resume, stop or keep the recording of a call in progress.
     Control(control::Args),
 }
@@ -84,6 +87,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
             Some(Command::Search(search_args)) => search(&search_args, &store, &catalog).await,
             Some(Command::Show(args)) => show::run(&args, &store, &catalog).await,
             Some(Command::Export(args)) => export::run(&args, &store, &catalog).await,
+            Some(Command::Fetch(args)) => fetch::run(&args, &store, &catalog).await,
             Some(Command::Control(args)) => control::run(&args, &store),
         };
         catalog.close().await;
@@ -149,7 +153,7 @@ async fn search(args: &Search, store: &Store, catalog: &Catalog) -> anyhow::Resu
     let mut pages = Pages::new(catalog, query, limit);
     let mut calls = Vec::new();
     while let Some(page) = pages.next().await? {
-        calls.extend(page.iter().map(|call| CallLine::new(call, &store.root)));
+        calls.extend(page.iter().map(|call| CallLine::new(call, store.root())));
     }
     let more = !pages.is_done;
     if args.json {

@@ -7,9 +7,10 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 use serde::Serialize;
 
-use crate::config::{Decoders, Settings};
+use crate::config::{Decoders, Encrypt, Plan, Settings};
 use crate::daemon::probing;
 use crate::daemon::storekeeping::catalog_file;
+use crate::storage::Keys;
 
 /// Something that a daemon would miss.
 #[derive(Debug, Serialize)]
@@ -24,6 +25,7 @@ pub fn missing(settings: &Settings) -> Vec<Need> {
     let storage = storage(&settings.storage.root, settings.storage.min_free_mib);
     let found = [
         ("storage.root", storage.err()),
+        ("storage.key_file", keys(settings).err()),
         ("catalog.url", catalog(&settings.catalog.url).err()),
     ];
     let mut needs: Vec<Need> = found
@@ -54,6 +56,32 @@ fn storage(root: &Path, min_free_mib: u64) -> Result<(), String> {
     enough_room(root, min_free_mib)
 }
 
+/// Where something is to be encrypted, its keys can be read, or made.
+fn keys(settings: &Settings) -> Result<(), String> {
+    let storage = &settings.storage;
+    let path = &storage.key_file;
+    let by_plan = settings.plans.values().any(Plan::encrypts);
+    if storage.encrypt == Encrypt::Plans && !by_plan && !path.exists() {
+        return Ok(());
+    }
+    if path.starts_with(&storage.root) {
+        let place = path.display();
+        return Err(format!(
+            "{place} lies among the recordings: a copy of them would have their keys with it"
+        ));
+    }
+    if path.exists() {
+        return Keys::at(path)
+            .list()
+            .map(drop)
+            .map_err(|error| error.to_string());
+    }
+    match folder_of(path) {
+        folder if folder.is_dir() => writable_folder(folder),
+        folder => Err(format!("its folder {} does not exist", folder.display())),
+    }
+}
+
 /// The nearest folder above that exists.
 fn existing_above(path: &Path) -> &Path {
     path.ancestors()
@@ -64,6 +92,13 @@ fn existing_above(path: &Path) -> &Path {
         })
         .find(|above| above.exists())
         .unwrap_or(Path::new("/"))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 fn writable_folder(folder: &Path) -> Result<(), String> {
@@ -96,10 +131,7 @@ fn catalog(url: &str) -> Result<(), String> {
     if path.as_os_str() == ":memory:" {
         return Err("a catalog in memory is gone when the daemon stops".into());
     }
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(&path);
     if !folder.is_dir() {
         return Err(format!("its folder {} does not exist", folder.display()));
     }
@@ -210,6 +242,34 @@ mod tests {
         let found = missing(&settings);
         let named: Vec<&str> = found.iter().map(|need| need.setting).collect();
         assert_eq!(named, ["storage.root", "catalog.url", "capture.interfaces"]);
+    }
+
+    #[test]
+    fn keys_that_cannot_be_made_or_read_or_lie_among_recordings_are_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = settings(folder.path());
+        settings.storage.key_file = "/nowhere/recordings.key".into();
+        let found = missing(&settings);
+        assert!(found.is_empty(), "nothing is to be encrypted: {found:?}");
+        settings.storage.encrypt = Encrypt::All;
+        let why = |settings: &Settings| {
+            let found = missing(settings);
+            assert_eq!(found[0].setting, "storage.key_file");
+            found[0].message.clone()
+        };
+        assert!(why(&settings).contains("does not exist"));
+        settings.storage.key_file = folder.path().join("recordings.key");
+        assert!(missing(&settings).is_empty());
+        fs::write(&settings.storage.key_file, "no key\n").unwrap();
+        let plan = Plan {
+            features: Some(vec!["encryption".into()]),
+            ..Plan::default()
+        };
+        settings.storage.encrypt = Encrypt::Plans;
+        settings.plans.insert("sealed".into(), plan);
+        assert!(why(&settings).contains("(storage.key_file)"));
+        settings.storage.key_file = settings.storage.root.join("recordings.key");
+        assert!(why(&settings).contains("among the recordings"));
     }
 
     #[test]

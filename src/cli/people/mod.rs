@@ -50,7 +50,7 @@ impl Office {
         let catalog = &installation.catalog;
         let configured = store.configured.as_ref();
         let api = Api::new(ApiSettings {
-            storage_root: store.root.clone(),
+            storage: store.layout.clone(),
             multi_tenancy: configured.is_none_or(|configured| configured.multi),
             ..ApiSettings::default()
         });

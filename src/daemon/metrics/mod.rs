@@ -394,7 +394,7 @@ fn storage(page: &mut Page, state: &State) {
         (
             "callreel_storage_failing",
             "Whether the storage refuses recordings.",
-            storage.why_failing().is_some().into(),
+            storage.failing.why().is_some().into(),
         ),
     ];
     for (name, help, value) in gauges {

@@ -64,7 +64,7 @@ impl House {
             return None;
         }
         let api = Api::new(ApiSettings {
-            storage_root: settings.storage.root.clone(),
+            storage: crate::storage::Layout::new(&settings.storage.root),
             ..ApiSettings::default()
         });
         let (steering, asks) = Steering::bind(folder.path()).unwrap();

@@ -1,11 +1,10 @@
 //! What the thread tells of itself.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::base::Timestamp;
-use crate::daemon::state::locked;
+use crate::daemon::state::Failing;
 
 /// A clock that is ahead by more is a matter for whoever runs the machine.
 const TOLD_FROM: Duration = Duration::from_secs(24 * 3600);
@@ -25,7 +24,7 @@ pub struct RetentionState {
     pub clock_ahead: AtomicU64,
     /// When the first of the calls was due that are still to go; 0: there is none.
     oldest_due: AtomicI64,
-    failing: Mutex<Option<String>>,
+    pub failing: Failing,
 }
 
 impl RetentionState {
@@ -40,18 +39,6 @@ impl RetentionState {
             0 => Duration::ZERO,
             nanos => now.since(Timestamp::from_nanos(nanos)),
         }
-    }
-
-    /// Whether that is another state than before.
-    pub fn set_failing(&self, reason: Option<String>) -> bool {
-        let mut failing = locked(&self.failing);
-        let changed = failing.is_some() != reason.is_some();
-        *failing = reason;
-        changed
-    }
-
-    pub fn why_failing(&self) -> Option<String> {
-        locked(&self.failing).clone()
     }
 
     /// By how much the clock is ahead, where that is for people to settle: it keeps calls from going.

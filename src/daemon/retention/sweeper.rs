@@ -98,7 +98,7 @@ impl Sweeper {
         if wrong.is_some() {
             self.state.failures.fetch_add(1, Ordering::Relaxed);
         }
-        if self.state.set_failing(wrong.clone()) {
+        if self.state.failing.set(wrong.clone()) {
             match wrong {
                 Some(error) => tracing::error!(
                     error,
@@ -112,7 +112,7 @@ impl Sweeper {
 
     /// Whether the last look failed.
     pub fn is_failing(&self) -> bool {
-        self.state.why_failing().is_some()
+        self.state.failing.why().is_some()
     }
 
     async fn try_look(&mut self, moment: Moment) -> Result<(bool, Option<String>)> {

@@ -310,7 +310,7 @@ async fn what_the_audit_does_not_take_does_not_happen() {
         .await;
     ground.look(&mut sweeper, THEN).await;
     assert!(ground.is_whole(&call).await);
-    assert!(ground.state.why_failing().is_some());
+    assert!(ground.state.failing.why().is_some());
     assert!(ground.state.failures.load(Ordering::Relaxed) > 0);
     assert!(
         ground.state.overdue(ground.start + THEN) >= DAY,
@@ -527,7 +527,6 @@ async fn an_edited_plan_answers_from_when_on_it_holds() {
     let mut sweeper = ground.in_force().await;
     let told = ground.root().get(&made.location()).await.expect(200).json();
     assert_eq!(told["retention_in_force_at"], Value::Null);
-    assert_eq!(told["not_enforced"], json!([]));
     let told = ground.root().put(&made.location(), "*", body(50)).await;
     assert!(told.expect(200).json()["retention_in_force_at"].is_string());
     ground.look(&mut sweeper, THEN + HOUR).await;
@@ -620,13 +619,13 @@ async fn files_that_the_storage_keeps_stop_the_removal_of_more() {
     let next = ground.call("acme", 2, 35 * DAY).await;
     ground.look(&mut sweeper, THEN + SECOND).await;
     assert!(ground.is_whole(&next).await);
-    let why = ground.state.why_failing().unwrap();
+    let why = ground.state.failing.why().unwrap();
     assert!(why.contains(".wav"), "{why}");
     assert_eq!(ground.state.files_waiting.load(Ordering::Relaxed), 1);
     std::fs::remove_dir_all(&audio).unwrap();
     ground.look(&mut sweeper, THEN + SECOND * 2).await;
     assert!(ground.is_gone(&stuck).await && ground.is_gone(&next).await);
-    assert_eq!(ground.state.why_failing(), None);
+    assert_eq!(ground.state.failing.why(), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

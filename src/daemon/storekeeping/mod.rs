@@ -47,7 +47,7 @@ impl OnDisk {
     /// The row that its sidecar stands for; refused when the sidecar is another recording's.
     pub fn row(&self) -> anyhow::Result<CallRecord> {
         let path = self.sidecar_path();
-        let sidecar = Sidecar::read(&path)?;
+        let sidecar = Sidecar::load(&self.layout, &self.name, Kind::Sidecar)?;
         anyhow::ensure!(
             sidecar.recording_id == self.name.id && sidecar.tenant_id == self.name.tenant,
             "sidecar {} speaks of recording {} of tenant {}",
@@ -80,9 +80,9 @@ struct Files {
     part: bool,
 }
 
-/// Looks at all names under `root`, and into none of the files.
-pub fn survey(root: &Path) -> Survey {
-    let layout = Arc::new(Layout::new(root));
+/// Looks at all names of a storage, and into none of the files.
+pub fn survey(layout: &Layout) -> Survey {
+    let layout = Arc::new(layout.clone());
     let mut survey = Survey::default();
     let found = layout.walk(|path, error| survey.unreadable.push((path.to_owned(), error)));
     let mut files: HashMap<RecordingName, Files> = HashMap::with_capacity(found.len() / 2);
@@ -119,9 +119,9 @@ pub fn survey(root: &Path) -> Survey {
     survey
 }
 
-/// Every recording with a finished sidecar under `root`.
-pub fn on_disk(root: &Path) -> Vec<OnDisk> {
-    let survey = survey(root);
+/// Every recording with a finished sidecar.
+pub fn on_disk(layout: &Layout) -> Vec<OnDisk> {
+    let survey = survey(layout);
     for (path, error) in &survey.unreadable {
         tracing::error!(path = %path.display(), %error, "a folder of the storage cannot be read");
     }

@@ -1,10 +1,10 @@
 //! A new catalog from the sidecars.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::survey;
 use crate::catalog::{CallRecord, Rebuild};
-use crate::storage::StorageLock;
+use crate::storage::{Layout, StorageLock};
 
 /// Rows entered at a time.
 const BATCH: usize = 1000;
@@ -29,7 +29,7 @@ pub struct Unreadable {
     pub reason: String,
 }
 
-/// Makes the catalog at `url` anew from the sidecars under `root`. Holds the storage's lock: a recording that a daemon
+/// Makes the catalog at `url` anew from the sidecars of a storage. Holds the storage's lock: a recording that a daemon
 /// finishes meanwhile would be in the old catalog only. `progress` is told how many recordings of how many are done.
 ///
 /// # Errors
@@ -37,12 +37,13 @@ pub struct Unreadable {
 /// catalog is in its place then.
 pub async fn rebuild(
     url: &str,
-    root: &Path,
+    layout: &Layout,
     mut progress: impl FnMut(u64, u64),
 ) -> anyhow::Result<Rebuilt> {
+    let root = layout.root();
     anyhow::ensure!(root.is_dir(), "there is no storage {}", root.display());
     let _lock = StorageLock::acquire(root)?;
-    let survey = survey(root);
+    let survey = survey(layout);
     let mut rebuilt = Rebuilt::default();
     for (path, error) in survey.unreadable {
         anyhow::ensure!(

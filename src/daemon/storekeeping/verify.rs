@@ -1,7 +1,7 @@
 //! Do catalog and disk agree? Both ways: every row has its file, every file its row, and each is what the other says.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +12,9 @@ use super::{OnDisk, Survey, files, survey};
 use crate::access::Scope;
 use crate::base::TenantId;
 use crate::catalog::{CallRecord, Catalog, FileRow};
-use crate::storage::{Kind, Layout, RecordingName, StorageLock, is_being_written, read_wav_info};
+use crate::storage::{
+    Error, Kind, Layout, RecordingName, StorageLock, StoredFile, is_being_written, read_wav_info,
+};
 
 /// A running daemon may take this long from a recording's last file to its row.
 const SETTLING: Duration = Duration::from_secs(60);
@@ -52,6 +54,8 @@ pub enum Fault {
     NotCatalogued,
     /// Files of a call in progress, and nobody who writes them.
     Unfinished,
+    /// It is encrypted, and its key is not there, or it was changed; or it should be encrypted.
+    DoesNotOpen,
     /// A file or folder that cannot be looked at.
     Unreadable,
 }
@@ -69,6 +73,7 @@ impl Fault {
             Fault::SidecarWrong => "sidecar_wrong",
             Fault::NotCatalogued => "not_catalogued",
             Fault::Unfinished => "unfinished",
+            Fault::DoesNotOpen => "does_not_open",
             Fault::Unreadable => "unreadable",
         }
     }
@@ -107,14 +112,15 @@ pub struct Verification {
 /// When there is no storage, or the catalog cannot be read.
 pub async fn verify(
     catalog: &Catalog,
-    root: &Path,
+    layout: &Layout,
     progress: impl FnMut(u64, u64),
 ) -> anyhow::Result<Verification> {
+    let root = layout.root();
     anyhow::ensure!(root.is_dir(), "there is no storage {}", root.display());
-    let survey = survey(root);
+    let survey = survey(layout);
     let rows = files(catalog).await?;
     let mut verifier = Verifier {
-        layout: Layout::new(root),
+        layout: layout.clone(),
         found: Verification {
             rows: rows.len() as u64,
             recordings: survey.recordings.len() as u64,
@@ -176,8 +182,10 @@ impl<P: FnMut(u64, u64)> Verifier<P> {
     fn check_rows(&mut self, rows: &[FileRow]) {
         for row in rows {
             if let Err((fault, detail)) = self.check_row(row) {
-                if let (Fault::FileMissing | Fault::SizeDiffers, Some((name, _))) =
-                    (fault, RecordingName::parse(Path::new(&row.path)))
+                if let (
+                    Fault::FileMissing | Fault::SizeDiffers | Fault::DoesNotOpen,
+                    Some((name, _)),
+                ) = (fault, RecordingName::parse(Path::new(&row.path)))
                 {
                     self.reported.insert(name);
                 }
@@ -208,16 +216,28 @@ impl<P: FnMut(u64, u64)> Verifier<P> {
         let said = row.size_bytes;
         match fs::symlink_metadata(self.layout.path(&name, Kind::Audio)) {
             Ok(file) if !file.is_file() => Err((Fault::Unreadable, "it is no file".into())),
-            Ok(file) if file.len() != said => Err((
-                Fault::SizeDiffers,
-                format!("{} bytes, the catalog says {said}", file.len()),
-            )),
-            Ok(_) => Ok(()),
+            Ok(file) if file.len() == said => Ok(()),
+            Ok(_) => self.check_size(&name, said),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err((Fault::FileMissing, "the catalog has it".into()))
             }
             Err(error) => Err((Fault::Unreadable, error.to_string())),
         }
+    }
+
+    /// Of a file that is longer or shorter than its row says: one that is encrypted is not as long as what it holds.
+    fn check_size(&self, name: &RecordingName, said: u64) -> Result<(), (Fault, String)> {
+        let opened = StoredFile::open(&self.layout, name, Kind::Audio);
+        let is = match opened.and_then(|file| file.size_bytes()) {
+            Ok(is) if is == said => return Ok(()),
+            Ok(is) => is,
+            Err(error @ Error::Io { .. }) => return Err((Fault::Unreadable, error.to_string())),
+            Err(error) => return Err((Fault::DoesNotOpen, error.to_string())),
+        };
+        Err((
+            Fault::SizeDiffers,
+            format!("{is} bytes, the catalog says {said}"),
+        ))
     }
 
     async fn check_recordings(
@@ -249,8 +269,11 @@ impl<P: FnMut(u64, u64)> Verifier<P> {
             // Its tenant's data may have been removed since the survey.
             Err(_) if !recording.sidecar_path().exists() => return,
             Err(error) => {
-                let path = recording.sidecar_path();
-                self.add(Fault::SidecarWrong, whose, path, error.to_string());
+                let fault = match error.downcast_ref() {
+                    Some(Error::NoKey { .. } | Error::Sealed { .. }) => Fault::DoesNotOpen,
+                    _ => Fault::SidecarWrong,
+                };
+                self.add(fault, whose, recording.sidecar_path(), error.to_string());
                 None
             }
         };
@@ -344,19 +367,27 @@ impl<P: FnMut(u64, u64)> Verifier<P> {
 }
 
 fn check_audio(recording: &OnDisk, sidecar: Option<&CallRecord>) -> Result<(), (Fault, String)> {
-    let path = recording.audio();
-    let file = match File::open(&path) {
+    let file = match StoredFile::open(&recording.layout, &recording.name, Kind::Audio) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        Err(error) if error.is_not_found() => {
             return Err((Fault::FileMissing, "only its sidecar is there".into()));
         }
-        Err(error) => return Err((Fault::Unreadable, error.to_string())),
+        Err(error @ Error::Io { .. }) => return Err((Fault::Unreadable, error.to_string())),
+        Err(error) => return Err((Fault::DoesNotOpen, error.to_string())),
     };
-    let info = match read_wav_info(&file, &path) {
+    let beside = StoredFile::open(&recording.layout, &recording.name, Kind::Sidecar);
+    if beside.is_ok_and(|sidecar| sidecar.is_encrypted() && !file.is_encrypted()) {
+        let detail = "it is not encrypted, and its sidecar is: it was put in the place of another";
+        return Err((Fault::DoesNotOpen, detail.into()));
+    }
+    let info = match read_wav_info(&file) {
         Ok(info) => info,
+        Err(error @ Error::Io { .. }) if file.is_encrypted() => {
+            return Err((Fault::DoesNotOpen, error.to_string()));
+        }
         Err(error) => return Err((Fault::HeaderWrong, error.to_string())),
     };
-    let is = file.metadata().map_or(0, |file| file.len());
+    let is = file.size_bytes().unwrap_or(0);
     let said = sidecar
         .and_then(|row| row.file.as_ref())
         .map(|file| file.size_bytes);

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use super::configured::Configured;
 use super::known::pattern_id;
-use crate::access::PlanLimits;
+use crate::access::{Feature, PlanLimits};
 use crate::base::{SYSTEM_TENANT, TenantId, Timestamp};
 use crate::catalog::{
     AllocationRow, DirectoryRows, ExtensionRow, RegisteredTenant, TenantStatus, Usage,
 };
 use crate::config::{self, ExtensionKind, Fault, TenantText};
 use crate::directory::{
-    Coverage, Directory, Error, ExtensionDefinition, ExtensionPattern, Place, Policy,
-    TenantDefinition, Withheld,
+    Coverage, Directory, Error, ExtensionDefinition, ExtensionPattern, Number, Place, Policy,
+    RecordingPolicy, TenantDefinition, Withheld,
 };
 
 /// A directory is tried so often with something more left out, before it is made of the configuration alone.
@@ -253,12 +253,14 @@ impl<'a> Parts<'a> {
                 true => Some(Withheld::Suspended),
                 false => withheld(&plan, self.usage.get(id)),
             };
-            let recording = tenant.recording;
-            if (recording.concurrent, recording.withheld) != (plan.concurrent_recordings, withheld)
-            {
-                let recording = &mut tenant.to_mut().recording;
-                recording.concurrent = plan.concurrent_recordings;
-                recording.withheld = withheld;
+            let by_plan = RecordingPolicy {
+                concurrent: plan.concurrent_recordings,
+                encrypted: plan.allows(Feature::Encryption),
+                withheld,
+                ..tenant.recording
+            };
+            if tenant.recording != by_plan {
+                tenant.to_mut().recording = by_plan;
             }
         }
     }
@@ -301,7 +303,7 @@ fn allocate_to(tenant: &mut TenantDefinition, allocations: &[&AllocationRow]) {
         .map(|(index, extension)| (pattern_id(tenant.id, &extension.pattern), index))
         .collect();
     let coverage = Coverage::of(&tenant.extensions, tenant.country);
-    let mut numbers = Vec::new();
+    let (mut numbers, mut given) = (Vec::new(), HashSet::new());
     for allocation in allocations {
         // Of an extension that is there no more, or that was pinned since, nobody has anything.
         let Some(index) = places.get(&allocation.extension).copied() else {
@@ -318,9 +320,16 @@ fn allocate_to(tenant: &mut TenantDefinition, allocations: &[&AllocationRow]) {
                 extension.user = Some(allocation.login.as_str().into());
                 extension.allocated = true;
             }
-            // A number that has become an extension of its own is that one's.
+            // A number that has become an extension of its own is that one's, and what is an alias of it is whose all of it is. One that
+            // is written in two ways is whose it was first.
             Some(number) if coverage.extension(number) == Some(index) => {
-                if let Ok(pattern) = ExtensionPattern::number(number) {
+                let spelling = coverage.spelling(number);
+                let free = |number: &Number| {
+                    !coverage.has_exactly(number) && given.insert(number.as_str().to_owned())
+                };
+                if spelling.as_ref().is_some_and(free)
+                    && let Ok(pattern) = ExtensionPattern::number(number)
+                {
                     numbers.push(ExtensionDefinition {
                         pattern,
                         aliases: Vec::new(),

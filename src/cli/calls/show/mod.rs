@@ -19,7 +19,7 @@ use crate::base::TenantId;
 use crate::catalog::{CallQuery, CallRecord, Catalog};
 use crate::directory::Attribution;
 use crate::storage::{
-    ControlRecord, Kind, Layout, RecordingName, SegmentRecord, Sidecar, StreamRecord,
+    ControlRecord, Kind, Layout, RecordingName, SegmentRecord, Sidecar, StoredFile, StreamRecord,
 };
 
 #[derive(Debug, clap::Args)]
@@ -87,7 +87,7 @@ pub async fn run(args: &Args, store: &Store, catalog: &Catalog) -> anyhow::Resul
     let mut all = Vec::new();
     for call in &calls {
         let legs = other_legs(call, catalog).await?;
-        all.push(shown(call, legs, &store.root));
+        all.push(shown(call, legs, &store.layout));
     }
     let shown = all;
     if args.ladder {
@@ -174,21 +174,22 @@ fn show_ladder(args: &Args, shown: &[Shown], store: &Store) -> anyhow::Result<Ex
     let name = call
         .file
         .as_ref()
-        .and_then(|file| file.path.strip_prefix(&store.root).ok())
+        .and_then(|file| file.path.strip_prefix(store.root()).ok())
         .and_then(RecordingName::parse);
     let capture = name
-        .map(|(name, _)| Layout::new(&store.root).path(&name, Kind::Signalling))
-        .filter(|path| path.is_file());
+        .filter(|(name, _)| store.layout.path(name, Kind::Signalling).is_file())
+        .map(|(name, _)| StoredFile::open(&store.layout, &name, Kind::Signalling))
+        .transpose()?;
     if args.json {
-        print_json(&Ladder::of(sidecar, capture.as_deref())?)?;
+        print_json(&Ladder::of(sidecar, capture.as_ref())?)?;
     } else {
-        ladder::print(sidecar, capture.as_deref(), args.ascii)?;
+        ladder::print(sidecar, capture.as_ref(), args.ascii)?;
     }
     Ok(Exit::Success)
 }
 
-fn shown(call: &CallRecord, legs: Vec<LegLine>, root: &Path) -> Shown {
-    let (sidecar, sidecar_error) = match sidecar(call, root) {
+fn shown(call: &CallRecord, legs: Vec<LegLine>, layout: &Layout) -> Shown {
+    let (sidecar, sidecar_error) = match sidecar(call, layout) {
         Some(Ok(sidecar)) => (Some(sidecar), None),
         Some(Err(error)) => (None, Some(error)),
         None => (None, None),
@@ -203,7 +204,7 @@ fn shown(call: &CallRecord, legs: Vec<LegLine>, root: &Path) -> Shown {
         to: participant.to.map(|at| at.to_string()),
     });
     Shown {
-        call: CallLine::new(call, root),
+        call: CallLine::new(call, layout.root()),
         participants: participants.collect(),
         legs,
         attribution: call.attribution.clone(),
@@ -212,7 +213,7 @@ fn shown(call: &CallRecord, legs: Vec<LegLine>, root: &Path) -> Shown {
     }
 }
 
-fn sidecar(call: &CallRecord, root: &Path) -> Option<Result<Sidecar, String>> {
+fn sidecar(call: &CallRecord, layout: &Layout) -> Option<Result<Sidecar, String>> {
     let file = call.file.as_ref()?;
     // A path that is not a recording's own is not followed.
     let name = RecordingName::parse(Path::new(&file.path))
@@ -220,12 +221,11 @@ fn sidecar(call: &CallRecord, root: &Path) -> Option<Result<Sidecar, String>> {
     let Some((name, _)) = name else {
         return Some(Err("the path in the catalog is no recording's".into()));
     };
-    let path = Layout::new(root).path(&name, Kind::Sidecar);
-    Some(Sidecar::read(&path).map_err(|error| error.to_string()))
+    Some(Sidecar::load(layout, &name, Kind::Sidecar).map_err(|error| error.to_string()))
 }
 
 fn print(shown: &Shown, names: &reasons::Names<'_>) {
-    print_facts(&shown.call);
+    print_facts(&shown.call, shown.sidecar.as_ref());
     print_parties(shown);
     conversation::print_participants(shown);
     conversation::print_legs(&shown.legs);
@@ -254,7 +254,7 @@ fn print(shown: &Shown, names: &reasons::Names<'_>) {
     }
 }
 
-fn print_facts(call: &CallLine) {
+fn print_facts(call: &CallLine, sidecar: Option<&Sidecar>) {
     let mut facts = vec![
         ("call", call.id.to_string()),
         ("tenant", format!("{} ({})", call.tenant, call.tenant_id)),
@@ -293,6 +293,12 @@ fn print_facts(call: &CallLine) {
             ),
         ]),
         None => facts.push(("file", "none".into())),
+    }
+    if sidecar.is_some_and(|sidecar| sidecar.encrypted_at_rest) {
+        facts.push((
+            "at rest",
+            "encrypted: `callreel calls fetch` writes it as it was".into(),
+        ));
     }
     for (name, value) in facts {
         let value = if value.is_empty() { "-" } else { &value };

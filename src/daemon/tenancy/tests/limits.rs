@@ -203,27 +203,24 @@ async fn who_listens_is_left_when_the_plan_loses_live_monitor() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_plan_only_promises_it_says_so() {
-    let running = Running::new("[plans.old]\nretention_days = 7\n", &[]).await;
+async fn recordings_are_encrypted_as_soon_as_the_plan_says_so() {
+    let running = Running::new("", &[]).await;
+    let is_encrypted = || {
+        let directory = running.tenancy.directory().load();
+        let acme = (directory.tenants()).find(|tenant| tenant.id == self::tenant("acme"));
+        acme.unwrap().recording.encrypted
+    };
+    // All features but this one.
     running
-        .subscribe(
-            "acme",
-            "10.1.0.0/16",
-            json!({ "features": ["encryption", "download"] }),
-        )
+        .subscribe("acme", "10.1.0.0/16", json!({ "users": 7 }))
         .await;
-    let plans = items(&running.root().get("/plans").await.expect(200));
-    let told: Vec<_> = plans
-        .iter()
-        .map(|plan| (&plan["name"], &plan["not_enforced"]))
-        .collect();
-    assert_eq!(
-        told,
-        [
-            (&json!("old"), &json!([])),
-            (&json!("trial"), &json!(["encryption"]))
-        ]
-    );
+    assert!(!is_encrypted());
+    running
+        .limit(json!({ "features": ["download", "encryption"] }))
+        .await;
+    assert!(is_encrypted());
+    running.limit(json!({ "features": ["download"] })).await;
+    assert!(!is_encrypted());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
