@@ -102,7 +102,7 @@ impl Attempts {
         now: Timestamp,
     ) -> Result<IfFailed, Refused> {
         let mut tables = self.tables();
-        let (account, address) = (account_key(account), address.map(network_of));
+        let (account, address) = (key_of(account), address.map(network_of));
         if let Some(until) = tables.locked(&account, address.as_ref(), now) {
             return Err(until);
         }
@@ -142,7 +142,7 @@ impl Attempts {
     /// The attempt was a good one: the account begins anew, and the address has one failure less.
     pub fn succeeded(&self, account: &str, address: Option<IpAddr>) {
         let mut tables = self.tables();
-        tables.accounts.remove(&account_key(account));
+        tables.accounts.remove(&key_of(account));
         if let Some(tally) =
             address.and_then(|address| tables.addresses.get_mut(&network_of(address)))
         {
@@ -155,7 +155,7 @@ impl Attempts {
 
     /// An administrator has set the account right.
     pub fn forget_account(&self, account: &str) {
-        self.tables().accounts.remove(&account_key(account));
+        self.tables().accounts.remove(&key_of(account));
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -208,9 +208,9 @@ fn entry<K: Copy + Eq + std::hash::Hash>(
     table.entry(key).or_insert_with(|| Tally::begun(now))
 }
 
-/// Accounts are kept by a hash: names that were tried may be passwords in the wrong field.
-fn account_key(account: &str) -> [u8; 32] {
-    *blake3::hash(account.as_bytes()).as_bytes()
+/// Names of accounts are kept by a hash: what was typed may be a password in the wrong field.
+pub(super) fn key_of(name: &str) -> [u8; 32] {
+    *blake3::hash(name.as_bytes()).as_bytes()
 }
 
 /// What one customer of a provider has: an IPv4 address, a /64 of IPv6.

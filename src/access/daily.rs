@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::attempts::key_of;
 use crate::base::Timestamp;
 
 /// Names that are kept in mind. Past it goes whose day began first.
@@ -60,10 +61,14 @@ impl Daily {
         Ok(())
     }
 
-    /// The day of this name begins anew.
-    pub fn forget(&self, name: &str) {
+    /// What was taken last came to nothing.
+    pub fn give_back(&self, bounds: &[(&str, u32)]) {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        table.remove(&key_of(name));
+        for (name, _) in bounds {
+            if let Some(tally) = table.get_mut(&key_of(name)) {
+                tally.times = tally.times.saturating_sub(1);
+            }
+        }
     }
 }
 
@@ -72,11 +77,6 @@ fn make_room(table: &mut HashMap<[u8; 32], Tally>) {
     if let Some(key) = oldest.map(|(key, _)| *key) {
         table.remove(&key);
     }
-}
-
-/// Names are kept by a hash: what was typed may be a password in the wrong field.
-fn key_of(name: &str) -> [u8; 32] {
-    *blake3::hash(name.as_bytes()).as_bytes()
 }
 
 #[cfg(test)]
@@ -101,10 +101,9 @@ mod tests {
         assert_eq!(daily.take(&second, later), Err(START + DAY));
         assert_eq!(daily.take(&[("bob", 3)], later), Ok(()));
         assert_eq!(daily.take(&first, START + DAY), Ok(()));
-        daily.forget("bob");
-        for _ in 0..3 {
-            assert_eq!(daily.take(&[("bob", 3)], later), Ok(()));
-        }
+        daily.give_back(&[("bob", 3)]);
+        assert_eq!(daily.take(&[("bob", 3)], later), Ok(()));
+        assert_eq!(daily.take(&[("bob", 3)], later), Err(later + DAY));
     }
 
     #[test]

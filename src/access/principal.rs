@@ -129,12 +129,20 @@ impl Principal {
         self
     }
 
-    /// At work in one tenant. What a System user may do, it may do there and nowhere else.
+    /// At work in one tenant. What a System user may do, it may do there and nowhere else. Who does not reach all of the System tenant
+    /// supports nobody: see [`Principal::may_support`].
     #[must_use]
     pub fn supporting(mut self, support: Support) -> Principal {
         self.level = AccessLevel::System;
         self.support = Some(support);
         self
+    }
+
+    /// Whether it may work in other tenants: to reach all of one takes what reaches all of the own.
+    pub fn may_support(&self) -> bool {
+        self.home == SYSTEM_TENANT
+            && self.level.reaches(AccessLevel::System)
+            && self.may(Resource::Tenants, Operation::Support)
     }
 
     /// Who has shown again, at this time, that it is who it says.
@@ -153,6 +161,15 @@ impl Principal {
         match &self.actor {
             Actor::User { id, .. } => Some(*id),
             _ => None,
+        }
+    }
+
+    /// The user who answers for what it does: itself, or for a service account its responsible one.
+    pub fn responsible(&self) -> Option<UserId> {
+        match &self.actor {
+            Actor::User { id, .. } => Some(*id),
+            Actor::ServiceAccount { responsible, .. } => Some(*responsible),
+            Actor::Operator { .. } => None,
         }
     }
 
@@ -197,9 +214,12 @@ impl Principal {
     }
 
     /// Whether it has shown within `window` before `now` that it is who it says. A time in the future is none.
+    /// Who runs the program on the machine has shown it there.
     pub fn is_stepped_up(&self, now: Timestamp, window: std::time::Duration) -> bool {
-        self.stepped_up_at
-            .is_some_and(|at| at <= now && now.since(at) < window)
+        matches!(self.actor, Actor::Operator { .. })
+            || self
+                .stepped_up_at
+                .is_some_and(|at| at <= now && now.since(at) < window)
     }
 
     pub fn may(&self, resource: Resource, operation: Operation) -> bool {
@@ -261,6 +281,19 @@ impl Principal {
         let beyond = permissions.beyond(&self.permissions);
         beyond.map(|(resource, operation)| Lacking::Operation(resource, operation))
     }
+
+    /// The same of somebody who looks after `managed`: nobody has power over who may do more, or reaches further.
+    pub fn lacks_over(
+        &self,
+        level: AccessLevel,
+        permissions: &Permissions,
+        managed: &[GroupId],
+    ) -> Option<Lacking> {
+        let lacking = self.lacks(level, permissions);
+        let by_groups = [self.level, level] == [AccessLevel::ManagedGroups; 2];
+        let has_all = managed.iter().all(|of| self.managed_groups.contains(of));
+        lacking.or((by_groups && !has_all).then_some(Lacking::Groups))
+    }
 }
 
 /// What would have been granted by somebody who does not have it.
@@ -270,6 +303,8 @@ pub enum Lacking {
     Level(AccessLevel),
     #[error("you do not hold {0}: {1}")]
     Operation(Resource, Operation),
+    #[error("it is about groups that are not yours")]
+    Groups,
 }
 
 #[cfg(test)]

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::caller::Caller;
 use super::problem::{Problem, Result};
 use super::state::Api;
-use crate::access::{Feature, PlanLimits, Scope};
+use crate::access::{Feature, Operation, PlanLimits, Resource, Scope, login_key};
 use crate::base::{TenantId, Timestamp};
-use crate::catalog::{AllocationRow, Catalog, Change, DirectoryRows};
+use crate::catalog::{AllocationRow, Catalog, Change, DirectoryRows, ExtensionRow};
 
 /// What the daemon knows besides rows. Nothing here waits, but for [`Installation::refreshed`].
 pub trait Installation: Send + Sync {
@@ -45,14 +46,24 @@ pub trait Installation: Send + Sync {
         logins: &HashSet<String>,
     ) -> HashMap<String, Vec<HeldExtension>>;
 
-    /// The extension of a tenant that a number is of, and the number without separators.
-    fn extension_of(&self, tenant: TenantId, number: &str) -> Option<(Uuid, String)>;
+    /// The extension of a tenant that a number is of.
+    fn extension_of(&self, tenant: TenantId, number: &str) -> Option<NumberOf>;
 
     /// The id that an extension of a tenant has. None: the text is none.
     fn extension_id(&self, tenant: TenantId, kind: &str, text: &str) -> Option<Uuid>;
 
     /// Whether these rows make a directory, with a change of one tenant in them. May take a second for a million extensions.
     fn check(&self, rows: &DirectoryRows, changed: TenantId) -> std::result::Result<(), Objection>;
+
+    /// Users of the tenant who have less of its numbers, at this moment or later, once its extension `id` is as it is in these rows
+    /// and not as it was `before`; by the keys of their logins. May take as long.
+    fn losers(
+        &self,
+        rows: &DirectoryRows,
+        tenant: TenantId,
+        id: Uuid,
+        before: Option<&ExtensionRow>,
+    ) -> HashSet<String>;
 
     /// Done when the directory in use has what was committed before.
     fn refreshed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
@@ -114,6 +125,16 @@ pub struct KnownExtension {
     pub origin: Option<String>,
     /// 0 where it comes from the configuration.
     pub version: i64,
+}
+
+/// A number, and the extension that it is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NumberOf {
+    pub extension: Uuid,
+    /// In the one spelling that the tenant's country gives it.
+    pub number: String,
+    /// It is the extension itself, or its alias, and not one of a range or of a prefix.
+    pub is_exact: bool,
 }
 
 /// An extension as its user has it.
@@ -197,19 +218,69 @@ impl Api {
         changed: TenantId,
         draft: impl Fn(&mut DirectoryRows),
     ) -> Result<Change> {
+        let check = move |installation: &dyn Installation, rows: &DirectoryRows, ()| {
+            installation.check(rows, changed)
+        };
+        let (change, ()) = self.checked_change(catalog, draft, check).await?;
+        Ok(change)
+    }
+
+    /// The same, of the tenant's extension `id`: who may not see confidential calls takes no number from users whose calls are.
+    ///
+    /// # Errors
+    ///
+    /// A problem of status 403, or 422 that names the field at fault.
+    pub(super) async fn extension_change(
+        &self,
+        caller: &Caller,
+        catalog: &Catalog,
+        (tenant, id): (TenantId, Uuid),
+        draft: impl Fn(&mut DirectoryRows),
+    ) -> Result<Change> {
+        if (caller.principal).may(Resource::Calls, Operation::ViewConfidential) {
+            return self.directory_change(catalog, tenant, draft).await;
+        }
+        let drafted = |rows: &mut DirectoryRows| {
+            let before = rows.extensions.iter().find(|row| row.id == id).cloned();
+            draft(rows);
+            before
+        };
+        let check =
+            move |installation: &dyn Installation, rows: &DirectoryRows, before: Option<_>| {
+                installation.check(rows, tenant)?;
+                Ok(installation.losers(rows, tenant, id, before.as_ref()))
+            };
+        let (mut change, losers) = self.checked_change(catalog, drafted, check).await?;
+        let mut confidential = change.confidential_users(tenant).await?;
+        confidential.retain(|login| losers.contains(&login_key(login)));
+        caller.may_take_from(tenant, &confidential)?;
+        Ok(change)
+    }
+
+    async fn checked_change<D: Send + 'static, T: Send + 'static>(
+        &self,
+        catalog: &Catalog,
+        draft: impl Fn(&mut DirectoryRows) -> D,
+        check: impl Fn(&dyn Installation, &DirectoryRows, D) -> std::result::Result<T, Objection>
+        + Copy
+        + Send
+        + 'static,
+    ) -> Result<(Change, T)> {
         let installation = self.installation()?;
         for _ in 0..ATTEMPTS {
             let now = crate::catalog::wall_clock();
             let mut rows = catalog.directory_rows(now).await?;
             let generation = rows.generation;
-            draft(&mut rows);
+            let drafted = draft(&mut rows);
             let checking = installation.clone();
-            let checked = tokio::task::spawn_blocking(move || checking.check(&rows, changed)).await;
+            let checked =
+                tokio::task::spawn_blocking(move || check(&*checking, &rows, drafted)).await;
             let checked = checked.map_err(|_| Problem::internal())?;
-            checked.map_err(|objection| Problem::invalid(objection.field, objection.detail))?;
+            let checked =
+                checked.map_err(|objection| Problem::invalid(objection.field, objection.detail))?;
             let mut change = catalog.change().await?;
             if change.directory_generation().await? == generation {
-                return Ok(change);
+                return Ok((change, checked));
             }
         }
         Err(Problem::unavailable().detail("others change tenants and extensions at this moment"))

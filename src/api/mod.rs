@@ -57,12 +57,13 @@ pub use calls::remove_files;
 pub use feed::{CallEvent, EventKind, Feed, Finished, Followed, Stored};
 pub use inside::{Answer, Inside, Refused};
 pub use installation::{
-    HeldExtension, Installation, Kept, KeptPlans, KnownExtension, KnownPlan, Objection,
+    HeldExtension, Installation, Kept, KeptPlans, KnownExtension, KnownPlan, NumberOf, Objection,
     users_in_use,
 };
 pub use live::Live;
 pub use password_page::PATH as PASSWORD_PAGE;
 pub use refusals::{record_last_refusals, record_refusals};
+pub use retention::RetentionView;
 pub use routes::AuditRecord;
 pub use sensor::{
     Action, ActiveCall, ActiveParticipant, ActiveParty, Container, Hearing, LIVE_RATE_HZ,

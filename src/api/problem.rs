@@ -105,11 +105,18 @@ impl Problem {
         problem
     }
 
-    /// What is asked cannot be undone, and it is too long ago that the caller has shown who they are.
+    /// What is asked cannot be undone, or lets somebody in, and it is too long ago that the caller has shown who they are.
     pub fn step_up_required() -> Problem {
         let title = "Show again who you are";
         Problem::new(StatusCode::FORBIDDEN, "step_up_required", title)
             .detail("POST /api/v1/session/step-up")
+    }
+
+    /// What others may do to a user, the user does otherwise, and no program in the user's name.
+    pub fn own_account() -> Problem {
+        let title = "This is your own account";
+        let problem = Problem::new(StatusCode::CONFLICT, "own_account", title);
+        problem.detail("PUT /api/v1/me/password, DELETE /api/v1/sessions/{id}; not by a program")
     }
 
     /// The tenant has as many of something as its plan gives it.
@@ -261,7 +268,7 @@ impl From<Objection> for Problem {
         };
         match objection {
             Objection::Beyond(lacking) => Problem::beyond_own_rights(lacking),
-            Objection::OtherGroups | Objection::OwnProfile | Objection::OwnTime => {
+            Objection::OwnProfile | Objection::OwnTime => {
                 let title = "Nobody grants what they do not hold";
                 Problem::new(StatusCode::FORBIDDEN, "beyond_own_rights", title).detail(why)
             }

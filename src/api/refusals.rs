@@ -253,7 +253,7 @@ mod tests {
     #[tokio::test]
     async fn a_missing_step_up_is_a_refusal_and_a_missing_thing_is_none() {
         let world = World::new().await;
-        let ann = world.user("acme", Preset::TenantAdministrator);
+        let ann = world.user("acme", Preset::TenantAdministrator).stale();
         ann.get("/audit/export").await.expect(403);
         ann.get("/groups/00000000-0000-0000-0000-000000000007")
             .await

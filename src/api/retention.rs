@@ -25,6 +25,17 @@ pub struct RetentionView {
     pub shorter_from: Option<String>,
 }
 
+impl From<Retention> for RetentionView {
+    fn from(retention: Retention) -> RetentionView {
+        let shorter = retention.shorter;
+        RetentionView {
+            days: retention.days,
+            shorter_days: shorter.map(|shorter| shorter.days),
+            shorter_from: shorter.map(|shorter| shorter.in_force_at().to_string()),
+        }
+    }
+}
+
 /// What is in force for tenants at one moment, and what is to be.
 #[derive(Debug)]
 pub struct KeptCalls {
@@ -66,12 +77,7 @@ impl KeptCalls {
     /// None: no plan says it.
     pub fn view(&self, tenant: TenantId) -> Option<RetentionView> {
         self.plans.days(tenant)?;
-        let retention = self.of(tenant);
-        Some(RetentionView {
-            days: retention.days,
-            shorter_days: retention.shorter.map(|shorter| shorter.days),
-            shorter_from: (retention.shorter).map(|shorter| shorter.in_force_at().to_string()),
-        })
+        Some(self.of(tenant).into())
     }
 
     /// When fewer days are in force for the last of the tenants in the scope that have the plan; none: they are.

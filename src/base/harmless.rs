@@ -19,25 +19,42 @@ pub fn csv_line(cells: impl Iterator<Item = String>) -> String {
     cells.join(",") + "\r\n"
 }
 
-/// A cell of CSV that no spreadsheet takes for a formula: such a text gets an apostrophe before it. The one exception is `+`
-/// with nothing but digits behind it: that is a telephone number, and no formula does harm with digits alone.
+/// A cell of CSV that no spreadsheet takes for a formula: such a text gets an apostrophe before it, also behind each semicolon,
+/// which divides cells in half of Europe, in quotes or not. The one exception is `+` with nothing but digits behind it: that
+/// is a telephone number, and no formula does harm with digits alone.
 pub fn csv_cell(text: &str) -> String {
-    let guard = if is_formula(text) { "'" } else { "" };
-    let cell = format!("{guard}{}", harmless(text));
-    match cell.contains(['"', ',', '\r', '\n']) || cell != cell.trim() {
+    let mut cell = String::new();
+    for part in text.split_inclusive(';') {
+        if is_formula(part) && !is_telephone_number(text) {
+            cell.push('\'');
+        }
+        cell.push_str(&harmless(part));
+    }
+    match cell.contains(['"', ',', ';', '\r', '\n']) || cell != cell.trim() {
         true => format!("\"{}\"", cell.replace('"', "\"\"")),
         false => cell,
     }
 }
 
-/// Whether a spreadsheet would take a cell for a formula. Blanks before it are no protection.
+/// Whether a spreadsheet would take a cell for a formula. What is not seen before it is no protection.
 fn is_formula(text: &str) -> bool {
-    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    if text.strip_prefix('+').is_some_and(is_number) {
-        return false;
-    }
-    let first = text.trim_start().chars().next();
+    let is_nothing = |c: char| c == '"' || c.is_whitespace() || c.is_control() || is_invisible(c);
+    let first = text.trim_start_matches(is_nothing).chars().next();
     first.is_some_and(|c| "=+-@＝＋－＠".contains(c)) || text.starts_with(['\t', '\r', '\n'])
+}
+
+fn is_telephone_number(text: &str) -> bool {
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    text.strip_prefix('+').is_some_and(is_number)
+}
+
+/// What has no width, and no meaning by itself (`Default_Ignorable_Code_Point` of Unicode), interlinear marks and the empty Braille
+/// pattern.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -60,6 +77,14 @@ mod tests {
             ("@SUM(1)", "'@SUM(1)"),
             (" =1", "' =1"),
             ("\t=1", "'\u{fffd}=1"),
+            ("\u{feff}=1", "'\u{feff}=1"),
+            ("\u{200b} \u{ad}\"@1", "\"'\u{200b} \u{ad}\"\"@1\""),
+            ("x;=1+1", "\"x;'=1+1\""),
+            ("x; \"\u{2060}-1;;+44", "\"x;' \"\"\u{2060}-1;;'+44\""),
+            (";@", "\";'@\""),
+            ("x\t=1", "x\u{fffd}=1"),
+            ("Smith; Anna", "\"Smith; Anna\""),
+            ("+442079460101;x", "\"'+442079460101;x\""),
             ("\r", "'\u{fffd}"),
             ("＝1", "'＝1"),
             ("Smith, Anna", "\"Smith, Anna\""),

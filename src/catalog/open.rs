@@ -41,6 +41,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (13, "note words", include_str!("sqlite/0013_note_words.sql")),
     (14, "retention", include_str!("sqlite/0014_retention.sql")),
     (15, "makers", include_str!("sqlite/0015_makers.sql")),
+    (
+        16,
+        "used minutes",
+        include_str!("sqlite/0016_used_minutes.sql"),
+    ),
 ];
 
 /// What was recorded. Cheap to clone; all clones share the connections.

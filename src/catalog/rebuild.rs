@@ -222,11 +222,12 @@ async fn lock(path: &Path, busy_timeout: Duration) -> sqlx::Result<SqliteConnect
 }
 
 /// Tables that are made of calls, and sqlx's own.
-const MADE_ANEW: [&str; 5] = [
+const MADE_ANEW: [&str; 6] = [
     "calls",
     "participants",
     "interactions",
     "tenants",
+    "recorded",
     "_sqlx_migrations",
 ];
 
@@ -259,6 +260,7 @@ async fn take_over_tables(
     {
         copy_table(old, new, table).await?;
     }
+    mark_deleted(new).await?;
     for (_, create) in triggers {
         sqlx::query(AssertSqlSafe(create))
             .execute(&mut *new)
@@ -266,12 +268,25 @@ async fn take_over_tables(
     }
     // For the trigger, which takes the words of each.
     sqlx::query("UPDATE call_notes SET text = text")
-        .execute(&mut *new)
-        .await?;
+        .execute(new)
+        .await
+        .map(|_| ())
+}
+
+/// Calls that were found, and whose deletion was taken over. Triggers are off: the minutes of these calls were taken over too.
+async fn mark_deleted(new: &mut SqliteConnection) -> sqlx::Result<()> {
     sqlx::query(
         "UPDATE calls SET deleted_at = (SELECT d.deleted_at FROM deleted_calls d \
          WHERE d.tenant_id = calls.tenant_id AND d.call_id = calls.id) \
          WHERE (tenant_id, id) IN (SELECT tenant_id, call_id FROM deleted_calls)",
+    )
+    .execute(&mut *new)
+    .await?;
+    sqlx::query(
+        "UPDATE recorded SET length_ms = recorded.length_ms - deleted.length_ms FROM (SELECT tenant_id, \
+         CAST(strftime('%Y%m', started_at / 1000000000, 'unixepoch') AS INTEGER) AS month, sum(length_ms) AS length_ms \
+         FROM calls WHERE deleted_at IS NOT NULL AND file_path IS NOT NULL GROUP BY 1, 2) AS deleted \
+         WHERE deleted.tenant_id = recorded.tenant_id AND deleted.month = recorded.month",
     )
     .execute(&mut *new)
     .await?;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::row::{CALL_COLUMNS, REPLACE_CALL, bind_call};
 use super::text::{self, fit};
-use super::{CallRecord, Catalog, Error, ParticipantRecord, Result};
+use super::{CallRecord, Catalog, Disposition, Error, ParticipantRecord, Result};
 use crate::access::{Scope, login_key};
 use crate::base::{InteractionId, TenantId, Timestamp};
 
@@ -130,10 +130,34 @@ async fn undeleted<'a>(
                 .execute(&mut *connection)
                 .await?;
             }
+            (None, true) if call.disposition == Disposition::OtherLeg => {
+                give_back_minutes(connection, call).await?;
+            }
             (None, true) => {}
         }
     }
     Ok(kept)
+}
+
+/// A call that gave way to another leg after it was deleted was no recording of its own: its minutes are those of the other.
+async fn give_back_minutes(
+    connection: &mut SqliteConnection,
+    call: &CallRecord,
+) -> sqlx::Result<()> {
+    for statement in [
+        "UPDATE used_minutes SET length_ms = used_minutes.length_ms - c.length_ms FROM calls c \
+         WHERE c.tenant_id = ?1 AND c.id = ?2 AND used_minutes.tenant_id = ?1 \
+         AND month = CAST(strftime('%Y%m', c.started_at / 1000000000, 'unixepoch') AS INTEGER)",
+        "UPDATE calls SET length_ms = 0, disposition = ?3 WHERE tenant_id = ?1 AND id = ?2",
+    ] {
+        sqlx::query(statement)
+            .bind(call.tenant.0)
+            .bind(call.id)
+            .bind(call.disposition.code())
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
 }
 
 fn check(call: &CallRecord) -> Result<()> {
@@ -407,7 +431,7 @@ mod tests {
     use serde_json::json;
 
     use super::super::testing::*;
-    use super::super::{CallQuery, Disposition, NumberFilter};
+    use super::super::{CallQuery, NumberFilter};
     use super::*;
     use crate::base::Side;
 

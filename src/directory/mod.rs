@@ -31,6 +31,7 @@ mod rewrite;
 mod rule;
 mod rule_index;
 mod snapshot;
+mod taking;
 #[cfg(test)]
 mod tests;
 
@@ -54,3 +55,4 @@ pub use number::{MAX_NUMBER_LEN, Number, normalise};
 pub use rewrite::{MAX_PATTERN_LEN, PatternError, Rewrite};
 pub use rule::{Domain, DomainError, HeaderTest, Nearness, RuleKey};
 pub use snapshot::{Directory, Extension, Tenant};
+pub use taking::Taking;

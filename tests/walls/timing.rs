@@ -21,7 +21,7 @@ const MEASUREMENTS: usize = 8;
 const LONGER: f64 = 1.25;
 
 /// The kinds of things that people name most.
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 9] = [
     "calls",
     "users",
     "groups",
@@ -29,6 +29,8 @@ const KINDS: [&str; 7] = [
     "extensions",
     "webhooks",
     "service-accounts",
+    "call-notes",
+    "call-shares",
 ];
 
 /// Operations on one thing of these kinds that the asker may do.

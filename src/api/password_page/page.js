@@ -44,14 +44,11 @@ function later(answer) {
 
 // What an answer means for somebody who is no program.
 async function problem(answer) {
-  if (answer.status === 429) return `There were too many attempts. Try again ${later(answer)}.`;
+  const told = (await answer.json().catch(() => null)) || {};
+  const detail = told.detail ? ` ${sentence(told.detail)}` : "";
+  if (answer.status === 429) return `There were too many attempts. Try again ${later(answer)}.${detail}`;
   if (answer.status >= 500) return `Callreel cannot do that at the moment. Try again ${later(answer)}.`;
-  try {
-    const told = await answer.json();
-    return sentence(told.detail || told.title || "That did not work");
-  } catch {
-    return "That did not work. Try again, or ask an administrator for a new password.";
-  }
+  return sentence(told.detail || told.title || "That did not work. Try again, or ask an administrator for a new password.");
 }
 
 async function send(method, body) {

@@ -18,7 +18,7 @@ use crate::api::installation::KnownExtension;
 use crate::api::problem::{Problem, Result};
 use crate::api::request::{Body, Id, IfMatch, Versioned};
 use crate::api::state::Api;
-use crate::base::{TenantId, Timestamp, UserId};
+use crate::base::{Timestamp, UserId};
 use crate::catalog::{AllocationDraft, AllocationRow, Taken, wall_clock};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -142,7 +142,7 @@ async fn allocate(
     if draft.replace {
         reaches_replaced(&api, &caller, &draft).await?;
         let holders = change.confidential_holders(id, Some(&draft.number), draft.valid_from);
-        may_take_from(&caller, known.tenant, &holders.await?)?;
+        caller.may_take_from(known.tenant, &holders.await?)?;
     }
     let row = change.allocate(&draft, &login).await?;
     let row = row.map_err(|taken| overlaps(&caller, &taken))?;
@@ -175,16 +175,6 @@ async fn reaches_replaced(api: &Api, caller: &Caller, draft: &AllocationDraft) -
     }
 }
 
-/// Whose calls are confidential keeps the numbers by which they are: who may not see such calls takes none from them, as they give
-/// them no password.
-pub(super) fn may_take_from(caller: &Caller, tenant: TenantId, holders: &[String]) -> Result<()> {
-    let lacks = |login: &String| caller.principal.lacks_to_stand_for(tenant, login);
-    match holders.iter().find_map(lacks) {
-        Some(lacking) => Err(Problem::beyond_own_rights(lacking)),
-        None => Ok(()),
-    }
-}
-
 fn not_pinned(caller: &Caller, extension: &KnownExtension) -> Result<()> {
     let Some(login) = &extension.pinned else {
         return Ok(());
@@ -211,9 +201,13 @@ fn number_of(api: &Api, known: &KnownExtension, number: Option<&str>) -> Result<
         ));
     }
     let found = api.installation()?.extension_of(known.tenant, number);
-    match found {
-        Some((id, plain)) if id == known.id => Ok(Some(plain)),
-        _ => Err(Problem::invalid(
+    match found.filter(|found| found.extension == known.id) {
+        Some(found) if found.is_exact => Err(Problem::invalid(
+            "number",
+            "it is an alias of the extension: who has all of that has it",
+        )),
+        Some(found) => Ok(Some(found.number)),
+        None => Err(Problem::invalid(
             "number",
             "it is not covered by this extension, or is one of its own",
         )),
@@ -334,7 +328,7 @@ async fn set_end(
     let valid_to = valid_to.map(|end| end.max(before.valid_from));
     let is_longer = valid_to.is_none_or(|end| before.valid_to.is_some_and(|ends| end >= ends));
     if !is_longer && change.is_confidential(before.user).await? {
-        may_take_from(caller, known.tenant, std::slice::from_ref(&before.login))?;
+        caller.may_take_from(known.tenant, std::slice::from_ref(&before.login))?;
     }
     let row = change.end_allocation(&before, valid_to).await?;
     let row = row.map_err(|taken| overlaps(caller, &taken))?;

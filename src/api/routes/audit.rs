@@ -454,7 +454,7 @@ mod tests {
         let numbers = exported.iter().map(|one| one["number"].as_i64().unwrap());
         assert!(numbers.eq(1..=i64::from(MAX_LISTED) + 4));
         assert_eq!(exported.last().unwrap()["action"], "audit.export");
-        let unsure = world.user("acme", Preset::TenantAdministrator);
+        let unsure = world.user("acme", Preset::TenantAdministrator).stale();
         let refused = unsure.get("/audit/export").await.expect(403).json();
         assert_eq!(refused["type"], "urn:callreel:problem:step_up_required");
         let page = ann.get("/audit?limit=2").await.expect(200).json();

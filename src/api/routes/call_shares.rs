@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{Json, Response};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Json, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
@@ -230,15 +230,24 @@ struct OpenBody {
 }
 
 /// Opens a link. A link that is not signed, over, revoked or used up is not there, nor one whose maker may not hear or share
-/// the call any more.
+/// the call any more. HEAD says whether it leads anywhere, and is no use of it.
 #[utoipa::path(get, path = "/s/{token}", tag = "shares", operation_id = "open_share", security(()),
     params(("token" = String, Path)), responses((status = 200, body = SharedCall)))]
 async fn open(
     State(api): State<Api>,
     client: Client,
+    method: Method,
     Path(token): Path<String>,
-) -> Result<Json<SharedCall>> {
-    opened(&api, &client, &token, None).await
+) -> Result<Response> {
+    if method == Method::HEAD {
+        let (_, Opened { share, .. }) = followed(&api, &token).await?;
+        return match share.password_hash {
+            Some(_) => Err(wrong_password()),
+            None => Ok([(header::CONTENT_TYPE, "application/json")].into_response()),
+        };
+    }
+    let opened = opened(&api, &client, &token, None).await?;
+    Ok(opened.into_response())
 }
 
 /// Opens a link that has a password.
@@ -253,6 +262,16 @@ async fn open_with_password(
     opened(&api, &client, &token, Some(body.password)).await
 }
 
+/// The key of links, and what a link leads to, if it leads anywhere.
+async fn followed(api: &Api, token: &str) -> Result<([u8; 32], Opened)> {
+    let catalog = api.catalog()?;
+    let key = catalog.known_share_key().await?;
+    let key = key.ok_or_else(Problem::not_found)?;
+    let ShareToken(id) = ShareToken::parse(token, &key).ok_or_else(Problem::not_found)?;
+    let wanted = catalog.opened_share(id).await?;
+    Ok((key, wanted.ok_or_else(Problem::not_found)?))
+}
+
 async fn opened(
     api: &Api,
     client: &Client,
@@ -260,13 +279,8 @@ async fn opened(
     password: Option<Password>,
 ) -> Result<Json<SharedCall>> {
     let catalog = api.catalog()?;
-    let key = catalog
-        .known_share_key()
-        .await?
-        .ok_or_else(Problem::not_found)?;
-    let ShareToken(id) = ShareToken::parse(token, &key).ok_or_else(Problem::not_found)?;
-    let wanted = catalog.opened_share(id).await?;
-    let wanted = wanted.ok_or_else(Problem::not_found)?;
+    let (key, wanted) = followed(api, token).await?;
+    let id = wanted.share.id;
     let event = |outcome| {
         Event::anonymous(wanted.share.tenant, "shares.open")
             .from_address(client.address, client.request_id.clone())

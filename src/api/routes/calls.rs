@@ -157,9 +157,10 @@ async fn others(
 
 /// What the sidecar says; none where there is none, or none that can be read.
 async fn sidecar(api: &Api, call: &CallRecord) -> Option<Sidecar> {
-    let path = layout(api).path(&recording_name(call)?, Kind::Sidecar);
+    let (layout, name) = (layout(api), recording_name(call)?);
     let of = (call.id, call.tenant);
-    let read = tokio::task::spawn_blocking(move || Sidecar::read(&path)).await;
+    let read =
+        tokio::task::spawn_blocking(move || Sidecar::load(&layout, &name, Kind::Sidecar)).await;
     let sidecar = read.ok()?.ok()?;
     let is_own = (sidecar.recording_id.0, sidecar.tenant_id) == of;
     is_own.then_some(sidecar)

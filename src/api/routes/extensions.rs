@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::allocations::{AllocationView, may_take_from};
+use super::allocations::AllocationView;
 use super::tenants::needs_all;
 use crate::access::{Operation, Reach, Resource, Scope};
 use crate::api::caller::Caller;
@@ -178,8 +178,11 @@ async fn list(
         };
         let extensions = installation.extensions(tenant);
         for (place, extension) in extensions.iter().enumerate().skip(skipped) {
-            let is_wanted = (wanted.as_ref())
-                .is_none_or(|wanted| wanted.as_ref().is_some_and(|(id, _)| *id == extension.id));
+            let is_wanted = (wanted.as_ref()).is_none_or(|wanted| {
+                wanted
+                    .as_ref()
+                    .is_some_and(|found| found.extension == extension.id)
+            });
             let view = sight.view(&api, extension, &allocations);
             let fits = |view: &ExtensionView| {
                 is_wanted
@@ -339,7 +342,9 @@ async fn create(
         return Err(Problem::conflict(kind, "the tenant has it already"));
     }
     let mut change = api
-        .directory_change(&catalog, tenant, |rows| rows.extensions.push(row.clone()))
+        .extension_change(&caller, &catalog, (tenant, id), |rows| {
+            rows.extensions.push(row.clone());
+        })
         .await
         .map_err(|problem| about(kind, problem))?;
     let row = change.create_extension(&row).await?;
@@ -395,7 +400,8 @@ async fn edit(
             row.policy.clone_from(&draft.policy);
         }
     };
-    let mut change = api.directory_change(&catalog, known.tenant, put).await?;
+    let which = (known.tenant, id);
+    let mut change = (api.extension_change(&caller, &catalog, which, put)).await?;
     let before = change.extension_row(&caller.scope(), id).await?;
     let before = before.ok_or_else(Problem::not_found)?;
     version.check(before.version)?;
@@ -429,7 +435,7 @@ async fn remove(
     let row = row.ok_or_else(Problem::not_found)?;
     version.check(row.version)?;
     let holders = change.confidential_holders(id, None, wall_clock());
-    may_take_from(&caller, row.tenant, &holders.await?)?;
+    caller.may_take_from(row.tenant, &holders.await?)?;
     change.remove_extension(&row).await?;
     let event = caller.event("extensions.delete").of_tenant(row.tenant);
     let event = event.on("extension", id).change(Some(state(&row)), None);

@@ -9,18 +9,17 @@ use std::time::Duration;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::access::{
-    Event, Operation, Password, Refused, ResetToken, Resource, TooMany, network_of,
+    Event, Operation, Password, Refused, ResetToken, Resource, Scope, TooMany, network_of,
 };
 use crate::api::caller::Caller;
 use crate::api::problem::{Details, Problem, Result};
 use crate::api::request::{Body, Id};
 use crate::api::sign_in::{self, Client, accept_new, now, too_many};
 use crate::api::state::Api;
-use crate::base::{SYSTEM_TENANT, TenantId, UserId};
+use crate::base::{SYSTEM_TENANT, TenantId, Timestamp, UserId};
 use crate::catalog::Identity;
 use crate::mail::Letter;
 
@@ -79,10 +78,11 @@ async fn ask(
         }
         _ => sign_in::account(tenant, &body.login),
     };
-    let resets = &api.sign_in().resets;
-    let begun = resets.begin(&name, client.address, now());
-    begun.map_err(|refused| too_many(&refused, now()))?;
-    bounded(&api, &name, client.address)?;
+    let granted = granted(&api, &name, client.address, now());
+    granted.map_err(|refused| {
+        let meanwhile = "a letter that comes meanwhile opens too, whoever asked for it";
+        too_many(&refused, now()).detail(meanwhile)
+    })?;
     // Whoever asks is not kept waiting, and cannot tell from the time whether there was somebody.
     tokio::spawn(async move {
         if let Err(problem) = send(&api, &client, tenant, &body).await {
@@ -95,20 +95,31 @@ async fn ask(
     Ok(StatusCode::ACCEPTED)
 }
 
-/// Counts a letter of the day, for whoever is named, whether there is such an account, and from where.
-fn bounded(api: &Api, name: &str, address: Option<IpAddr>) -> Result<()> {
-    let mut bounds = vec![(format!("of {name}"), sign_in::LETTERS_OF_ACCOUNT)];
+/// Counts a letter, for whoever is named, whether there is such an account, and from where. What is refused counts nowhere: who asks
+/// too often holds up nobody else.
+fn granted(
+    api: &Api,
+    name: &str,
+    address: Option<IpAddr>,
+    now: Timestamp,
+) -> std::result::Result<(), Refused> {
+    let mut bounds = Vec::new();
     if let Some(address) = address.map(network_of) {
         let from_there = sign_in::LETTERS_OF_ACCOUNT_FROM_ADDRESS;
         bounds.push((format!("from {address} of {name}"), from_there));
         bounds.push((format!("from {address}"), sign_in::LETTERS_FROM_ADDRESS));
     }
     let bounds: Vec<_> = bounds.iter().map(|(name, most)| (&**name, *most)).collect();
-    let taken = api.sign_in().letters.take(&bounds, now());
-    taken.map_err(|until| {
-        let because = TooMany::OfAccount;
-        too_many(&Refused { until, because }, now())
-    })
+    let of_day = &api.sign_in().letters;
+    of_day.take(&bounds, now).map_err(|until| Refused {
+        until,
+        because: TooMany::OfAddress,
+    })?;
+    let begun = api.sign_in().resets.begin(name, address, now);
+    if begun.is_err() {
+        of_day.give_back(&bounds);
+    }
+    begun.map(|_| ())
 }
 
 async fn send(api: &Api, client: &Client, tenant: Option<TenantId>, body: &AskBody) -> Result<()> {
@@ -129,17 +140,20 @@ async fn send(api: &Api, client: &Client, tenant: Option<TenantId>, body: &AskBo
     else {
         return Ok(());
     };
-    // By login, by address, by the tenant's id: it is one account. Its last letter still opens where it gets no other.
-    let account = letters_of(&identity);
-    let resets = &api.sign_in().resets;
-    let most = [(account.as_str(), sign_in::LETTERS_OF_ACCOUNT)];
-    let of_day = || api.sign_in().letters.take(&most, now());
-    if resets.begin(&account, None, now()).is_err() || of_day().is_err() {
+    // By login, by address: it is one account. Its last letter still opens where it gets no other.
+    let mailboxes = &api.sign_in().mailboxes;
+    if mailboxes.begin(&mailbox(&identity), None, now()).is_err() {
         tracing::warn!(user = %identity.user, "a letter to reset a password is not sent: there were too many");
         return Ok(());
     }
     let token = ResetToken::drawn();
     let mut change = catalog.change().await?;
+    // Taken away since.
+    let scope = Scope::tenant(tenant);
+    let now_known = change.identity(&scope, identity.user).await?;
+    if now_known.and_then(|known| known.email) != identity.email {
+        return Ok(());
+    }
     change
         .begin_reset(identity.user, &token.hash(), now() + OPENS_FOR)
         .await?;
@@ -153,8 +167,8 @@ async fn send(api: &Api, client: &Client, tenant: Option<TenantId>, body: &AskBo
 }
 
 /// How letters to a user are counted, by whatever name they are asked for.
-fn letters_of(identity: &Identity) -> String {
-    format!("letters/{}", identity.user)
+fn mailbox(identity: &Identity) -> String {
+    identity.user.to_string()
 }
 
 /// The token is behind a `#`: a browser sends it to nobody, so no log of a proxy has it.
@@ -220,15 +234,8 @@ async fn redeem(
     change.commit(client.event(event)).await?;
     api.sign_in().resets.succeeded("redeem", client.address);
     forgive(&api, &identity);
-    for name in [
-        letters_of(&identity),
-        format!(
-            "of {}",
-            sign_in::account(Some(identity.tenant), &identity.login)
-        ),
-    ] {
-        api.sign_in().letters.forget(&name);
-    }
+    // What was counted of names stays: it would tell that there is such an account.
+    api.sign_in().mailboxes.forget_account(&mailbox(&identity));
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -259,7 +266,7 @@ struct ResetView {
     temporary_password: Option<String>,
 }
 
-/// Gives a user a password that has to be changed at the next sign-in. Every session of the user ends.
+/// Gives a user a password that has to be changed at the next sign-in. Every session of the user ends. Needs a step-up.
 #[utoipa::path(put, path = "/users/{id}/password", tag = "users", operation_id = "reset_user_password",
     params(("id" = Uuid, Path)), request_body = ResetBody, responses((status = 200, body = ResetView)))]
 async fn reset(
@@ -268,10 +275,9 @@ async fn reset(
     Id(id): Id,
     Body(body): Body<ResetBody>,
 ) -> Result<Response> {
-    let identity = helped(&api, &caller, id).await?;
-    if let Some(lacking) = identity.kept_from(&caller.principal) {
-        return Err(Problem::beyond_own_rights(lacking));
-    }
+    let found = api.catalog()?.identity(&caller.scope(), UserId(id)).await?;
+    let identity = let_in(&caller, found)?;
+    caller.needs_step_up(&api)?;
     let drawn = body.password.is_none().then(Password::drawn);
     let hash = match (&body.password, &drawn) {
         (Some(password), _) => accept_new(&api, &identity, password, "password").await?,
@@ -279,6 +285,8 @@ async fn reset(
         (None, None) => return Err(Problem::internal()),
     };
     let mut change = api.catalog()?.change().await?;
+    // To hash it took time, in which the user may have got more rights.
+    let identity = let_in(&caller, change.identity(&caller.scope(), UserId(id)).await?)?;
     change
         .set_password(identity.user, &hash, true, None)
         .await?;
@@ -302,8 +310,8 @@ async fn reset(
 #[utoipa::path(delete, path = "/users/{id}/sessions", tag = "users", operation_id = "end_user_sessions",
     params(("id" = Uuid, Path)), responses((status = 204)))]
 async fn sign_out(State(api): State<Api>, caller: Caller, Id(id): Id) -> Result<StatusCode> {
-    let identity = helped(&api, &caller, id).await?;
     let mut change = api.catalog()?.change().await?;
+    let identity = helped(&caller, change.identity(&caller.scope(), UserId(id)).await?)?;
     let ended = change.end_sessions(identity.user, None).await?;
     let event = caller
         .event("users.end_sessions")
@@ -314,18 +322,25 @@ async fn sign_out(State(api): State<Api>, caller: Caller, Id(id): Id) -> Result<
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The user that the caller may help: in the scope, somebody else, and without a right that the caller does not have.
-async fn helped(api: &Api, caller: &Caller, id: Uuid) -> Result<Identity> {
+/// The user that the caller may help: in the scope, somebody else, and without a right or a group that the caller does not have.
+fn helped(caller: &Caller, found: Option<Identity>) -> Result<Identity> {
     caller.needs(Resource::Users, Operation::ResetPassword)?;
-    let identity = api.catalog()?.identity(&caller.scope(), UserId(id)).await?;
-    let identity = identity.ok_or_else(Problem::not_found)?;
-    if caller.principal.user() == Some(identity.user) {
-        let title = "This is your own account";
-        let problem = Problem::new(StatusCode::CONFLICT, "own_account", title);
-        return Err(problem.detail("PUT /api/v1/me/password, DELETE /api/v1/sessions/{id}"));
+    let identity = found.ok_or_else(Problem::not_found)?;
+    if caller.principal.responsible() == Some(identity.user) {
+        return Err(Problem::own_account());
     }
     let theirs = identity.principal();
-    match caller.principal.lacks(theirs.level(), theirs.permissions()) {
+    let (level, groups) = (theirs.level(), theirs.managed_groups());
+    match (caller.principal).lacks_over(level, theirs.permissions(), groups) {
+        Some(lacking) => Err(Problem::beyond_own_rights(lacking)),
+        None => Ok(identity),
+    }
+}
+
+/// The same to give a password, with which one could sign in as that user.
+fn let_in(caller: &Caller, found: Option<Identity>) -> Result<Identity> {
+    let identity = helped(caller, found)?;
+    match identity.kept_from(&caller.principal) {
         Some(lacking) => Err(Problem::beyond_own_rights(lacking)),
         None => Ok(identity),
     }
@@ -336,27 +351,85 @@ mod tests {
     use super::*;
     use crate::api::testing::World;
 
-    /// How many letters there are, should somebody ask again and again.
-    fn letters(world: &World, name: &str, address: &str) -> u32 {
+    const MINUTE: Duration = Duration::from_secs(60);
+    const DAY_MINUTES: u32 = 24 * 60;
+
+    fn start() -> Timestamp {
+        Timestamp::from_secs_nanos(1_800_000_000, 0)
+    }
+
+    fn is_granted(world: &World, name: &str, address: &str, now: Timestamp) -> bool {
         let address = Some(address.parse().unwrap());
-        let asked = (0..1000).take_while(|_| bounded(&world.api, name, address).is_ok());
-        asked.count() as u32
+        granted(&world.api, name, address, now).is_ok()
+    }
+
+    /// The minutes of a day at which there is a letter, should each of these addresses ask for one every minute.
+    fn letters(world: &World, name: &str, addresses: &[String]) -> Vec<u32> {
+        let asked =
+            (0..DAY_MINUTES).flat_map(|minute| addresses.iter().map(move |from| (minute, from)));
+        let granted = asked
+            .filter(|(minute, from)| is_granted(world, name, from, start() + MINUTE * *minute));
+        granted.map(|(minute, _)| minute).collect()
+    }
+
+    fn addresses(count: u32) -> Vec<String> {
+        (0..count)
+            .map(|number| format!("198.51.100.{number}"))
+            .collect()
     }
 
     #[tokio::test]
-    async fn letters_of_a_day_are_few_for_an_account_and_from_an_address() {
+    async fn strangers_with_many_addresses_leave_an_account_without_a_letter_for_an_hour_at_most() {
         let world = World::new().await;
-        // One address does not use up what an account has, nor does another of the same network help.
-        assert_eq!(letters(&world, "acme/ann", "2001:db8::1"), 6);
-        assert_eq!(letters(&world, "acme/ann", "2001:db8::2"), 0);
-        assert_eq!(letters(&world, "acme/ann", "192.0.2.1"), 6);
-        assert_eq!(letters(&world, "acme/ann", "192.0.2.2"), 3);
-        assert_eq!(letters(&world, "acme/ann", "192.0.2.3"), 0);
-        let others = (0..20).map(|number| letters(&world, &format!("acme/{number}"), "192.0.2.1"));
-        assert_eq!(others.sum::<u32>(), 60 - 6);
-        let Err(refused) = bounded(&world.api, "acme/ann", None) else {
-            panic!("there were fifteen")
-        };
-        assert_eq!(refused.details().status, 429);
+        let minutes = letters(&world, "acme/ann", &addresses(30));
+        assert_eq!(minutes[..8], [0, 0, 0, 10, 30, 70, 130, 190]);
+        assert_eq!(minutes.len(), 28, "and her mailbox has no more than these");
+        let gaps = minutes.windows(2).map(|pair| pair[1] - pair[0]);
+        assert_eq!(gaps.max(), Some(60));
+        // Once they leave off she waits for no longer.
+        let now = start() + MINUTE * (minutes[27] + 60);
+        assert!(is_granted(&world, "acme/ann", "192.0.2.1", now));
+    }
+
+    #[tokio::test]
+    async fn who_has_asked_too_often_holds_up_nobody_else() {
+        let world = World::new().await;
+        // Few addresses are through with it soon, and go on asking.
+        let minutes = letters(&world, "acme/ann", &addresses(3));
+        assert_eq!(minutes.len(), 18);
+        let now = start() + MINUTE * DAY_MINUTES - MINUTE;
+        assert!(is_granted(&world, "acme/ann", "192.0.2.1", now));
+        assert!(!is_granted(&world, "acme/ann", "198.51.100.1", now));
+    }
+
+    #[tokio::test]
+    async fn who_asks_while_there_is_none_has_not_asked_for_one() {
+        let world = World::new().await;
+        let ask =
+            |minute: u32| is_granted(&world, "acme/ann", "192.0.2.1", start() + MINUTE * minute);
+        assert_eq!(
+            [0, 0, 0, 1, 2, 3, 4, 5]
+                .map(ask)
+                .iter()
+                .filter(|one| **one)
+                .count(),
+            3
+        );
+        assert_eq!([10, 30, 70].map(ask), [true; 3]);
+        assert!(!ask(1000), "there were six");
+    }
+
+    #[tokio::test]
+    async fn letters_from_one_address_are_few_in_a_day() {
+        let world = World::new().await;
+        let ask = |name: &str, address: &str| is_granted(&world, name, address, start());
+        // Another address of the same network does not help.
+        let own = (0..9).filter(|at| ask("acme/ann", &format!("2001:db8::{at}")));
+        assert_eq!(own.count(), 3);
+        let others = (0..DAY_MINUTES).filter(|minute| {
+            let name = format!("acme/{minute}");
+            is_granted(&world, &name, "2001:db8::1", start() + MINUTE * *minute)
+        });
+        assert_eq!(others.count(), 60 - 3);
     }
 }

@@ -151,7 +151,7 @@ async fn show(State(api): State<Api>, caller: Caller, Id(id): Id) -> Result<Vers
     Ok(Versioned::new(role.version, view))
 }
 
-/// Writes a role anew. Whoever has it has the new rights at the next request.
+/// Writes a role anew. Whoever has it has the new rights at the next request. More rights, or a longer reach, need a step-up.
 #[utoipa::path(put, path = "/roles/{id}", tag = "roles", operation_id = "edit_role",
     params(("id" = Uuid, Path), IfMatch),
     request_body = RoleBody, responses((status = 200, body = RoleView)))]
@@ -172,6 +172,10 @@ async fn edit(
         return Err(Problem::invalid("role_id", "it is of another role"));
     }
     version.check(before.version)?;
+    let more = draft.permissions.beyond(&before.role.permissions).is_some();
+    if more || !before.role.access_level.reaches(draft.access_level) {
+        caller.needs_step_up(&api)?;
+    }
     let role = change.edit_role(&caller.principal, &before, &draft).await?;
     let event = caller.event("roles.edit").of_tenant(role.tenant);
     let event = event

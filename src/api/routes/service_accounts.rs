@@ -268,7 +268,8 @@ async fn show(
     ))
 }
 
-/// Writes a service account anew. Its tokens have the new rights from the next request.
+/// Writes a service account anew. Its tokens have the new rights from the next request. More rights, another responsible user, and to
+/// activate it need a step-up.
 #[utoipa::path(put, path = "/service-accounts/{id}", tag = "service accounts", operation_id = "edit_service_account",
     params(("id" = Uuid, Path), IfMatch),
     request_body = AccountBody, responses((status = 200, body = AccountView)))]
@@ -288,6 +289,12 @@ async fn edit(
     tenancy::stays(before.tenant, body.tenant_id)?;
     version.check(before.version)?;
     let draft = body.draft(&caller, &mut change, before.tenant).await?;
+    let lets_in = draft.permissions.beyond(&before.permissions).is_some()
+        || draft.responsible != before.responsible
+        || draft.active && !before.active;
+    if lets_in {
+        caller.needs_step_up(&api)?;
+    }
     change.edit_service_account(id, &draft).await?;
     let event = caller
         .event("service_accounts.edit")
@@ -340,7 +347,7 @@ struct TokenBody {
     /// Networks that it works from, such as `10.20.0.0/16`: at most 50; everywhere when absent.
     #[serde(default)]
     networks: Vec<String>,
-    /// Whether it may do what a person has to step up for: export, delete, release a hold. Giving it out needs a step-up.
+    /// Whether it may do what a person has to step up for: export, delete, release a hold, let somebody in.
     #[serde(default)]
     unattended: bool,
 }
@@ -355,7 +362,7 @@ struct NewTokenView {
     about: TokenView,
 }
 
-/// Gives out a token of a service account. It is shown once.
+/// Gives out a token of a service account. It is shown once. Needs a step-up.
 #[utoipa::path(post, path = "/service-accounts/{id}/tokens", tag = "service accounts", operation_id = "create_token",
     params(("id" = Uuid, Path)), request_body = TokenBody, responses((status = 201, body = NewTokenView)))]
 async fn create_token(
@@ -369,9 +376,7 @@ async fn create_token(
     if !(1..=730).contains(&body.expires_in_days) {
         return Err(Problem::invalid("expires_in_days", "1 to 730"));
     }
-    if body.unattended {
-        caller.needs_step_up(&api)?;
-    }
+    caller.needs_step_up(&api)?;
     let networks = networks_of(&body.networks)?;
     let mut change = api.catalog()?.change().await?;
     let account = change

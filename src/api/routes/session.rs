@@ -10,7 +10,8 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::access::{
-    Event, IfFailed, MAX_PASSWORD_BYTES, Password, SessionFacts, SessionToken, Stage, Verdict,
+    Event, IfFailed, MAX_PASSWORD_BYTES, Password, Scope, SessionFacts, SessionToken, Stage,
+    Verdict,
 };
 use crate::api::caller::Caller;
 use crate::api::fields::Page;
@@ -212,6 +213,16 @@ async fn begin(
         _ => None,
     };
     let mut change = catalog.change().await?;
+    // A password that was changed while this one was tried, which takes time, opens nothing.
+    let still = change.identity(&Scope::root(), identity.user).await?;
+    let is_still_good = still.is_some_and(|still| {
+        still.password_hash == identity.password_hash && still.standing.is_good(now)
+    });
+    if !is_still_good {
+        drop(change);
+        let (tenant, identity) = (Some(identity.tenant), Some(identity));
+        return refuse(&api, &client, tenant, identity, if_failed).await;
+    }
     let has_totp = identity.authenticator().is_some();
     let totp_shown = match &body.code {
         Some(code) if has_totp && !show_code(&api, &mut change, identity, code).await? => {

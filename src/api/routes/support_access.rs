@@ -70,10 +70,8 @@ struct AccessBody {
 /// Only people of the System tenant support others, and each for themselves.
 fn supporter(caller: &Caller) -> Result<UserId> {
     caller.needs(Resource::Tenants, Operation::Support)?;
-    let user = caller
-        .principal
-        .user()
-        .filter(|_| caller.principal.home() == SYSTEM_TENANT);
+    let principal = &caller.principal;
+    let user = principal.user().filter(|_| principal.may_support());
     user.ok_or_else(|| Problem::lacks(Resource::Tenants, Operation::Support))
 }
 
@@ -88,7 +86,7 @@ async fn list(State(api): State<Api>, caller: Caller) -> Result<Json<Page<Access
 }
 
 /// Begins to support a tenant: requests with `Callreel-Tenant: <id>` work there, with the permissions of one's own role and
-/// nowhere else. The tenant's audit has begin, end and every act.
+/// nowhere else. It takes a role of the access level `system` or `root`. The tenant's audit has begin, end and every act.
 #[utoipa::path(post, path = "/support-access", tag = "support", operation_id = "begin_support_access",
     request_body = AccessBody, responses((status = 201, body = AccessView)))]
 async fn begin(

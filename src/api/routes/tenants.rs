@@ -86,7 +86,7 @@ struct TenantBody {
     /// At most 200 characters; unique, whatever the case of its letters.
     #[schema(min_length = 1, max_length = 200)]
     name: String,
-    /// 1 to 63 small letters, digits and hyphens; unique. Made of the name when absent.
+    /// 1 to 63 small letters, digits and hyphens, and no id; unique. Made of the name when absent.
     #[schema(max_length = 63)]
     slug: Option<String>,
     /// IANA name; `UTC` when absent.
@@ -116,7 +116,7 @@ impl TenantBody {
             None => slug_of(&name).unwrap_or_else(|| format!("tenant-{}", Uuid::now_v7().simple())),
         };
         if !is_slug(&slug) {
-            let detail = "1 to 63 small letters, digits and hyphens";
+            let detail = "1 to 63 small letters, digits and hyphens, and no id";
             return Err(Problem::invalid("slug", detail));
         }
         let status = self.status.as_deref().unwrap_or("active");
@@ -332,7 +332,7 @@ struct OwnTenant {
 struct OwnUsage {
     recordings: u64,
     bytes: u64,
-    /// Of this calendar month, UTC.
+    /// Recorded in this calendar month, UTC; also of calls that were deleted since.
     minutes_of_month: u64,
 }
 

@@ -247,6 +247,18 @@ impl UserEdit {
     }
 }
 
+/// Whether somebody could sign in, or do more, who could not before.
+fn lets_in(before: &Profile, after: &Profile) -> bool {
+    let looks_after = |group: &GroupId| before.managed_groups.contains(group);
+    after.email.is_some() && after.email != before.email
+        || after.role != before.role
+        || !after.managed_groups.iter().all(looks_after)
+        || after.active && !before.active
+        || before
+            .valid_until
+            .is_some_and(|ends| after.valid_until.is_none_or(|later| later > ends))
+}
+
 fn email(given: Option<&str>) -> Result<Option<String>> {
     given.map(|email| fields::email("email", email)).transpose()
 }
@@ -310,7 +322,8 @@ async fn list(
     Ok(Json(Page::of(users, view)))
 }
 
-/// A new user, who cannot sign in before a password is set.
+/// A new user, who cannot sign in before a password is set. One with an e-mail address, to which a letter for a password goes, needs
+/// a step-up.
 #[utoipa::path(post, path = "/users", tag = "users", operation_id = "create_user", request_body = NewUser,
     responses((status = 201, body = UserView)))]
 async fn create(
@@ -321,6 +334,9 @@ async fn create(
     caller.needs(Resource::Users, Operation::Edit)?;
     let login = fields::login("login", &body.login)?;
     let profile = body.profile()?;
+    if profile.email.is_some() {
+        caller.needs_step_up(&api)?;
+    }
     let mut change = api.catalog()?.change().await?;
     let tenant = tenancy::target(&caller, &mut change, body.tenant_id).await?;
     if profile.active {
@@ -349,7 +365,8 @@ async fn show(State(api): State<Api>, caller: Caller, Id(id): Id) -> Result<Vers
     Ok(Versioned::new(user.version, view))
 }
 
-/// Changes a user: moves it to another group, gives it another role, deactivates it. What is absent stays as it is.
+/// Changes a user: moves it to another group, gives it another role, deactivates it. What is absent stays as it is. Another e-mail
+/// address, another role, more groups to look after, and to let in who was not active or whose time ends, need a step-up.
 #[utoipa::path(put, path = "/users/{id}", tag = "users", operation_id = "edit_user",
     params(("id" = Uuid, Path), IfMatch),
     request_body = UserEdit, responses((status = 200, body = UserView)))]
@@ -368,6 +385,15 @@ async fn edit(
     tenancy::stays(before.tenant, body.tenant_id)?;
     version.check(before.version)?;
     let profile = body.applied(&scope, &before)?;
+    // Letters for a password would go there.
+    let by_program = caller.principal.user().is_none();
+    let is_own = caller.principal.responsible() == Some(before.id);
+    if by_program && is_own && profile.email != before.profile.email {
+        return Err(Problem::own_account());
+    }
+    if lets_in(&before.profile, &profile) {
+        caller.needs_step_up(&api)?;
+    }
     if profile.active && !before.profile.active {
         api.has_room_for_user(&mut change, before.tenant, "active")
             .await?;

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::access::{AccessLevel, Operation, Permissions, Preset, Resource, Role};
-use crate::api::testing::{Asking, World, tenant};
+use crate::api::testing::{Asking, Tried, World, tenant};
 
 fn role_id(slug: &str, preset: Preset) -> Uuid {
     preset.role_id(tenant(slug)).0
@@ -377,6 +377,46 @@ async fn groups_that_a_caller_does_not_see_are_neither_shown_nor_taken() {
 }
 
 #[tokio::test]
+async fn nobody_gets_in_as_who_looks_after_more_groups() {
+    let world = World::new().await;
+    let (north, south) = (group(&world, "North").await, group(&world, "South").await);
+    let role = json!({
+        "name": "Leader", "access_level": "managed_groups", "tenant_id": world.tenant("acme"),
+        "permissions": {
+            "users": ["view", "edit", "delete", "reset_password"], "calls": ["view"],
+        },
+    });
+    let root = world.user("system", Preset::RootAdministrator);
+    let role = root.post("/roles", role).await.expect(201).json()["role_id"].clone();
+    let of =
+        |groups: &[&Value]| json!({ "managed_groups": groups, "role_id": role, "group_id": north });
+    let one = hired(&world, "one", Preset::Agent, of(&[&north])).await;
+    let same = hired(&world, "same", Preset::Agent, of(&[&north])).await;
+    let both = hired(&world, "both", Preset::Agent, of(&[&north, &south])).await;
+    let asking = world.signed_in(&one).await;
+    let is_refused = |tried: Tried| {
+        let problem = tried.expect(403).json();
+        assert_eq!(problem["detail"], "it is about groups that are not yours");
+    };
+    let password = |user: &Value| format!("{}/password", path(user));
+    is_refused(asking.put(&password(&both), "*", json!({})).await);
+    is_refused(
+        asking
+            .put(&password(&both), "*", json!({ "remove_totp": true }))
+            .await,
+    );
+    is_refused(
+        asking
+            .delete(&format!("{}/sessions", path(&both)), "*")
+            .await,
+    );
+    asking
+        .put(&password(&same), "*", json!({}))
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
 async fn nobody_touches_a_user_who_may_do_more() {
     let world = World::new().await;
     let mut permissions = Permissions::default();
@@ -467,6 +507,29 @@ async fn the_last_administrator_stays() {
     root.put(&only.location(), "*", json!({ "active": false }))
         .await
         .expect(409);
+}
+
+#[tokio::test]
+async fn the_last_who_reaches_everything_stays_for_nobody_else_could_make_another() {
+    let world = World::new().await;
+    let root = world.user("system", Preset::RootAdministrator);
+    let made = async |login: &str, preset| {
+        let body = json!({ "login": login, "role_id": role_id("system", preset) });
+        root.post("/users", body).await.expect(201).location()
+    };
+    made("adam", Preset::Administrator).await;
+    let only = made("ruth", Preset::RootAdministrator).await;
+    let lesser = json!({ "role_id": role_id("system", Preset::Administrator) });
+    for answer in [
+        root.delete(&only, "*").await,
+        root.put(&only, "*", json!({ "active": false })).await,
+        root.put(&only, "*", lesser.clone()).await,
+    ] {
+        let problem = answer.expect(409).json();
+        assert_eq!(problem["type"], "urn:callreel:problem:last_administrator");
+    }
+    made("rose", Preset::RootAdministrator).await;
+    root.put(&only, "*", lesser).await.expect(200);
 }
 
 #[tokio::test]

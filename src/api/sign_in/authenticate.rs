@@ -12,15 +12,12 @@ use axum::response::{IntoResponse, Response};
 
 use super::signed::SignedIn;
 use super::{Signed, Unfinished, cookie, now};
-use crate::access::{
-    Feature, Operation, Principal, Resource, ServiceToken, SessionFacts, SessionToken, Stage,
-    Support,
-};
+use crate::access::{Feature, Principal, ServiceToken, SessionFacts, SessionToken, Stage, Support};
 use crate::api::caller::{ClientAddress, address};
 use crate::api::problem::{Problem, Result};
 use crate::api::refusals::Asked;
 use crate::api::state::Api;
-use crate::base::{SYSTEM_TENANT, Timestamp};
+use crate::base::Timestamp;
 use crate::catalog::{Catalog, TokenInUse};
 
 /// How old the note of a last use may become: not every read is to write.
@@ -253,9 +250,7 @@ async fn supported(
     principal: &Principal,
     name: &str,
 ) -> Result<Option<Support>> {
-    let may =
-        principal.home() == SYSTEM_TENANT && principal.may(Resource::Tenants, Operation::Support);
-    let (Some(user), true) = (principal.user(), may) else {
+    let (Some(user), true) = (principal.user(), principal.may_support()) else {
         return Ok(None);
     };
     let Some(tenant) = catalog.tenant_named(name).await? else {

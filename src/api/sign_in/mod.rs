@@ -45,19 +45,25 @@ const WAITING: usize = 64;
 /// How long a letter opens.
 pub(super) const LETTER_OPENS_FOR: Duration = Duration::from_secs(10 * 60);
 
-/// Requests for letters are rarer than attempts to sign in: three for an account before they wait. No longer than a letter
-/// opens: whoever asks in somebody's name keeps nobody from having one.
+/// Requests for letters are rarer than attempts to sign in: three by one name, then one after 10, 20, 40 and 60 minutes, 28 in a day. No
+/// count of a day is ever used up: whoever asks in somebody's name, and from wherever, keeps that one from a letter for an hour,
+/// and what was sent meanwhile opens too.
 const RESET_RULES: AttemptRules = AttemptRules {
     account_failures: 3,
     first_lock: LETTER_OPENS_FOR,
-    longest_lock: LETTER_OPENS_FOR,
+    longest_lock: Duration::from_secs(60 * 60),
     address_failures: 30,
     address_window: Duration::from_secs(10 * 60),
 };
 
-/// Letters that somebody may ask for in a day, for one account and from one address. Who asks in somebody's name alone cannot use
-/// up what the account has.
-pub(super) const LETTERS_OF_ACCOUNT: u32 = 15;
+/// An account has two names, login and e-mail address, and its mailbox gets three letters by both, then one in ten minutes: where it gets
+/// no other the one before still opens.
+const MAILBOX_RULES: AttemptRules = AttemptRules {
+    longest_lock: LETTER_OPENS_FOR,
+    ..RESET_RULES
+};
+
+/// Letters that are asked for from one address in a day: for one account, and for all.
 pub(super) const LETTERS_OF_ACCOUNT_FROM_ADDRESS: u32 = 6;
 pub(super) const LETTERS_FROM_ADDRESS: u32 = 60;
 
@@ -84,7 +90,9 @@ pub(super) struct SignIn {
     places: Semaphore,
     pub attempts: Attempts,
     pub resets: Attempts,
-    /// Letters of a day.
+    /// Letters to accounts, by whatever name they were asked for.
+    pub mailboxes: Attempts,
+    /// Letters of a day, by where they were asked for.
     pub letters: Daily,
     /// At passwords of links.
     pub links: Attempts,
@@ -101,6 +109,7 @@ impl SignIn {
             places: Semaphore::new(WAITING),
             attempts: Attempts::new(settings.attempts),
             resets: Attempts::new(RESET_RULES),
+            mailboxes: Attempts::new(MAILBOX_RULES),
             letters: Daily::default(),
             links: Attempts::new(settings.attempts),
             key_file: settings.key_file.clone(),

@@ -1,13 +1,14 @@
 //! Links by which somebody without an account hears one call.
 
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite};
 use uuid::Uuid;
 
 use super::CallToMark;
 use crate::access::{Operation, Principal, Resource, Scope};
 use crate::base::{TenantId, Timestamp};
 use crate::catalog::change::{new_id, now};
+use crate::catalog::reach::Reach;
 use crate::catalog::row::count;
 use crate::catalog::{Catalog, Change, Error, Result};
 
@@ -211,13 +212,18 @@ impl Change {
 
     /// The link, if its call is in the scope and was not deleted.
     pub async fn share(&mut self, scope: &Scope, id: Uuid) -> Result<Option<Share>> {
-        let Some(share) = self.share_by_id(id).await? else {
-            return Ok(None);
-        };
-        let call = self.call_to_mark(scope, share.call).await?;
-        Ok(call
-            .filter(|call| call.tenant == share.tenant)
-            .map(|_| share))
+        let failed = self.failed("look up a link");
+        let mut sql = QueryBuilder::<Sqlite>::new(COLUMNS);
+        sql.push("id = ").push_bind(id);
+        Reach::of(scope, None).limit(&mut sql, "tenant_id");
+        let row = sql.build().fetch_optional(self.connection()).await;
+        let share = row.and_then(|row| row.as_ref().map(share_of).transpose());
+        let share = share.map_err(failed)?;
+        // Where there is no link there is no call of its id either; but it takes the same time to say so.
+        let of = share.as_ref().map_or(id, |share| share.call);
+        let call = self.call_to_mark(scope, of).await?;
+        let is_of = |share: &Share| call.is_some_and(|call| call.tenant == share.tenant);
+        Ok(share.filter(is_of))
     }
 
     async fn share_by_id(&mut self, id: Uuid) -> Result<Option<Share>> {

@@ -8,9 +8,6 @@ pub enum Objection {
     /// Nobody grants what they do not hold, nor changes who holds more.
     #[error(transparent)]
     Beyond(#[from] Lacking),
-    /// Users who look after groups that the caller does not look after.
-    #[error("it is about groups that are not yours")]
-    OtherGroups,
     /// Who reaches nobody else changes no more of the own profile than this.
     #[error("of your own profile you can change the name and the e-mail address only")]
     OwnProfile,

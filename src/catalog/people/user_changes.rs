@@ -81,6 +81,9 @@ impl Change {
         self.managed_by(by, user.tenant, &taken).await?;
         let administrators = self.administrators(user.tenant).await?;
         self.update_user(user.id, profile).await?;
+        if profile.email != before.email {
+            self.end_resets(user.id).await?;
+        }
         self.write_managed_groups(user.id, &profile.managed_groups)
             .await?;
         self.keep_an_administrator(by, user.tenant, administrators)
@@ -290,16 +293,9 @@ fn may_have_power_over(
     role: &Role,
     managed: &[GroupId],
 ) -> std::result::Result<(), Objection> {
-    if let Some(lacking) = by.lacks(role.access_level, &role.permissions) {
-        return Err(lacking.into());
-    }
-    let own = by.managed_groups();
-    let beyond = by.level() == AccessLevel::ManagedGroups
-        && role.access_level == AccessLevel::ManagedGroups
-        && managed.iter().any(|group| !own.contains(group));
-    match beyond {
-        true => Err(Objection::OtherGroups),
-        false => Ok(()),
+    match by.lacks_over(role.access_level, &role.permissions, managed) {
+        Some(lacking) => Err(lacking.into()),
+        None => Ok(()),
     }
 }
 

@@ -151,28 +151,10 @@ async fn remove_rows(
     gone: &[Expired],
 ) -> sqlx::Result<()> {
     let rows = list(gone.iter().map(|call| call.row.into()));
-    let minutes: Vec<(i64, i64)> = sqlx::query_as(
-        "SELECT CAST(strftime('%Y%m', started_at / 1000000000, 'unixepoch') AS INTEGER) AS month, sum(length_ms) FROM calls \
-         WHERE call_row IN (SELECT value FROM json_each(?)) AND file_path IS NOT NULL GROUP BY month",
-    )
-    .bind(&rows)
-    .fetch_all(&mut *connection)
-    .await?;
     sqlx::query("DELETE FROM calls WHERE call_row IN (SELECT value FROM json_each(?))")
         .bind(&rows)
         .execute(&mut *connection)
         .await?;
-    // The room of a recording is the tenant's again; its minutes of the month were used.
-    for (month, length_ms) in minutes {
-        sqlx::query(
-            "UPDATE recorded SET length_ms = length_ms + ? WHERE tenant_id = ? AND month = ?",
-        )
-        .bind(length_ms)
-        .bind(tenant.0)
-        .bind(month)
-        .execute(&mut *connection)
-        .await?;
-    }
     let interactions = gone.iter().filter_map(|call| call.interaction.as_ref());
     remove_empty(connection, tenant, &list(interactions.map(hex))).await
 }

@@ -69,10 +69,7 @@ impl Change {
             |sql| sql.bind(user.0).bind(must_change).bind(at),
         )
         .await?;
-        self.run("DELETE FROM password_resets WHERE user_id = ?", |sql| {
-            sql.bind(user.0)
-        })
-        .await?;
+        self.end_resets(user).await?;
         self.end_sessions(user, kept).await.map(|_| ())
     }
 

@@ -131,10 +131,10 @@ impl Catalog {
         self.identity_read(row.await)
     }
 
-    /// The tenant of a short name or an id, whatever its standing; none: there is none.
+    /// The tenant of an id, or else of a short name, whatever its standing; none: there is none.
     pub async fn tenant_named(&self, name: &str) -> Result<Option<TenantId>> {
         let id = name.parse::<Uuid>().ok();
-        let row = sqlx::query("SELECT id FROM registered_tenants WHERE slug = ? OR id = ?")
+        let row = sqlx::query("SELECT id FROM registered_tenants WHERE slug = ?1 OR id = ?2 ORDER BY id IS ?2 DESC LIMIT 1")
             .bind(name)
             .bind(id)
             .fetch_optional(&self.readers)

@@ -57,6 +57,15 @@ impl Change {
         .map(|_| ())
     }
 
+    /// Letters to the user that are on their way open nothing any more.
+    pub(in crate::catalog) async fn end_resets(&mut self, user: UserId) -> Result<()> {
+        self.run("DELETE FROM password_resets WHERE user_id = ?", |sql| {
+            sql.bind(user.0)
+        })
+        .await
+        .map(|_| ())
+    }
+
     /// Whom a letter is for, if it still opens. It does not open again, should this change be committed.
     pub async fn take_reset(&mut self, token: &TokenHash) -> Result<Option<Identity>> {
         let failed = self.failed("look up a letter");

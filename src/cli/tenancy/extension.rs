@@ -168,11 +168,12 @@ fn meant(
         return Ok((extension.clone(), None));
     }
     let covering = office.tenancy.extension_of(tenant, text);
-    let (id, number) = covering.with_context(|| format!("the tenant has no extension {text:?}"))?;
-    let extension = all.into_iter().find(|extension| extension.id == id);
+    let found = covering.with_context(|| format!("the tenant has no extension {text:?}"))?;
+    let mut all = all.into_iter();
+    let extension = all.find(|extension| extension.id == found.extension);
     let extension = extension.context("the tenant has no such extension")?;
     // By an alias all of it is meant.
-    let number = Some(number).filter(|_| extension.kind != "number");
+    let number = (!found.is_exact).then_some(found.number);
     Ok((extension, number))
 }
 

@@ -33,14 +33,13 @@ pub struct Place {
 pub type Office = Installation;
 
 impl Office {
-    /// A tenant by its id or its short name.
+    /// A tenant by its id, or else by its short name.
     pub fn tenant(&self, named: &str) -> anyhow::Result<&RegisteredTenant> {
         let id: Option<TenantId> = named.parse().ok();
-        let is_meant = |row: &&RegisteredTenant| {
-            row.status != crate::catalog::TenantStatus::Gone
-                && (Some(row.id) == id || row.slug.eq_ignore_ascii_case(named))
-        };
-        let tenant = self.rows.tenants.iter().find(is_meant);
+        let gone = crate::catalog::TenantStatus::Gone;
+        let there = || self.rows.tenants.iter().filter(|row| row.status != gone);
+        let by_slug = || there().find(|row| row.slug.eq_ignore_ascii_case(named));
+        let tenant = there().find(|row| Some(row.id) == id).or_else(by_slug);
         tenant.with_context(|| {
             format!("there is no tenant {named:?}: `callreel tenant list` shows them")
         })

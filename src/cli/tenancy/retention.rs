@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Office, Place, system_event, with_office};
 use crate::access::Retention;
-use crate::api::Installation as _;
+use crate::api::{Installation as _, RetentionView};
 use crate::catalog::{TenantStatus, wall_clock};
 use crate::cli::Exit;
 use crate::cli::output::{self, Table, print_json};
@@ -50,7 +50,7 @@ fn list(office: &Office, json: bool) -> anyhow::Result<()> {
     let plans = office.tenancy.kept();
     if json {
         let line = |tenant: &&crate::catalog::RegisteredTenant| {
-            let mut line = as_json(&office.retention(tenant.id));
+            let mut line = json!(RetentionView::from(office.retention(tenant.id)));
             line["tenant_id"] = json!(tenant.id);
             line["plan"] = json!(plans.tenants.get(&tenant.id).map(|kept| &kept.plan));
             line
@@ -93,15 +93,6 @@ async fn confirm_clock(office: &Office, json: bool) -> anyhow::Result<()> {
     }
     output::print(&format!("it is {now}: calls go by this clock\n"));
     Ok(())
-}
-
-pub fn as_json(retention: &Retention) -> Value {
-    let shorter = retention.shorter;
-    json!({
-        "days": retention.days,
-        "shorter_days": shorter.map(|shorter| shorter.days),
-        "shorter_from": shorter.map(|shorter| shorter.in_force_at().to_string()),
-    })
 }
 
 pub fn as_text(retention: &Retention) -> String {

@@ -6,6 +6,7 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use super::{Office, Place, retention, system_event, with_office};
+use crate::api::RetentionView;
 use crate::base::SYSTEM_TENANT;
 use crate::catalog::{
     RegisteredTenant, TenantDraft, TenantStatus, is_slug, slug_of, timezone_named, wall_clock,
@@ -120,7 +121,7 @@ impl Fields {
         }
         ensure!(
             is_slug(&draft.slug),
-            "slug: 1 to 63 small letters, digits and hyphens"
+            "slug: 1 to 63 small letters, digits and hyphens, and no id"
         );
         Ok(())
     }
@@ -197,7 +198,7 @@ fn list(office: &Office, json: bool) -> anyhow::Result<()> {
 fn show(office: &Office, tenant: &RegisteredTenant, json: bool) -> anyhow::Result<()> {
     let mut value = state(office, tenant);
     let retention = office.retention(tenant.id);
-    value["retention"] = retention::as_json(&retention);
+    value["retention"] = json!(RetentionView::from(retention));
     if json {
         return print_json(&value);
     }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::configured::Configured;
 use crate::access::Scope;
-use crate::api::{HeldExtension, KnownExtension};
+use crate::api::{HeldExtension, KnownExtension, NumberOf};
 use crate::base::TenantId;
 use crate::catalog::{AllocationRow, DirectoryRows, ExtensionRow, extension_id};
 use crate::directory::{
@@ -233,13 +233,30 @@ fn word_of(policy: crate::directory::Policy) -> String {
     }
 }
 
-/// Which extension of a tenant a number is of, and the number in the one spelling that no country changes.
+/// Which extension of a tenant a number is of.
 pub(super) fn extension_of(
     tenant: TenantId,
     number: &str,
     configured: &Configured,
     rows: &DirectoryRows,
-) -> Option<(Uuid, String)> {
+) -> Option<NumberOf> {
+    let (extensions, country) = extensions_of(tenant, configured, rows);
+    let coverage = Coverage::of(&extensions, country);
+    let extension = extensions.get(coverage.extension(number)?)?;
+    let number = coverage.spelling(number)?;
+    Some(NumberOf {
+        extension: pattern_id(tenant, &extension.pattern),
+        is_exact: coverage.has_exactly(&number),
+        number: number.as_str().to_owned(),
+    })
+}
+
+/// Those of the file and then those of rows, without allocations; and the country that spells their numbers.
+pub(super) fn extensions_of(
+    tenant: TenantId,
+    configured: &Configured,
+    rows: &DirectoryRows,
+) -> (Vec<ExtensionDefinition>, Option<Country>) {
     let written = (configured.tenants.iter())
         .map(|written| &written.definition)
         .find(|definition| definition.id == tenant);
@@ -247,11 +264,7 @@ pub(super) fn extension_of(
         written.map_or_else(Vec::new, |definition| definition.extensions.clone());
     let made = rows.extensions.iter().filter(|row| row.tenant == tenant);
     extensions.extend(made.filter_map(|row| super::assemble::extension_of(row).ok()));
-    let country = country_of(tenant, written, rows);
-    let index = Coverage::of(&extensions, country).extension(number)?;
-    let plain = ExtensionPattern::number(number).ok()?.plain();
-    let extension = extensions.get(index)?;
-    Some((pattern_id(tenant, &extension.pattern), plain))
+    (extensions, country_of(tenant, written, rows))
 }
 
 fn country_of(

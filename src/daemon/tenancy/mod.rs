@@ -13,6 +13,7 @@ mod assemble;
 mod cache;
 mod configured;
 mod known;
+mod losing;
 #[cfg(test)]
 mod tests;
 mod watching;
@@ -33,10 +34,10 @@ use self::known::Index;
 use super::state::locked;
 use crate::access::{PlanLimits, Scope};
 use crate::api::{
-    HeldExtension, Installation, Kept, KeptPlans, KnownExtension, KnownPlan, Objection,
+    HeldExtension, Installation, Kept, KeptPlans, KnownExtension, KnownPlan, NumberOf, Objection,
 };
 use crate::base::{SYSTEM_TENANT, TenantId, Timestamp};
-use crate::catalog::{AllocationRow, DirectoryRows, TenantStatus, Usage, wall_clock};
+use crate::catalog::{AllocationRow, DirectoryRows, ExtensionRow, TenantStatus, Usage, wall_clock};
 use crate::directory::{Directory, ExtensionPattern};
 
 pub use self::configured::Configured;
@@ -374,7 +375,7 @@ impl Installation for Tenancy {
         (model.index).held_by(tenant, logins, &model.configured, &model.rows)
     }
 
-    fn extension_of(&self, tenant: TenantId, number: &str) -> Option<(Uuid, String)> {
+    fn extension_of(&self, tenant: TenantId, number: &str) -> Option<NumberOf> {
         let model = self.model.load();
         known::extension_of(tenant, number, &model.configured, &model.rows)
     }
@@ -400,6 +401,17 @@ impl Installation for Tenancy {
             Some((field, detail)) => Err(Objection { field, detail }),
             None => Ok(()),
         }
+    }
+
+    fn losers(
+        &self,
+        rows: &DirectoryRows,
+        tenant: TenantId,
+        id: Uuid,
+        before: Option<&ExtensionRow>,
+    ) -> HashSet<String> {
+        let model = self.model.load();
+        losing::losers(&model.configured, rows, tenant, (id, before))
     }
 
     fn refreshed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

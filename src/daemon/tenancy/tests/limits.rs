@@ -11,6 +11,8 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::api::testing::active_call;
 use crate::api::{ActiveCall, Hearing, LiveAudio, Sensor, Steered, Steering, Unheard, Unsteered};
+use crate::base::RecordingId;
+use crate::storage::{Kind, RecordingName};
 
 impl Running {
     /// A tenant's plan, made through the API, with these limits from now on.
@@ -312,4 +314,48 @@ async fn a_user_is_told_with_its_extensions_and_removed_without_them() {
         running.caller("500", "10.99.0.1").unwrap().1.as_deref(),
         Some("zoe")
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_deletes_calls_gets_their_room_and_not_the_minutes_of_the_month() {
+    let running = Running::new("", &[]).await;
+    let limits = json!({ "storage_gib": 1, "minutes_per_month": 10 });
+    running.subscribe("acme", "10.1.0.0/16", limits).await;
+    let mut call = crate::catalog::testing::call(1, 1);
+    let now = wall_clock();
+    (call.started_at, call.ended_at) = (now, Some(now));
+    (call.interaction, call.length_ms) = (None, 600_000);
+    let name = RecordingName::new(call.tenant, RecordingId(call.id), now);
+    let file = call.file.as_mut().unwrap();
+    file.path = name.relative(Kind::Audio);
+    file.size_bytes = 1 << 30;
+    let calls = std::slice::from_ref(&call);
+    running.world.catalog.record(calls).await.unwrap();
+    let used = async || {
+        let own = running.acme().get("/tenant").await.expect(200).json();
+        let usage = &own["usage"];
+        let number = |key: &str| usage[key].as_u64().unwrap();
+        (
+            number("recordings"),
+            number("bytes"),
+            number("minutes_of_month"),
+        )
+    };
+    let withheld = async || {
+        let (scope, now) = (Scope::root(), wall_clock());
+        let usage = running.world.catalog.usage(&scope, now).await.unwrap();
+        let usage = usage.into_iter().map(|usage| (usage.tenant, usage));
+        running.tenancy.take_usage(usage.collect(), now);
+        let directory = running.tenancy.directory().load_full();
+        let of = directory.tenant(tenant("acme")).unwrap();
+        of.recording.withheld
+    };
+    assert_eq!(used().await, (1, 1 << 30, 10));
+    assert_eq!(withheld().await, Some(Withheld::PlanStorage));
+    let sure = running.world.sure("acme", Preset::TenantAdministrator);
+    sure.delete(&format!("/calls/{}", call.id), "*")
+        .await
+        .expect(204);
+    assert_eq!(used().await, (0, 0, 10));
+    assert_eq!(withheld().await, Some(Withheld::PlanMinutes));
 }

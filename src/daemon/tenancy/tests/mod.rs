@@ -1,4 +1,5 @@
 mod assembling;
+mod confidential;
 mod limits;
 mod numbers;
 mod tenants;

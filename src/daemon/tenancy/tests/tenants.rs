@@ -118,6 +118,14 @@ async fn what_is_written_wrong_is_named_by_its_field() {
     for (body, field) in [
         (json!({ "name": " " }), "name"),
         (json!({ "name": "x", "slug": "X Y" }), "slug"),
+        (
+            json!({ "name": "x", "slug": "11111111-1111-1111-1111-111111111111" }),
+            "slug",
+        ),
+        (
+            json!({ "name": "x", "slug": "a0000000000040008000000000000002" }),
+            "slug",
+        ),
         (json!({ "name": "x", "plan": "tin" }), "plan"),
         (json!({ "name": "x", "timezone": "London" }), "timezone"),
         (
