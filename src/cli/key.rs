@@ -26,7 +26,8 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// The ids of the keys, and when each was made; what is new is encrypted under the last.
+    /// The ids of the keys, and when each was made; what is new is encrypted under the last. Those that recordings are under and that
+    /// the file does not have are missing.
     List,
     /// Make a key, under which calls that begin from now on are encrypted; the daemon sees it by itself. Earlier ones stay under theirs.
     New,
@@ -56,20 +57,30 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 fn as_json(line: &KeyLine) -> Value {
-    json!({ "id": line.id.to_string(), "made_at": line.made })
+    json!({ "id": line.id.to_string(), "made_at": line.made, "missing": false })
 }
 
 fn list(keys: &Keys, json: bool) -> anyhow::Result<()> {
-    let lines = keys.list()?;
+    let (lines, missing) = (keys.list()?, keys.missing()?);
     if json {
-        let keys: Vec<Value> = lines.iter().map(as_json).collect();
+        let missing = missing
+            .iter()
+            .map(|id| json!({ "id": id.to_string(), "made_at": null, "missing": true }));
+        let keys: Vec<Value> = missing.chain(lines.iter().map(as_json)).collect();
         return print_json(&keys);
     }
-    if lines.is_empty() {
+    if lines.is_empty() && missing.is_empty() {
         output::print(&format!("there is no {} yet\n", keys.path().display()));
         return Ok(());
     }
     let mut table = Table::new(&["KEY", "MADE", "IN USE FOR"]);
+    for id in missing {
+        table.row(vec![
+            id.to_string(),
+            "MISSING".into(),
+            "what is there".into(),
+        ]);
+    }
     for (at, line) in lines.iter().enumerate() {
         let is_newest = at + 1 == lines.len();
         let of = if is_newest {

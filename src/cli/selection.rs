@@ -69,7 +69,7 @@ impl Selection {
 }
 
 fn with_keys(root: &Path, storage: &config::Storage) -> Layout {
-    Layout::new(root).with_keys(Arc::new(Keys::at(&storage.key_file)))
+    Layout::new(root).with_keys(Arc::new(Keys::of_storage(root, &storage.key_file)))
 }
 
 impl Store {

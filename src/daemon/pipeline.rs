@@ -100,9 +100,12 @@ pub fn raise_file_limit() {
 
 /// Where recordings live, for who writes there for long.
 pub fn storage(settings: &Settings) -> Layout {
-    let keys = Keys::at(&settings.storage.key_file);
+    let keys = Keys::of_storage(&settings.storage.root, &settings.storage.key_file);
     // Known from the start on, should the file vanish before they are used first. What is wrong with it is told when they are.
-    let _ = keys.list();
+    for id in keys.missing().unwrap_or_default() {
+        let path = keys.path().display();
+        tracing::error!(%path, key = %id, "recordings are under a key that the file does not have: nobody hears them (is its disk mounted?)");
+    }
     Layout::watched(&settings.storage.root).with_keys(Arc::new(keys))
 }
 

@@ -9,6 +9,7 @@
 //! <root>/<tenant id>/<yyyy>/<mm>/<dd>/<recording id>.wav.held   in place of .wav.part, on demand, until somebody asks for it
 //! <root>/<tenant id>/<yyyy>/<mm>/<dd>/<recording id>.pcap       the dialog's messages, where the tenant keeps them
 //! <root>/.callreel.lock                                         held by the daemon that writes here
+//! <root>/.callreel.keys                                         ids of the keys that recordings are under
 //! ```
 //!
 //! Nothing that came over the wire is ever part of a path. In: bytes and sidecars. Out: files that are whole, or named as

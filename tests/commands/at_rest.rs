@@ -1,6 +1,6 @@
 //! Recordings that are encrypted where they rest, as their operator meets them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -236,6 +236,45 @@ fn without_its_key_nothing_opens_and_verify_says_so() {
         world.faults(),
         [("does_not_open".to_owned(), other.clone())]
     );
+}
+
+#[test]
+fn no_key_is_made_while_the_disk_of_the_right_one_is_not_mounted() {
+    let sealed = Sealed::new();
+    let world = &sealed.world;
+    let (key, away) = (world.path("recordings.key"), world.path("away.key"));
+    let used = world.path("recordings/.callreel.keys");
+    let (ids, others) = (fs::read(&used).unwrap(), sealed.recordings(false));
+    fs::rename(&key, &away).unwrap();
+    fs::remove_dir_all(world.path("recordings")).unwrap();
+    fs::create_dir(world.path("recordings")).unwrap();
+    fs::write(&used, ids).unwrap();
+    let replayed = world.run(&["replay", "calls.pcap", "--quiet"]);
+    assert!(
+        replayed.err.contains("is its disk mounted?"),
+        "{}",
+        replayed.err
+    );
+    assert!(!key.exists());
+    let now = files(world);
+    let names = others
+        .iter()
+        .map(|(_, path)| sealed.relative(path).with_extension(""));
+    assert_eq!(
+        now.keys()
+            .map(|path| path.with_extension(""))
+            .collect::<BTreeSet<_>>(),
+        names.collect()
+    );
+    let listed = world.run(&["key", "list"]).exits(0).out;
+    assert!(listed.contains("MISSING"), "{listed}");
+    let checked = world.run(&["check"]).exits(0);
+    assert!(checked.err.contains("nobody hears them"), "{}", checked.err);
+    fs::rename(&away, &key).unwrap();
+    world.run(&["replay", "calls.pcap", "--quiet"]).exits(0);
+    assert!(files(world).len() > now.len());
+    let listed = world.run(&["key", "list", "--json"]).exits(0).json();
+    assert_eq!(listed[0]["missing"], false);
 }
 
 #[test]

@@ -61,6 +61,14 @@ fn keys(settings: &Settings) -> Result<(), String> {
     let storage = &settings.storage;
     let path = &storage.key_file;
     let by_plan = settings.plans.values().any(Plan::encrypts);
+    let keys = Keys::of_storage(&storage.root, path);
+    let missing = keys.missing().map_err(|error| error.to_string())?;
+    if let Some(id) = missing.first() {
+        let place = path.display();
+        return Err(format!(
+            "recordings are under the key {id}, which {place} does not have: nobody hears them (is its disk mounted?)"
+        ));
+    }
     if storage.encrypt == Encrypt::Plans && !by_plan && !path.exists() {
         return Ok(());
     }
@@ -70,13 +78,8 @@ fn keys(settings: &Settings) -> Result<(), String> {
             "{place} lies among the recordings: a copy of them would have their keys with it"
         ));
     }
-    if path.exists() {
-        return Keys::at(path)
-            .list()
-            .map(drop)
-            .map_err(|error| error.to_string());
-    }
     match folder_of(path) {
+        _ if path.exists() => Ok(()),
         folder if folder.is_dir() => writable_folder(folder),
         folder => Err(format!("its folder {} does not exist", folder.display())),
     }

@@ -14,6 +14,9 @@ use zeroize::Zeroizing;
 use crate::base::Timestamp;
 use crate::storage::Error;
 
+/// The ids of the keys that recordings of a storage are under, in its root.
+const USED: &str = ".callreel.keys";
+
 /// Which key: made of the key, and tells nothing of it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyId(pub(super) [u8; 8]);
@@ -27,6 +30,12 @@ impl fmt::Display for KeyId {
 impl fmt::Debug for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeyId({self})")
+    }
+}
+
+impl KeyId {
+    fn parse(digits: &str) -> Option<KeyId> {
+        hex(digits).map(KeyId)
     }
 }
 
@@ -53,18 +62,7 @@ impl StorageKey {
     }
 
     fn parse(digits: &str) -> Option<StorageKey> {
-        let mut bytes = Zeroizing::new([0; 32]);
-        let (pairs, []) = digits.as_bytes().as_chunks::<2>() else {
-            return None;
-        };
-        if pairs.len() != bytes.len() {
-            return None;
-        }
-        for (byte, pair) in bytes.iter_mut().zip(pairs) {
-            let digit = |n: usize| char::from(pair[n]).to_digit(16);
-            *byte = (digit(0)? * 16 + digit(1)?) as u8;
-        }
-        Some(StorageKey(bytes))
+        hex(digits).map(|bytes| StorageKey(Zeroizing::new(bytes)))
     }
 
     fn line(&self, made: &str) -> Zeroizing<String> {
@@ -85,8 +83,13 @@ pub struct KeyLine {
 /// changed, and made with a first key when something is to be encrypted and there is none.
 ///
 /// It lies apart from the recordings: a copy of them alone opens nothing.
+///
+/// The storage keeps the ids of those that its recordings are under. Where it names any, and the file is not there, no first key is made:
+/// the disk of the file is not mounted, or it was lost.
 pub struct Keys {
     path: PathBuf,
+    /// The file of those ids.
+    used: Option<PathBuf>,
     known: Mutex<Known>,
 }
 
@@ -97,6 +100,8 @@ struct Known {
     version: Option<Version>,
     /// Keys vanished from the file since they were read.
     is_short: bool,
+    /// The storage knows that recordings are under it.
+    noted: Option<KeyId>,
     /// What was wrong with the file was said.
     has_complained: bool,
 }
@@ -115,7 +120,16 @@ impl Keys {
     pub fn at(path: impl Into<PathBuf>) -> Keys {
         Keys {
             path: path.into(),
+            used: None,
             known: Mutex::default(),
+        }
+    }
+
+    /// The same, of the storage at `root`.
+    pub fn of_storage(root: &Path, path: impl Into<PathBuf>) -> Keys {
+        Keys {
+            used: Some(root.join(USED)),
+            ..Keys::at(path)
         }
     }
 
@@ -127,12 +141,20 @@ impl Keys {
     /// are written again: what was recorded under them could not be read after the next start.
     ///
     /// # Errors
-    /// [`Error::Keys`] when no key is known, and the file cannot be read or made, holds something else, or may be read by everybody.
+    /// [`Error::Keys`] when no key is known, and the file cannot be read or made, holds something else, may be read by everybody, or is not
+    /// there though recordings are under its keys. [`Error::Io`] when the storage cannot be read or written.
     pub fn newest(&self) -> Result<StorageKey, Error> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let refreshed = match known.refresh(&self.path) {
             Ok(()) if known.is_short => self.write_missing(&mut known),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.write_missing(&mut known),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if known.keys.is_empty()
+                    && let Some(used) = self.used()?.last()
+                {
+                    return Err(self.failed()(gone(*used)));
+                }
+                self.write_missing(&mut known)
+            }
             other => other,
         };
         match refreshed {
@@ -141,7 +163,57 @@ impl Keys {
             other => other.map_err(self.failed())?,
         }
         let newest = known.keys.last().map(|(key, _)| key.clone());
-        newest.ok_or_else(|| self.failed()(io::Error::other("it holds no key")))
+        let newest = newest.ok_or_else(|| self.failed()(io::Error::other("it holds no key")))?;
+        if known.noted != Some(newest.id()) {
+            self.note(newest.id())?;
+            known.noted = Some(newest.id());
+        }
+        Ok(newest)
+    }
+
+    /// Keys that recordings are under, and that the file has no more; as far as the storage can be read.
+    ///
+    /// # Errors
+    /// As [`Keys::find`].
+    pub fn missing(&self) -> Result<Vec<KeyId>, Error> {
+        let there = self.list()?;
+        let mut used = self.used()?;
+        used.retain(|id| there.iter().all(|line| line.id != *id));
+        Ok(used)
+    }
+
+    /// Those that the storage says it has recordings under.
+    fn used(&self) -> Result<Vec<KeyId>, Error> {
+        let Some(path) = &self.used else {
+            return Ok(Vec::new());
+        };
+        use io::ErrorKind::{NotADirectory, NotFound};
+        match fs::read_to_string(path) {
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(Vec::new()),
+            Err(error) => Err(Error::io("read", path)(error)),
+            Ok(text) => Ok(text.lines().filter_map(KeyId::parse).collect()),
+        }
+    }
+
+    /// Writes down in the storage that recordings are under a key, before there are any.
+    fn note(&self, id: KeyId) -> Result<(), Error> {
+        let Some(path) = &self.used else {
+            return Ok(());
+        };
+        if self.used()?.contains(&id) {
+            return Ok(());
+        }
+        let write = || {
+            if let Some(root) = path.parent() {
+                fs::create_dir_all(root)?;
+            }
+            let mut file = File::options().create(true).append(true).open(path)?;
+            // A line of its own, though an earlier one was cut off by a crash.
+            file.write_all(format!("\n{id}\n").as_bytes())?;
+            file.sync_all()?;
+            sync_folder_of(path)
+        };
+        write().map_err(Error::io("write", path))
     }
 
     /// The key with this id; `None` when the file has another or there is none.
@@ -309,6 +381,28 @@ fn draw_onto(mut file: File) -> io::Result<KeyLine> {
     Ok(KeyLine { id, made })
 }
 
+/// Bytes as hexadecimal digits, exactly so many.
+fn hex<const LEN: usize>(digits: &str) -> Option<[u8; LEN]> {
+    let mut bytes = [0; LEN];
+    let (pairs, []) = digits.as_bytes().as_chunks::<2>() else {
+        return None;
+    };
+    if pairs.len() != LEN {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(pairs) {
+        let digit = |n: usize| char::from(pair[n]).to_digit(16);
+        *byte = (digit(0)? * 16 + digit(1)?) as u8;
+    }
+    Some(bytes)
+}
+
+fn gone(used: KeyId) -> io::Error {
+    io::Error::other(format!(
+        "it is not there, and recordings are under its key {used}: is its disk mounted? Where it is lost, `callreel key new` makes another"
+    ))
+}
+
 fn no_keys() -> io::Error {
     io::Error::other("a line is no key: 64 hexadecimal digits, and when it was made")
 }
@@ -374,6 +468,45 @@ mod tests {
             .collect();
         let ids: Vec<KeyId> = many.into_iter().map(|one| one.join().unwrap()).collect();
         assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    }
+
+    #[test]
+    fn no_first_key_is_made_for_a_storage_whose_recordings_are_under_another() {
+        let (storage, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = disk.path().join("storage.key");
+        let keys = || Keys::of_storage(storage.path(), &path);
+        let first = keys().newest().unwrap().id();
+        assert_eq!(keys().newest().unwrap().id(), first);
+        assert_eq!(keys().used().unwrap(), [first]);
+        assert_eq!(keys().missing().unwrap(), []);
+        // Its disk is not mounted at the next start.
+        let away = disk.path().join("away");
+        fs::rename(&path, &away).unwrap();
+        let started = keys();
+        let why = started.newest().map(drop).unwrap_err().to_string();
+        assert!(
+            why.contains(&first.to_string()) && why.contains("mounted"),
+            "{why}"
+        );
+        assert!(!path.exists());
+        assert_eq!(started.missing().unwrap(), [first]);
+        // It is mounted while the daemon runs.
+        fs::rename(&away, &path).unwrap();
+        assert_eq!(started.newest().unwrap().id(), first);
+        // It was lost, and an operator says so.
+        fs::remove_file(&path).unwrap();
+        let lost = keys();
+        assert!(lost.newest().is_err());
+        let second = keys().add().unwrap().id;
+        assert_eq!(lost.newest().unwrap().id(), second);
+        assert_eq!(lost.missing().unwrap(), [first]);
+        assert_eq!(lost.used().unwrap(), [first, second]);
+        // Nor is one made where the storage cannot say.
+        fs::remove_file(&path).unwrap();
+        let used = storage.path().join(USED);
+        fs::remove_file(&used).unwrap();
+        fs::create_dir(&used).unwrap();
+        assert!(keys().newest().is_err() && !path.exists());
     }
 
     #[test]
