@@ -314,6 +314,19 @@ impl StoredFile {
         }
     }
 
+    /// Reads all of it, to see whether that can be done.
+    pub fn read_through(&self) -> Result<(), Error> {
+        let mut bytes = vec![0; TOGETHER * CHUNK as usize];
+        let mut at = 0;
+        loop {
+            let read = (self.read_at(&mut bytes, at)).map_err(Error::io("read", &self.path))?;
+            if read == 0 {
+                return Ok(());
+            }
+            at += read as u64;
+        }
+    }
+
     fn decrypt(&self, of: &Encrypted, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let len = of.len();
         let end = offset.saturating_add(buffer.len() as u64).min(len);

@@ -239,6 +239,28 @@ fn without_its_key_nothing_opens_and_verify_says_so() {
 }
 
 #[test]
+fn a_part_that_was_changed_is_found_when_all_is_read() {
+    let sealed = Sealed::new();
+    let world = &sealed.world;
+    assert_eq!(world.faults_found(&["--contents"]), []);
+    let (_, audio) = sealed.recordings(true).remove(0);
+    let (_, plain) = sealed.recordings(false).remove(0);
+    let messages = audio.with_extension("pcap");
+    for path in [&audio, &messages, &plain] {
+        let mut bytes = fs::read(path).unwrap();
+        let last = bytes.len() - 5;
+        bytes[last] ^= 1;
+        fs::write(path, bytes).unwrap();
+    }
+    // Nothing says what the bytes of a file that is not encrypted should be.
+    let changed = |path: &PathBuf| ("does_not_open".to_owned(), path.clone());
+    assert_eq!(world.faults(), []);
+    let mut expected = [changed(&audio), changed(&messages)];
+    expected.sort();
+    assert_eq!(world.faults_found(&["--contents"]), expected);
+}
+
+#[test]
 fn no_key_is_made_while_the_disk_of_the_right_one_is_not_mounted() {
     let sealed = Sealed::new();
     let world = &sealed.world;

@@ -135,7 +135,11 @@ impl World {
 
     /// What `catalog verify` finds: faults and the recordings they are about.
     pub fn faults(&self) -> Vec<(String, PathBuf)> {
-        let found = self.run(&["catalog", "verify", "--json"]);
+        self.faults_found(&[])
+    }
+
+    pub fn faults_found(&self, options: &[&str]) -> Vec<(String, PathBuf)> {
+        let found = self.run(&[&["catalog", "verify", "--json"], options].concat());
         let json = found.json();
         let findings = json["findings"].as_array().unwrap();
         assert_eq!(

@@ -18,7 +18,7 @@ use crate::catalog::{CallRecord, Catalog, FileRow};
 use crate::storage::{Kind, Layout, RecordingName, Sidecar};
 
 pub use rebuild::{Rebuilt, Unreadable, rebuild};
-pub use verify::{Fault, Finding, Verification, verify};
+pub use verify::{Depth, Fault, Finding, Verification, verify};
 
 /// Files of the catalog asked for at a time.
 const PAGE: u32 = 10_000;

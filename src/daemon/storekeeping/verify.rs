@@ -105,6 +105,15 @@ pub struct Verification {
     pub findings: Vec<Finding>,
 }
 
+/// How much of the files is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Their beginnings.
+    Headers,
+    /// All of them: what is encrypted has to open to its end.
+    Contents,
+}
+
 /// Compares, and changes nothing. A daemon may run meanwhile. `progress` is told how many rows and recordings of how
 /// many are done.
 ///
@@ -113,6 +122,7 @@ pub struct Verification {
 pub async fn verify(
     catalog: &Catalog,
     layout: &Layout,
+    depth: Depth,
     progress: impl FnMut(u64, u64),
 ) -> anyhow::Result<Verification> {
     let root = layout.root();
@@ -121,6 +131,7 @@ pub async fn verify(
     let rows = files(catalog).await?;
     let mut verifier = Verifier {
         layout: layout.clone(),
+        depth,
         found: Verification {
             rows: rows.len() as u64,
             recordings: survey.recordings.len() as u64,
@@ -147,6 +158,7 @@ pub async fn verify(
 
 struct Verifier<P> {
     layout: Layout,
+    depth: Depth,
     found: Verification,
     /// Recordings whose audio is not what their row says.
     reported: HashSet<RecordingName>,
@@ -231,8 +243,7 @@ impl<P: FnMut(u64, u64)> Verifier<P> {
         let is = match opened.and_then(|file| file.size_bytes()) {
             Ok(is) if is == said => return Ok(()),
             Ok(is) => is,
-            Err(error @ Error::Io { .. }) => return Err((Fault::Unreadable, error.to_string())),
-            Err(error) => return Err((Fault::DoesNotOpen, error.to_string())),
+            Err(error) => return Err((fault_of(&error), error.to_string())),
         };
         Err((
             Fault::SizeDiffers,
@@ -257,6 +268,9 @@ impl<P: FnMut(u64, u64)> Verifier<P> {
                 self.add(Fault::NotCatalogued, Some(whose), recording.audio(), detail);
             }
             self.check_files(recording);
+            if self.depth == Depth::Contents {
+                self.check_contents(recording);
+            }
             self.step();
         }
         Ok(())
@@ -282,6 +296,25 @@ impl<P: FnMut(u64, u64)> Verifier<P> {
             if !self.reported.contains(&recording.name) {
                 self.add(fault, whose, recording.audio(), detail);
             }
+        }
+    }
+
+    /// Reads what is there of a recording to its end.
+    fn check_contents(&mut self, recording: &OnDisk) {
+        for kind in [Kind::Audio, Kind::Raw, Kind::Signalling] {
+            let path = recording.layout.path(&recording.name, kind);
+            let opened = StoredFile::open(&recording.layout, &recording.name, kind);
+            // What is wrong with the beginning of the audio was said already.
+            if opened.is_err() && kind == Kind::Audio {
+                continue;
+            }
+            let error = match opened.and_then(|file| file.read_through()) {
+                Ok(()) => continue,
+                Err(error) if error.is_not_found() => continue,
+                Err(error) => error,
+            };
+            let whose = Some((recording.name.tenant, recording.name.id.0));
+            self.add(fault_of(&error), whose, path, error.to_string());
         }
     }
 
@@ -366,27 +399,32 @@ impl<P: FnMut(u64, u64)> Verifier<P> {
     }
 }
 
+/// What is wrong with a file that cannot be opened or read.
+fn fault_of(error: &Error) -> Fault {
+    match error {
+        Error::Io { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
+            Fault::DoesNotOpen
+        }
+        Error::NoKey { .. } | Error::Sealed { .. } | Error::Keys { .. } => Fault::DoesNotOpen,
+        Error::NotWav { .. } => Fault::HeaderWrong,
+        _ => Fault::Unreadable,
+    }
+}
+
 fn check_audio(recording: &OnDisk, sidecar: Option<&CallRecord>) -> Result<(), (Fault, String)> {
     let file = match StoredFile::open(&recording.layout, &recording.name, Kind::Audio) {
         Ok(file) => file,
         Err(error) if error.is_not_found() => {
             return Err((Fault::FileMissing, "only its sidecar is there".into()));
         }
-        Err(error @ Error::Io { .. }) => return Err((Fault::Unreadable, error.to_string())),
-        Err(error) => return Err((Fault::DoesNotOpen, error.to_string())),
+        Err(error) => return Err((fault_of(&error), error.to_string())),
     };
     let beside = StoredFile::open(&recording.layout, &recording.name, Kind::Sidecar);
     if beside.is_ok_and(|sidecar| sidecar.is_encrypted() && !file.is_encrypted()) {
         let detail = "it is not encrypted, and its sidecar is: it was put in the place of another";
         return Err((Fault::DoesNotOpen, detail.into()));
     }
-    let info = match read_wav_info(&file) {
-        Ok(info) => info,
-        Err(error @ Error::Io { .. }) if file.is_encrypted() => {
-            return Err((Fault::DoesNotOpen, error.to_string()));
-        }
-        Err(error) => return Err((Fault::HeaderWrong, error.to_string())),
-    };
+    let info = read_wav_info(&file).map_err(|error| (fault_of(&error), error.to_string()))?;
     let is = file.size_bytes().unwrap_or(0);
     let said = sidecar
         .and_then(|row| row.file.as_ref())
