@@ -147,7 +147,8 @@ async fn show(
     Ok(Versioned::new(version, RulesBody::of(rules)))
 }
 
-/// Writes the rules of a tenant anew. They hold from the next request; passwords are asked about when they are changed.
+/// Writes the rules of a tenant anew. They hold from the next request; passwords are asked about when they are changed. Needs a
+/// step-up.
 #[utoipa::path(put, path = "/sign-in-rules", tag = "signing in", operation_id = "edit_sign_in_rules",
     params(TenantParameter, IfMatch),
     request_body = RulesBody, responses((status = 200, body = RulesBody)))]
@@ -165,6 +166,7 @@ async fn edit(
     let found = change.sign_in_rules(tenant).await?;
     let (before, was) = found.ok_or_else(Problem::not_found)?;
     version.check(before)?;
+    caller.needs_step_up(&api)?;
     change.set_sign_in_rules(tenant, &rules).await?;
     let state = |rules: &SignInRules| serde_json::to_value(rules).ok();
     let event = caller

@@ -86,7 +86,8 @@ async fn list(State(api): State<Api>, caller: Caller) -> Result<Json<Page<Access
 }
 
 /// Begins to support a tenant: requests with `Callreel-Tenant: <id>` work there, with the permissions of one's own role and
-/// nowhere else. It takes a role of the access level `system` or `root`. The tenant's audit has begin, end and every act.
+/// nowhere else. It takes a role of the access level `system` or `root`, and needs a step-up. The tenant's audit has begin, end
+/// and every act.
 #[utoipa::path(post, path = "/support-access", tag = "support", operation_id = "begin_support_access",
     request_body = AccessBody, responses((status = 201, body = AccessView)))]
 async fn begin(
@@ -99,6 +100,7 @@ async fn begin(
         return Err(Problem::invalid("minutes", "5 to 480"));
     }
     let reason = fields::line("reason", &body.reason, 3, 500)?;
+    caller.needs_step_up(&api)?;
     let (catalog, tenant) = (api.catalog()?, TenantId(body.tenant_id));
     let mut change = catalog.change().await?;
     if tenant == SYSTEM_TENANT || !change.has_tenant(tenant).await? {

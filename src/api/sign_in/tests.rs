@@ -1507,6 +1507,16 @@ async fn who_reaches_a_part_of_the_system_tenant_supports_nobody() {
 }
 
 #[tokio::test]
+async fn nobody_is_supported_from_a_session_that_was_left_alone() {
+    let world = World::new().await;
+    let body = json!({ "tenant_id": world.tenant("acme"), "reason": "ticket 7", "minutes": 30 });
+    let alone = world.user("system", Preset::RootAdministrator).stale();
+    let refused = alone.post("/support-access", body).await.expect(403).json();
+    assert_eq!(refused["type"], "urn:callreel:problem:step_up_required");
+    assert_eq!(world.audit("acme").await, [""; 0]);
+}
+
+#[tokio::test]
 async fn a_header_makes_nobody_a_supporter() {
     let world = World::new().await;
     world
@@ -1608,6 +1618,7 @@ async fn nobody_is_let_in_by_a_session_that_was_left_alone() {
             json!({ "remove_totp": true }),
         ),
         (Method::POST, &tokens, json!({ "expires_in_days": 1 })),
+        (Method::PUT, "/sign-in-rules", json!({ "totp": "nobody" })),
         (
             Method::PUT,
             &made,

@@ -187,9 +187,8 @@ impl Keys {
         let Some(path) = &self.used else {
             return Ok(Vec::new());
         };
-        use io::ErrorKind::{NotADirectory, NotFound};
         match fs::read_to_string(path) {
-            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(Vec::new()),
+            Err(error) if is_absent(&error) => Ok(Vec::new()),
             Err(error) => Err(Error::io("read", path)(error)),
             Ok(text) => Ok(text.lines().filter_map(KeyId::parse).collect()),
         }
@@ -395,6 +394,12 @@ fn hex<const LEN: usize>(digits: &str) -> Option<[u8; LEN]> {
         *byte = (digit(0)? * 16 + digit(1)?) as u8;
     }
     Some(bytes)
+}
+
+/// Whether there is no such file, nor the folder that it would be in.
+fn is_absent(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
 }
 
 fn gone(used: KeyId) -> io::Error {
