@@ -127,6 +127,25 @@ impl Reach {
     }
 }
 
+/// Adds the conditions that a row of `users`, named `u`, lies in the scope. `tenant_id` is a column with its tenant.
+pub(super) fn limit_users(sql: &mut QueryBuilder<Sqlite>, scope: &Scope, tenant_id: &'static str) {
+    if let Some(tenant) = scope.only_tenant() {
+        sql.push(format_args!(" AND {tenant_id} = "))
+            .push_bind(tenant.0);
+    }
+    match scope.reach() {
+        access::Reach::System | access::Reach::Tenant(_) => {}
+        access::Reach::Groups { groups, .. } => {
+            sql.push(" AND u.group_id IN (");
+            push_ids(sql, groups);
+            sql.push(")");
+        }
+        access::Reach::User { login, .. } => {
+            sql.push(" AND u.login = ").push_bind(login.to_string());
+        }
+    }
+}
+
 /// The condition that somebody took part who is in one of these groups now. Logins are compared as they are written:
 /// the index that finds the user minds no upper and lower case, the condition behind it does.
 pub(super) fn push_of_groups(

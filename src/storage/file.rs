@@ -302,20 +302,19 @@ impl StoredFile {
 
     /// Writes everything of another file into this one.
     pub fn copy_from(&self, other: &StoredFile) -> Result<(), Error> {
-        let mut bytes = vec![0; TOGETHER * CHUNK as usize];
-        let mut at = 0;
-        loop {
-            let read = (other.read_at(&mut bytes, at)).map_err(Error::io("read", &other.path))?;
-            if read == 0 {
-                return Ok(());
-            }
-            self.write_at(&bytes[..read], at)?;
-            at += read as u64;
-        }
+        other.each_stretch(|bytes, at| self.write_at(bytes, at))
     }
 
     /// Reads all of it, to see whether that can be done.
     pub fn read_through(&self) -> Result<(), Error> {
+        self.each_stretch(|_, _| Ok(()))
+    }
+
+    /// Hands out the content from the beginning on, and where each part of it lies.
+    fn each_stretch(
+        &self,
+        mut take: impl FnMut(&[u8], u64) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let mut bytes = vec![0; TOGETHER * CHUNK as usize];
         let mut at = 0;
         loop {
@@ -323,6 +322,7 @@ impl StoredFile {
             if read == 0 {
                 return Ok(());
             }
+            take(&bytes[..read], at)?;
             at += read as u64;
         }
     }

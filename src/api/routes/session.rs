@@ -21,7 +21,7 @@ use crate::api::sign_in::{self, Client, Signed, not_signed_in, now, prove, show_
 use crate::api::state::Api;
 use crate::api::tenancy;
 use crate::base::{SYSTEM_TENANT, TenantId, Timestamp, UserId};
-use crate::catalog::{Catalog, Identity, NewSession, Session};
+use crate::catalog::{Catalog, Change, Identity, NewSession, Session};
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -341,20 +341,34 @@ async fn show_totp(
         )
         .await;
     }
-    let token = SessionToken::drawn();
+    strengthen(&api, &client, &signed, change, "sessions.totp", true).await
+}
+
+/// What was asked for was shown: the session gets another cookie.
+async fn strengthen(
+    api: &Api,
+    client: &Client,
+    signed: &Signed,
+    mut change: Change,
+    action: &'static str,
+    by_code: bool,
+) -> Result<Response> {
+    let (session, token) = (&signed.0.session, SessionToken::drawn());
     change
-        .strengthen_session(signed.0.session.id, &token.hash(), true)
+        .strengthen_session(session.id, &token.hash(), by_code)
         .await?;
-    let event = Event::by(&signed.principal(), "sessions.totp").on("session", signed.0.session.id);
+    let event = Event::by(&signed.principal(), action).on("session", session.id);
     change.commit(client.event(event)).await?;
-    attempts.succeeded(&account, client.address);
+    let attempts = &api.sign_in().attempts;
+    attempts.succeeded(&signed.account(), client.address);
+    let before = Shown::of(signed);
     let shown = Shown {
         token: &token,
-        totp_shown: true,
+        totp_shown: before.totp_shown || by_code,
         stepped_up_at: Some(now()),
-        ..Shown::of(&signed)
+        ..before
     };
-    Ok(shown.answer(&api, StatusCode::OK))
+    Ok(shown.answer(api, StatusCode::OK))
 }
 
 /// Shows again who one is: needed within the last minutes by what cannot be undone. The session gets another cookie.
@@ -391,21 +405,7 @@ async fn step_up(
         )
         .await;
     }
-    let token = SessionToken::drawn();
-    change
-        .strengthen_session(signed.0.session.id, &token.hash(), has_totp)
-        .await?;
-    let event =
-        Event::by(&signed.principal(), "sessions.step_up").on("session", signed.0.session.id);
-    change.commit(client.event(event)).await?;
-    let attempts = &api.sign_in().attempts;
-    attempts.succeeded(&signed.account(), client.address);
-    let shown = Shown {
-        token: &token,
-        stepped_up_at: Some(now()),
-        ..Shown::of(&signed)
-    };
-    Ok(shown.answer(&api, StatusCode::OK))
+    strengthen(&api, &client, &signed, change, action, has_totp).await
 }
 
 /// One place where one is signed in.

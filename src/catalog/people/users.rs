@@ -8,9 +8,10 @@ use sqlx::{QueryBuilder, Row, Sqlite};
 use super::listing::{Listed, Listing, Position};
 use super::policy::UserPolicy;
 use super::principals::{groups, role_of};
-use crate::access::{AccessLevel, Permissions, Reach, Role, Scope};
+use crate::access::{AccessLevel, Permissions, Role, Scope};
 use crate::base::{GroupId, RoleId, TenantId, Timestamp, UserId};
 use crate::catalog::change::now;
+use crate::catalog::reach::limit_users;
 use crate::catalog::{Catalog, Change, Error, Result};
 
 /// A person of a tenant, or whoever signs in for one.
@@ -94,25 +95,7 @@ const COLUMNS: &str = "SELECT u.id, u.tenant_id, u.login, u.name, u.email, u.gro
 /// Users that lie in the scope.
 fn in_scope(scope: &Scope) -> QueryBuilder<Sqlite> {
     let mut sql = QueryBuilder::new(COLUMNS);
-    match scope.reach() {
-        Reach::System => {}
-        Reach::Tenant(tenant) => {
-            sql.push(" AND u.tenant_id = ").push_bind(tenant.0);
-        }
-        Reach::Groups { tenant, groups } => {
-            sql.push(" AND u.tenant_id = ").push_bind(tenant.0);
-            sql.push(" AND u.group_id IN (");
-            let mut list = sql.separated(", ");
-            for group in groups.iter() {
-                list.push_bind(group.0);
-            }
-            sql.push(")");
-        }
-        Reach::User { tenant, login } => {
-            sql.push(" AND u.tenant_id = ").push_bind(tenant.0);
-            sql.push(" AND u.login = ").push_bind(login.to_string());
-        }
-    }
+    limit_users(&mut sql, scope, "u.tenant_id");
     sql
 }
 

@@ -7,10 +7,11 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteExecutor};
 use uuid::Uuid;
 
 use crate::access::{
-    AccessLevel, Actor, Lacking, Permissions, Principal, Reach, Role, Scope, SignInRules, Standing,
+    AccessLevel, Actor, Lacking, Permissions, Principal, Role, Scope, SignInRules, Standing,
     login_key, preset,
 };
 use crate::base::{GroupId, RoleId, TenantId, Timestamp, UserId};
+use crate::catalog::reach::limit_users;
 use crate::catalog::{Catalog, Change, Error, Result};
 
 /// A user with everything that decides, at this moment, whether and as what it may sign in.
@@ -190,25 +191,7 @@ pub(super) async fn by_id(
 fn in_scope(scope: &Scope, id: UserId) -> QueryBuilder<Sqlite> {
     let mut sql = QueryBuilder::new(identities!("", "WHERE u.removed_at IS NULL AND u.id = "));
     sql.push_bind(id.0);
-    match scope.reach() {
-        Reach::System => {}
-        Reach::Tenant(tenant) => {
-            sql.push(" AND u.tenant_id = ").push_bind(tenant.0);
-        }
-        Reach::Groups { tenant, groups } => {
-            sql.push(" AND u.tenant_id = ").push_bind(tenant.0);
-            sql.push(" AND u.group_id IN (");
-            let mut list = sql.separated(", ");
-            for group in groups.iter() {
-                list.push_bind(group.0);
-            }
-            sql.push(")");
-        }
-        Reach::User { tenant, login } => {
-            sql.push(" AND u.tenant_id = ").push_bind(tenant.0);
-            sql.push(" AND u.login = ").push_bind(login.to_string());
-        }
-    }
+    limit_users(&mut sql, scope, "u.tenant_id");
     sql
 }
 

@@ -9,6 +9,7 @@ use super::nanos;
 use crate::access::{Reach, Scope};
 use crate::base::{TenantId, Timestamp, UserId};
 use crate::catalog::change::new_id;
+use crate::catalog::reach::limit_users;
 use crate::catalog::{Catalog, Change, Error, Result};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,35 +74,12 @@ pub(super) async fn open(
     rows.iter().map(allocation_of).collect()
 }
 
-/// Users that lie in the scope, by a column with their ids: allocations of others are not seen.
-fn of_users(sql: &mut QueryBuilder<Sqlite>, scope: &Scope) {
-    match scope.reach() {
-        Reach::System => {}
-        Reach::Tenant(tenant) => {
-            sql.push(" AND a.tenant_id = ").push_bind(tenant.0);
-        }
-        Reach::Groups { tenant, groups } => {
-            sql.push(" AND a.tenant_id = ").push_bind(tenant.0);
-            sql.push(" AND u.group_id IN (");
-            let mut list = sql.separated(", ");
-            for group in groups.iter() {
-                list.push_bind(group.0);
-            }
-            sql.push(")");
-        }
-        Reach::User { tenant, login } => {
-            sql.push(" AND a.tenant_id = ").push_bind(tenant.0);
-            sql.push(" AND u.login = ").push_bind(login.to_string());
-        }
-    }
-}
-
 impl Catalog {
     /// Who had, has and will have the extension, latest first, as far as the scope reaches; at most 500.
     pub async fn allocations(&self, scope: &Scope, extension: Uuid) -> Result<Vec<AllocationRow>> {
         let mut sql = QueryBuilder::<Sqlite>::new(COLUMNS);
         sql.push(" AND a.extension_id = ").push_bind(extension);
-        of_users(&mut sql, scope);
+        limit_users(&mut sql, scope, "a.tenant_id");
         sql.push(" ORDER BY a.valid_from DESC, a.id DESC LIMIT ");
         sql.push_bind(SHOWN);
         let rows = sql.build().fetch_all(&self.readers).await;
@@ -145,7 +123,7 @@ impl Change {
         let failed = self.failed("look up an allocation");
         let mut sql = QueryBuilder::<Sqlite>::new(COLUMNS);
         sql.push(" AND a.id = ").push_bind(id);
-        of_users(&mut sql, scope);
+        limit_users(&mut sql, scope, "a.tenant_id");
         let row = sql.build().fetch_optional(self.connection()).await;
         row.and_then(|row| row.as_ref().map(allocation_of).transpose())
             .map_err(failed)
@@ -166,7 +144,7 @@ impl Change {
         );
         sql.push_bind(tenant.0);
         sql.push(" AND u.id = ").push_bind(user.0);
-        of_users(&mut sql, scope);
+        limit_users(&mut sql, scope, "a.tenant_id");
         let login = sql.build_query_scalar().fetch_optional(self.connection());
         login.await.map_err(failed)
     }
