@@ -4,6 +4,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::{Error, Keys};
 use crate::base::{RecordingId, TenantId, Timestamp};
 
@@ -123,6 +125,13 @@ impl RecordingName {
         let id = RecordingId(parts.next()?.split('.').next()?.parse().ok()?);
         let name = RecordingName { tenant, id, date };
         (name.relative(kind) == text).then_some((name, kind))
+    }
+
+    /// The recording at `relative`, where that is what a tenant's call of this id is to have there: its own audio, and no other file.
+    pub fn of_call(tenant: TenantId, id: Uuid, relative: &str) -> Option<RecordingName> {
+        let (name, kind) = RecordingName::parse(Path::new(relative))?;
+        let is_own = kind == Kind::Audio && name.tenant == tenant && name.id.0 == id;
+        is_own.then_some(name)
     }
 }
 

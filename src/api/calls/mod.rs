@@ -22,7 +22,7 @@ use crate::api::problem::{Problem, Result};
 use crate::api::state::Api;
 use crate::base::Timestamp;
 use crate::catalog::{CallRecord, CallToMark};
-use crate::storage::{Kind, Layout, RecordingName};
+use crate::storage::{Layout, RecordingName};
 
 pub use archive::{Packed, pack};
 pub use export::{ExportFormat, lines};
@@ -35,17 +35,11 @@ pub use view::{Around, CallDetail, CallView, HoldView, NoteView};
 /// The recording's name, where its row's path is that of the tenant's own recording and no other.
 pub fn recording_name(call: &CallRecord) -> Option<RecordingName> {
     let path = &call.file.as_ref()?.path;
-    name_at(path, call.tenant, call.id)
+    RecordingName::of_call(call.tenant, call.id, path)
 }
 
 pub fn recording_name_of(call: &CallToMark) -> Option<RecordingName> {
-    name_at(call.file_path.as_deref()?, call.tenant, call.id)
-}
-
-fn name_at(path: &str, tenant: crate::base::TenantId, id: uuid::Uuid) -> Option<RecordingName> {
-    let (name, kind) = RecordingName::parse(std::path::Path::new(path))?;
-    let is_own = kind == Kind::Audio && name.tenant == tenant && name.id.0 == id;
-    is_own.then_some(name)
+    RecordingName::of_call(call.tenant, call.id, call.file_path.as_deref()?)
 }
 
 pub fn layout(api: &Api) -> Layout {

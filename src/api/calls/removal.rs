@@ -34,11 +34,8 @@ pub fn with_late_file(mut call: CallToMark) -> CallToMark {
 pub async fn remove_files(catalog: &Catalog, layout: &Layout) -> catalog::Result<Removed> {
     let mut done = Removed::default();
     for removal in catalog.removals(BATCH).await? {
-        let name = RecordingName::parse(std::path::Path::new(&removal.file_path));
-        let own = name.filter(|(name, kind)| {
-            *kind == Kind::Audio && name.tenant == removal.tenant && name.id.0 == removal.id
-        });
-        let Some((name, _)) = own else {
+        let own = RecordingName::of_call(removal.tenant, removal.id, &removal.file_path);
+        let Some(name) = own else {
             tracing::error!(call = %removal.id, "a deleted call names a file that is not its own: it is left alone");
             continue;
         };

@@ -109,9 +109,7 @@ async fn audit(
 
 /// A path that is not a recording's own is not followed.
 fn name_of(call: &CallRecord) -> Option<RecordingName> {
-    let (name, kind) = RecordingName::parse(Path::new(&call.file.as_ref()?.path))?;
-    let is_own = kind == Kind::Audio && name.tenant == call.tenant && name.id.0 == call.id;
-    is_own.then_some(name)
+    RecordingName::of_call(call.tenant, call.id, &call.file.as_ref()?.path)
 }
 
 fn write(file: &StoredFile, output: Option<&Path>) -> anyhow::Result<()> {

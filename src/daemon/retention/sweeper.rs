@@ -1,7 +1,6 @@
 //! What is due goes, batch by batch.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -219,7 +218,7 @@ impl Sweeper {
             }
             let mut of_tenant: HashMap<TenantId, Vec<RecordingName>> = HashMap::new();
             for (tenant, id, path) in left {
-                match own_name(tenant, id, &path) {
+                match RecordingName::of_call(tenant, id, &path) {
                     Some(name) => of_tenant.entry(tenant).or_default().push(name),
                     None => {
                         tracing::error!(call = %id, "a removed call names a file that is not its own: it is left alone");
@@ -338,7 +337,7 @@ fn expiring(tenant: TenantId, due: &[DueCall]) -> Vec<Expiring> {
     let mut foreign = 0;
     let calls = due.iter().map(|call| {
         let place = call.file_path.as_deref();
-        let own = place.and_then(|path| own_name(tenant, call.id, path));
+        let own = place.and_then(|path| RecordingName::of_call(tenant, call.id, path));
         foreign += u32::from(place.is_some() && own.is_none());
         let has_files = place.is_some() || call.may_be_late;
         let made = || RecordingName::new(tenant, RecordingId(call.id), call.started_at);
@@ -359,18 +358,11 @@ fn expiring(tenant: TenantId, due: &[DueCall]) -> Vec<Expiring> {
     calls
 }
 
-/// The recording at a path, where that is the call's own and no other.
-fn own_name(tenant: TenantId, id: Uuid, path: &str) -> Option<RecordingName> {
-    let (name, kind) = RecordingName::parse(Path::new(path))?;
-    let is_own = kind == Kind::Audio && name.tenant == tenant && name.id.0 == id;
-    is_own.then_some(name)
-}
-
 fn names_of(tenant: TenantId, calls: &[Expiring], gone: &[Expired]) -> Vec<RecordingName> {
     let places: HashMap<Uuid, &str> = (calls.iter())
         .filter_map(|call| Some((call.id, call.file_path.as_deref()?)))
         .collect();
-    let name = |call: &Expired| own_name(tenant, call.id, places.get(&call.id)?);
+    let name = |call: &Expired| RecordingName::of_call(tenant, call.id, places.get(&call.id)?);
     gone.iter().filter_map(name).collect()
 }
 

@@ -58,19 +58,12 @@ impl Media {
         let (Some(stream), Some(call)) = (self.streams.get_mut(id), self.calls.get(slot)) else {
             return;
         };
-        for kept in &stream.kept {
-            let is_event = call.format(side, kept.payload_type).codec == Codec::TelephoneEvent;
-            if is_event
-                && !kept.is_whole
-                && let Some(key) = stream.digits.collect(kept.timestamp, &kept.bytes)
-            {
-                let digit = Digit {
-                    by: side,
-                    at: kept.time,
-                    key,
-                };
-                self.pressed.push((call.plan.call, digit));
-            }
+        let is_event =
+            |payload_type| call.format(side, payload_type).codec == Codec::TelephoneEvent;
+        let waiting = stream.kept.iter();
+        for kept in waiting.filter(|kept| !kept.is_whole && is_event(kept.payload_type)) {
+            let key = stream.digits.collect(kept.timestamp, &kept.bytes);
+            self.pressed.extend(pressed(call, side, kept.time, key));
         }
     }
 
@@ -80,13 +73,18 @@ impl Media {
             return;
         };
         let payload = self.payloads.bytes(arrived.stored);
-        if let Some(key) = stream.digits.collect(arrived.timestamp, payload) {
-            let digit = Digit {
-                by: side,
-                at: arrived.time,
-                key,
-            };
-            self.pressed.push((call.plan.call, digit));
-        }
+        let key = stream.digits.collect(arrived.timestamp, payload);
+        self.pressed.extend(pressed(call, side, arrived.time, key));
     }
+}
+
+/// What is told of a key.
+fn pressed(
+    call: &MediaCall,
+    by: Side,
+    at: Timestamp,
+    key: Option<char>,
+) -> Option<(CallKey, Digit)> {
+    let key = key?;
+    Some((call.plan.call, Digit { by, at, key }))
 }

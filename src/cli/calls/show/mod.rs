@@ -2,8 +2,6 @@
 
 mod conversation;
 
-use std::path::Path;
-
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -216,9 +214,7 @@ fn shown(call: &CallRecord, legs: Vec<LegLine>, layout: &Layout) -> Shown {
 fn sidecar(call: &CallRecord, layout: &Layout) -> Option<Result<Sidecar, String>> {
     let file = call.file.as_ref()?;
     // A path that is not a recording's own is not followed.
-    let name = RecordingName::parse(Path::new(&file.path))
-        .filter(|(name, kind)| *kind == Kind::Audio && name.tenant == call.tenant);
-    let Some((name, _)) = name else {
+    let Some(name) = RecordingName::of_call(call.tenant, call.id, &file.path) else {
         return Some(Err("the path in the catalog is no recording's".into()));
     };
     Some(Sidecar::load(layout, &name, Kind::Sidecar).map_err(|error| error.to_string()))
