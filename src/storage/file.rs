@@ -28,6 +28,20 @@ struct Encrypted {
     len: AtomicU64,
 }
 
+/// What a file begins with, where it is encrypted.
+fn header_of(file: &File, path: &Path) -> Result<Option<Header>, Error> {
+    let mut begin = [0; Header::LEN];
+    let filled = fill(file, &mut begin, 0).map_err(Error::io("read", path))?;
+    Ok(Header::parse(&begin).filter(|_| filled == begin.len()))
+}
+
+fn sealed(path: &Path) -> Error {
+    Error::Sealed {
+        path: path.to_owned(),
+        reason: "it is another recording's, or was changed",
+    }
+}
+
 impl Encrypted {
     fn len(&self) -> u64 {
         self.len.load(Ordering::Relaxed)
@@ -114,10 +128,7 @@ impl StoredFile {
         name: &RecordingName,
         kind: Kind,
     ) -> Result<StoredFile, Error> {
-        let mut begin = [0; Header::LEN];
-        let filled = fill(&file, &mut begin, 0).map_err(Error::io("read", &path))?;
-        let header = Header::parse(&begin).filter(|_| filled == begin.len());
-        let Some(header) = header else {
+        let Some(header) = header_of(&file, &path)? else {
             return Ok(StoredFile {
                 file,
                 path,
@@ -129,11 +140,19 @@ impl StoredFile {
             key: header.key,
         };
         let keys = layout.keys().ok_or_else(no_key)?;
-        let key = keys.find(header.key)?.ok_or_else(no_key)?;
-        let key = header.open(&key, name, kind).ok_or_else(|| Error::Sealed {
-            path: path.clone(),
-            reason: "it is another recording's, or was changed",
-        })?;
+        let opened = |header: &Header| {
+            let key = keys.find(header.key)?.ok_or_else(no_key)?;
+            Ok(header.open(&key, name, kind))
+        };
+        let key = match opened(&header)? {
+            Some(key) => Some(key),
+            // It may have been put under another key just then.
+            None => header_of(&file, &path)?
+                .map(|header| opened(&header))
+                .transpose()?
+                .flatten(),
+        };
+        let key = key.ok_or_else(|| sealed(&path))?;
         let len = file.metadata().map_err(Error::io("examine", &path))?.len();
         let len = AtomicU64::new(plain_len(len));
         Ok(StoredFile {
@@ -141,6 +160,36 @@ impl StoredFile {
             path,
             encrypted: Some(Box::new(Encrypted { key, len })),
         })
+    }
+
+    /// Puts a file of a recording under the newest key of the storage; whether it was encrypted, and under another. Its content stays as
+    /// it is: the key of the file is encrypted anew, in one write within one sector. Whoever has it open goes on with it.
+    ///
+    /// # Errors
+    /// As [`StoredFile::open`]; and when it cannot be written.
+    pub fn rewrap(layout: &Layout, name: &RecordingName, kind: Kind) -> Result<bool, Error> {
+        let path = layout.path(name, kind);
+        let file = (File::options().read(true).write(true).open(&path))
+            .map_err(Error::io("open", &path))?;
+        let Some(header) = header_of(&file, &path)? else {
+            return Ok(false);
+        };
+        let keys = layout.keys_for(&path)?;
+        let newest = keys.newest()?;
+        if header.key == newest.id() {
+            return Ok(false);
+        }
+        let key = keys.find(header.key)?.ok_or_else(|| Error::NoKey {
+            path: path.clone(),
+            key: header.key,
+        })?;
+        let header = header.rewrap(&key, &newest, name, kind);
+        let written = header.ok_or_else(|| sealed(&path))?.and_then(|header| {
+            file.write_all_at(&header.to_bytes(), 0)?;
+            file.sync_data()
+        });
+        written.map_err(Error::io("write", &path))?;
+        Ok(true)
     }
 
     /// Opens a file for reading as it is, encrypted or not.
@@ -529,6 +578,8 @@ mod tests {
         Write(u64, usize, u8),
         SetLen(u64),
         Reopen,
+        /// Another key, under which the file is put while it is open.
+        Rewrap,
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -538,6 +589,7 @@ mod tests {
                 .prop_map(|(at, len, byte)| Step::Write(at, len, byte)),
             1 => near_pages.prop_map(Step::SetLen),
             1 => Just(Step::Reopen),
+            1 => Just(Step::Rewrap),
         ];
         proptest::collection::vec(step, 1..12)
     }
@@ -564,6 +616,11 @@ mod tests {
                         model.resize(len as usize, 0);
                         file.set_len(len).unwrap();
                     }
+                    Step::Rewrap => {
+                        layout.keys().unwrap().add().unwrap();
+                        prop_assert!(StoredFile::rewrap(&layout, &name, Kind::AudioPart).unwrap());
+                        prop_assert!(!StoredFile::rewrap(&layout, &name, Kind::AudioPart).unwrap());
+                    }
                     Step::Reopen => file = StoredFile::reopen(&layout, &name, Kind::AudioPart).unwrap(),
                 }
                 prop_assert_eq!(file.size_bytes().unwrap(), model.len() as u64);
@@ -576,6 +633,8 @@ mod tests {
             let expected = model.get(from as usize..).unwrap_or_default();
             prop_assert_eq!(&part[..read], &expected[..len.min(expected.len())]);
             prop_assert_eq!(file.mend(0).unwrap(), []);
+            let again = StoredFile::open(&layout, &name, Kind::AudioPart).unwrap();
+            prop_assert_eq!(&again.read_to_end().unwrap(), &model);
         }
     }
 

@@ -239,6 +239,29 @@ fn without_its_key_nothing_opens_and_verify_says_so() {
 }
 
 #[test]
+fn a_key_stays_in_use_where_not_all_could_be_put_under_another() {
+    let sealed = Sealed::new();
+    let world = &sealed.world;
+    world.run(&["key", "new"]).exits(0);
+    let (_, audio) = sealed.recordings(true).remove(0);
+    let mut bytes = fs::read(&audio).unwrap();
+    bytes[70] ^= 1;
+    fs::write(&audio, &bytes).unwrap();
+    let done = world.run(&["key", "rewrap", "--json"]).exits(1).json();
+    let left = done["left"].as_array().unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0]["path"], sealed.relative(&audio).to_str().unwrap());
+    assert!(fs::read(&audio).unwrap() == bytes);
+    let keys = world.run(&["key", "list", "--json"]).exits(0).json();
+    assert!(
+        keys.as_array()
+            .unwrap()
+            .iter()
+            .all(|key| key["in_use"] == true)
+    );
+}
+
+#[test]
 fn a_part_that_was_changed_is_found_when_all_is_read() {
     let sealed = Sealed::new();
     let world = &sealed.world;
@@ -325,6 +348,25 @@ fn what_is_new_is_under_the_newest_key_and_what_was_there_opens_still() {
     let (_, old) = sealed.recordings(true).remove(0);
     assert_eq!(under(&old), first_id);
     world.run(&["catalog", "verify"]).exits(0);
+    // All that is there is put under it, and the first can go.
+    let before = files(world);
+    let done = world.run(&["key", "rewrap", "--json"]).exits(0).json();
+    assert_eq!(done["files"], 3 * sealed.recordings(true).len());
+    assert_eq!(under(&old), made["id"]);
+    for (path, bytes) in files(world) {
+        assert!(bytes[128..] == before[&path][128..], "{}", path.display());
+    }
+    assert_eq!(list()[0]["in_use"], false);
+    let (first_line, rest) = secret.split_once('\n').unwrap();
+    fs::write(world.path("recordings.key"), rest).unwrap();
+    assert_eq!(world.faults_found(&["--contents"]), []);
+    let done = world.run(&["key", "rewrap"]).exits(0).out;
+    assert!(done.starts_with("0 files"), "{done}");
+    fs::write(
+        world.path("recordings.key"),
+        format!("{first_line}\n{rest}"),
+    )
+    .unwrap();
     replay(world);
     let (_, new) = sealed.recordings(true).remove(0);
     assert_eq!(under(&new), made["id"]);

@@ -59,10 +59,22 @@ impl Header {
         name: &RecordingName,
         kind: Kind,
     ) -> io::Result<(Header, FileKey)> {
-        let (mut own, mut nonce) = (Zeroizing::new([0; 32]), [0; 24]);
-        for random in [own.as_mut_slice(), &mut nonce] {
-            getrandom::fill(random).map_err(io::Error::other)?;
-        }
+        let mut own = Zeroizing::new([0; 32]);
+        getrandom::fill(own.as_mut_slice()).map_err(io::Error::other)?;
+        Ok((
+            Header::wrap(&own, storage, name, kind)?,
+            FileKey::new(&own)?,
+        ))
+    }
+
+    fn wrap(
+        own: &[u8; 32],
+        storage: &StorageKey,
+        name: &RecordingName,
+        kind: Kind,
+    ) -> io::Result<Header> {
+        let mut nonce = [0; 24];
+        getrandom::fill(&mut nonce).map_err(io::Error::other)?;
         let payload = Payload {
             msg: own.as_slice(),
             aad: &binding(name, kind),
@@ -72,12 +84,11 @@ impl Header {
             .ok()
             .and_then(|bytes| bytes.try_into().ok())
             .ok_or_else(|| io::Error::other("a key cannot be encrypted"))?;
-        let header = Header {
+        Ok(Header {
             key: storage.id(),
             nonce,
             wrapped,
-        };
-        Ok((header, FileKey::new(&own)?))
+        })
     }
 
     /// `None` when the file does not begin like an encrypted one.
@@ -108,6 +119,27 @@ impl Header {
 
     /// The file's key; `None` when the header was changed, or is that of another recording or kind.
     pub fn open(&self, storage: &StorageKey, name: &RecordingName, kind: Kind) -> Option<FileKey> {
+        FileKey::new(&*self.unwrap(storage, name, kind)?).ok()
+    }
+
+    /// The same header under another key of the storage; `None` as [`Header::open`].
+    pub fn rewrap(
+        &self,
+        from: &StorageKey,
+        to: &StorageKey,
+        name: &RecordingName,
+        kind: Kind,
+    ) -> Option<io::Result<Header>> {
+        let own = self.unwrap(from, name, kind)?;
+        Some(Header::wrap(&own, to, name, kind))
+    }
+
+    fn unwrap(
+        &self,
+        storage: &StorageKey,
+        name: &RecordingName,
+        kind: Kind,
+    ) -> Option<Zeroizing<[u8; 32]>> {
         let payload = Payload {
             msg: &self.wrapped,
             aad: &binding(name, kind),
@@ -116,7 +148,7 @@ impl Header {
             .decrypt(&XNonce::from(self.nonce), payload)
             .map(Zeroizing::new)
             .ok()?;
-        FileKey::new(own.as_slice().try_into().ok()?).ok()
+        own.as_slice().try_into().map(Zeroizing::new).ok()
     }
 }
 

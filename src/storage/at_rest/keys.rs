@@ -138,7 +138,7 @@ impl Keys {
     }
 
     /// The key under which what is new is encrypted. Makes the file where there is none. Keys that vanished from it since they were read
-    /// are written again: what was recorded under them could not be read after the next start.
+    /// and that recordings are under are written again: these could not be read after the next start.
     ///
     /// # Errors
     /// [`Error::Keys`] when no key is known, and the file cannot be read or made, holds something else, may be read by everybody, or is not
@@ -149,7 +149,7 @@ impl Keys {
             Ok(()) if known.is_short => self.write_missing(&mut known),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if known.keys.is_empty()
-                    && let Some(used) = self.used()?.last()
+                    && let Some(used) = self.in_use()?.last()
                 {
                     return Err(self.failed()(gone(*used)));
                 }
@@ -177,13 +177,16 @@ impl Keys {
     /// As [`Keys::find`].
     pub fn missing(&self) -> Result<Vec<KeyId>, Error> {
         let there = self.list()?;
-        let mut used = self.used()?;
+        let mut used = self.in_use()?;
         used.retain(|id| there.iter().all(|line| line.id != *id));
         Ok(used)
     }
 
-    /// Those that the storage says it has recordings under.
-    fn used(&self) -> Result<Vec<KeyId>, Error> {
+    /// Keys that the storage says it has recordings under.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub fn in_use(&self) -> Result<Vec<KeyId>, Error> {
         let Some(path) = &self.used else {
             return Ok(Vec::new());
         };
@@ -194,12 +197,32 @@ impl Keys {
         }
     }
 
+    /// Says that no recording is under any but the newest.
+    ///
+    /// # Errors
+    /// As [`Keys::newest`]; and when the storage cannot be written.
+    pub fn forget_all_but_newest(&self) -> Result<(), Error> {
+        let newest = self.newest()?.id();
+        let Some(path) = &self.used else {
+            return Ok(());
+        };
+        let fresh = path.with_extension("keys.new");
+        let write = || {
+            let mut file = File::create(&fresh)?;
+            writeln!(file, "{newest}")?;
+            file.sync_all()?;
+            fs::rename(&fresh, path)?;
+            sync_folder_of(path)
+        };
+        write().map_err(Error::io("write", path))
+    }
+
     /// Writes down in the storage that recordings are under a key, before there are any.
     fn note(&self, id: KeyId) -> Result<(), Error> {
         let Some(path) = &self.used else {
             return Ok(());
         };
-        if self.used()?.contains(&id) {
+        if self.in_use()?.contains(&id) {
             return Ok(());
         }
         let write = || {
@@ -296,14 +319,19 @@ impl Keys {
         Ok(file)
     }
 
-    /// Writes what is known and not in the file, before what is there; or a first key where there is none at all.
+    /// Writes what is known, in use and not in the file, before what is there; or a first key where there is none at all.
     fn write_missing(&self, known: &mut Known) -> io::Result<()> {
         let mut file = self.open_locked()?;
         let path = self.path.display();
         let mut text = Zeroizing::new(String::new());
         file.read_to_string(&mut text)?;
         let there = parse(&text).ok_or_else(no_keys)?;
+        let in_use = self.used.is_some().then(|| self.in_use()).transpose();
+        let in_use = in_use.map_err(io::Error::other)?;
         let is_there = |key: &StorageKey| there.iter().any(|(other, _)| other.id() == key.id());
+        let is_used = |key: &StorageKey| in_use.as_ref().is_none_or(|ids| ids.contains(&key.id()));
+        // What no recording is under may be taken out.
+        (known.keys).retain(|(key, _)| is_there(key) || is_used(key));
         let missing: Vec<_> = (known.keys.iter().filter(|(key, _)| !is_there(key))).collect();
         if there.is_empty() && missing.is_empty() {
             draw_onto(file)?;
@@ -482,7 +510,7 @@ mod tests {
         let keys = || Keys::of_storage(storage.path(), &path);
         let first = keys().newest().unwrap().id();
         assert_eq!(keys().newest().unwrap().id(), first);
-        assert_eq!(keys().used().unwrap(), [first]);
+        assert_eq!(keys().in_use().unwrap(), [first]);
         assert_eq!(keys().missing().unwrap(), []);
         // Its disk is not mounted at the next start.
         let away = disk.path().join("away");
@@ -505,7 +533,18 @@ mod tests {
         let second = keys().add().unwrap().id;
         assert_eq!(lost.newest().unwrap().id(), second);
         assert_eq!(lost.missing().unwrap(), [first]);
-        assert_eq!(lost.used().unwrap(), [first, second]);
+        assert_eq!(lost.in_use().unwrap(), [first, second]);
+        // One that no recording is under may be taken out while it is known.
+        lost.forget_all_but_newest().unwrap();
+        assert_eq!(lost.missing().unwrap(), []);
+        let third = keys().add().unwrap().id;
+        assert_eq!(lost.newest().unwrap().id(), third);
+        lost.forget_all_but_newest().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.lines().last().unwrap()).unwrap();
+        assert_eq!(lost.newest().unwrap().id(), third);
+        assert_eq!(keys().list().unwrap().len(), 1);
+        assert!(lost.find(second).unwrap().is_none());
         // Nor is one made where the storage cannot say.
         fs::remove_file(&path).unwrap();
         let used = storage.path().join(USED);
