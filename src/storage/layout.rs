@@ -267,6 +267,29 @@ mod tests {
     }
 
     #[test]
+    fn a_path_is_a_calls_own_or_leads_nowhere() {
+        let (own, other) = (Uuid::from_u128(7), Uuid::from_u128(8));
+        let (tenant, stranger) = (SYSTEM_TENANT, TenantId(Uuid::from_u128(9)));
+        let name = RecordingName::new(tenant, RecordingId(own), Timestamp::from_nanos(0));
+        let of = |tenant, id, path: &str| RecordingName::of_call(tenant, id, path);
+        let audio = name.relative(Kind::Audio);
+        assert_eq!(of(tenant, own, &audio), Some(name));
+        assert_eq!(of(stranger, own, &audio), None);
+        assert_eq!(of(tenant, other, &audio), None);
+        for kind in [Kind::Sidecar, Kind::AudioPart, Kind::Signalling] {
+            assert_eq!(of(tenant, own, &name.relative(kind)), None);
+        }
+        for path in [
+            "",
+            "/etc/passwd",
+            &format!("./{audio}"),
+            &format!("{audio}/"),
+        ] {
+            assert_eq!(of(tenant, own, path), None, "{path}");
+        }
+    }
+
+    #[test]
     fn other_files_are_not_recordings() {
         let id = "01586f2b-0000-7000-8000-000000000000";
         let tenant = SYSTEM_TENANT;
