@@ -20,7 +20,7 @@ use axum::http::request::Parts;
 use crate::api::caller::Caller;
 use crate::api::problem::{Problem, Result};
 use crate::api::state::Api;
-use crate::base::Timestamp;
+use crate::base::{TenantId, Timestamp};
 use crate::catalog::{CallRecord, CallToMark};
 use crate::storage::{Layout, RecordingName};
 
@@ -46,9 +46,16 @@ pub fn layout(api: &Api) -> Layout {
     api.settings().storage.clone()
 }
 
-/// Who did it, as objects name it.
-pub fn by(caller: &Caller) -> String {
-    caller.principal.actor().name().to_owned()
+/// In the place of a login: none has a space.
+pub const PROVIDER: &str = "the provider";
+
+/// Who did it, as what belongs to a tenant names it: of the provider's people it says no more than that it was one of them. Who it was is in
+/// the System tenant's view of the audit.
+pub fn by(caller: &Caller, tenant: TenantId) -> String {
+    match caller.principal.home() == tenant {
+        true => caller.principal.actor().name().to_owned(),
+        false => PROVIDER.to_owned(),
+    }
 }
 
 /// The call, if it is in the caller's scope and was not deleted.

@@ -351,6 +351,52 @@ async fn calls_are_sorted_into_categories_of_their_own_tenant() {
 }
 
 #[tokio::test]
+async fn a_tenant_reads_that_the_provider_did_it_and_not_who() {
+    let (world, calls) = with_calls().await;
+    let rita = sure(&world, "system", Preset::RootAdministrator, "rita");
+    let ann = sure(&world, "acme", Preset::TenantAdministrator, "ann");
+    let path = |at: usize| format!("/calls/{}", calls[at].id);
+    let (notes, hold, shares) = (path(0) + "/notes", path(0) + "/hold", path(0) + "/shares");
+    let note = rita
+        .post(&notes, json!({ "text": "Heard" }))
+        .await
+        .expect(201);
+    rita.put(&hold, "*", json!({ "reason": "Case 7" }))
+        .await
+        .expect(200);
+    rita.post(
+        &shares,
+        json!({ "reason": "Court", "expires_in_seconds": 3600 }),
+    )
+    .await
+    .expect(201);
+    rita.delete(&format!("{}?reason=asked", path(1)), "*")
+        .await
+        .expect(204);
+    let seen = |json: Value| {
+        let text = json.to_string();
+        assert!(!text.contains("rita"), "{text}");
+        json
+    };
+    let told = seen(ann.get(&notes).await.expect(200).json());
+    assert_eq!(told["items"][0]["author"], "the provider");
+    assert!(told["items"][0].get("author_id").is_none_or(Value::is_null));
+    let told = seen(ann.get(&path(0)).await.expect(200).json());
+    assert_eq!(told["hold"]["held_by"], "the provider");
+    let told = seen(ann.get(&shares).await.expect(200).json());
+    assert_eq!(told["items"][0]["created_by"], "the provider");
+    let told = seen(ann.get(&path(1)).await.expect(200).json());
+    assert_eq!(told["deletion"]["deleted_by"], "the provider");
+    seen(ann.get("/audit").await.expect(200).json());
+    // It stays hers to edit.
+    let body = json!({ "text": "Heard twice" });
+    rita.put(&note.location(), "*", body.clone())
+        .await
+        .expect(200);
+    ann.put(&note.location(), "*", body).await.expect(403);
+}
+
+#[tokio::test]
 async fn a_held_call_is_deleted_by_nobody_and_another_is_gone_with_its_files() {
     let (world, calls) = with_calls().await;
     let layout = world.api.settings().storage.clone();

@@ -5,6 +5,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::api::calls::PROVIDER;
 use crate::api::state::Api;
 use crate::api::tenancy;
 use crate::base::{Side, Timestamp};
@@ -243,7 +244,9 @@ impl NoteView {
         NoteView {
             id: note.id,
             call_id: note.call,
-            author_id: note.author.map(|author| author.0),
+            author_id: (note.author)
+                .filter(|_| note.author_name != PROVIDER)
+                .map(|author| author.0),
             author: note.author_name.clone(),
             place_ms: note.place_ms,
             text: note.text.clone(),

@@ -302,6 +302,19 @@ async fn browsers_are_told_to_do_nothing_with_answers() {
         assert_eq!(answer.header("cache-control"), "no-store");
         assert_eq!(answer.header("strict-transport-security"), "");
     }
+    // A browser that is given the address of audio plays it in a page that this holds for.
+    let of = async |path| {
+        look(path, &[])
+            .await
+            .header("content-security-policy")
+            .to_owned()
+    };
+    assert!(
+        of("/audio")
+            .await
+            .contains("default-src 'none'; media-src 'self'; frame-ancestors 'none'")
+    );
+    assert!(!of("/who").await.contains("media-src"));
     let answer = look("/who", &[("test", "tls")]).await;
     assert_eq!(
         answer.header("strict-transport-security"),

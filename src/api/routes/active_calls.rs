@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::access::{Feature, Operation, Outcome, Resource};
 use crate::api::caller::Caller;
+use crate::api::calls::by;
 use crate::api::fields::{self, Page};
 use crate::api::problem::{Details, Problem, Result};
 use crate::api::request::{Id, OptionalBody, Parameters};
@@ -390,7 +391,7 @@ async fn control(
         interaction: call.interaction,
         tenant: call.tenant,
         seen: (!sight.sees_all_of(call.tenant)).then(|| seen.iter().map(|call| call.key).collect()),
-        who: caller.principal.actor().name().to_owned(),
+        who: by(caller, call.tenant),
         why: reason,
     };
     match api.live().sensor()?.control(asked).await {
@@ -468,7 +469,7 @@ struct LiveParameters {
     mix: LiveMix,
 }
 
-/// A call as it is heard, a few hundredths of a second behind the wire, until it is over.
+/// A call as it is heard, about 0.2 s behind the wire, until it is over.
 ///
 /// Pauses are silence. Who takes it too slowly, or loses the right to hear it, is left.
 #[utoipa::path(get, path = "/active-calls/{id}/live", tag = "active calls", operation_id = "hear_active_call",

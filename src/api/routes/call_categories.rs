@@ -211,7 +211,10 @@ async fn assign(State(api): State<Api>, caller: Caller, ids: Ids) -> Result<Stat
     let category = change.call_category(&caller.scope(), ids.1).await?;
     let category = category.filter(|category| category.tenant == call.tenant);
     let category = category.ok_or_else(Problem::not_found)?;
-    if change.categorize(&call, &category, &by(&caller)).await? {
+    if change
+        .categorize(&call, &category, &by(&caller, call.tenant))
+        .await?
+    {
         let event = caller.event("calls.categorize").of_tenant(call.tenant);
         let now = json!({ "category_id": category.id, "category": category.name });
         change

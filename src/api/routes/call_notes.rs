@@ -100,7 +100,9 @@ async fn create(
     let call = call.ok_or_else(Problem::not_found)?;
     within(&draft, &call)?;
     let author = caller.principal.user();
-    let note = change.add_note(&call, author, &by(&caller), &draft).await?;
+    let note = change
+        .add_note(&call, author, &by(&caller, call.tenant), &draft)
+        .await?;
     let event = caller.event("call_notes.create").of_tenant(note.tenant);
     change
         .commit(

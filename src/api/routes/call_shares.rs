@@ -175,7 +175,7 @@ async fn create(
     let call = call.ok_or_else(Problem::not_found)?;
     let creator = caller.principal.actor().id();
     let share = change
-        .create_share(&call, creator, &by(&caller), &draft)
+        .create_share(&call, creator, &by(&caller, call.tenant), &draft)
         .await?;
     let event = caller
         .event("calls.share")

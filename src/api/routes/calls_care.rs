@@ -71,14 +71,14 @@ async fn remove(
     for other in others.into_iter().filter(|other| other.id != id) {
         let other = with_late_file(other);
         change
-            .delete_call(&other, &by(&caller), &reason)
+            .delete_call(&other, &by(&caller, other.tenant), &reason)
             .await
             .map_err(held)?;
         change.also(event(&other));
     }
     let call = with_late_file(call);
     change
-        .delete_call(&call, &by(&caller), &reason)
+        .delete_call(&call, &by(&caller, call.tenant), &reason)
         .await
         .map_err(held)?;
     change.commit(event(&call)).await?;
@@ -127,7 +127,9 @@ async fn hold(
     let call = change.call_to_mark(&caller.scope(), id).await?;
     let call = call.ok_or_else(Problem::not_found)?;
     let before = change.hold(&call).await?;
-    let hold = change.set_hold(&call, &by(&caller), &reason).await?;
+    let hold = change
+        .set_hold(&call, &by(&caller, call.tenant), &reason)
+        .await?;
     let event = caller
         .event("calls.hold")
         .of_tenant(call.tenant)

@@ -159,7 +159,7 @@ impl WebhookBody {
 /// Who answers for a webhook of the tenant from now on.
 fn maker(caller: &Caller, tenant: TenantId) -> Option<Maker> {
     let id = caller.principal.actor().id()?;
-    let name = (caller.principal.home() == tenant).then(|| by(caller));
+    let name = (caller.principal.home() == tenant).then(|| by(caller, tenant));
     Some(Maker { id, name })
 }
 
