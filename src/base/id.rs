@@ -65,6 +65,14 @@ uuid_type!(
 pub const SYSTEM_TENANT: TenantId =
     TenantId(Uuid::from_u128(0x11111111_1111_1111_1111_111111111111));
 
+impl RecordingId {
+    /// The id that differs by its time alone.
+    pub fn at(self, time: Timestamp) -> RecordingId {
+        let [_, _, _, _, _, _, entropy @ ..] = *self.0.as_bytes();
+        RecordingId(time_ordered(time, entropy))
+    }
+}
+
 /// A UUIDv7 (RFC 9562 section 5.7) of the millisecond of `time`, its other bits taken from `entropy`.
 ///
 /// The core has no randomness of its own: the same call gives the same id each time a capture is replayed.

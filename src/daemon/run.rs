@@ -210,7 +210,7 @@ impl Running {
         let names = settings.capture.sources();
         let cataloguer = Cataloguer::start(home.clone())?;
         let of_recorder = pipeline::recorder_settings(settings, &names, WhenFull::Drop);
-        let recovered = finish_what_was_left(&of_recorder, &cataloguer);
+        let recovered = finish_what_was_left(&of_recorder, &cataloguer, &monitor.telling);
 
         probing::tell(&settings.decoders);
         let (layout, low) = (of_recorder.layout.clone(), of_recorder.storage_low.clone());
@@ -311,7 +311,11 @@ impl Running {
 }
 
 /// I2. Returns the number of recordings.
-fn finish_what_was_left(settings: &recorder::Settings, cataloguer: &Cataloguer) -> u64 {
+fn finish_what_was_left(
+    settings: &recorder::Settings,
+    cataloguer: &Cataloguer,
+    telling: &Telling,
+) -> u64 {
     let found = recover(settings);
     for error in &found.failed {
         tracing::error!(%error, "a recording of an earlier run could not be finished");
@@ -321,6 +325,12 @@ fn finish_what_was_left(settings: &recorder::Settings, cataloguer: &Cataloguer) 
         .iter()
         .map(|(sidecar, path)| cataloguing::row_of_sidecar(sidecar, path));
     cataloguer.record(rows.collect());
+    for (sidecar, _) in &found.recordings {
+        for happening in Happening::recovered(sidecar) {
+            // The thread that tells outlives this.
+            let _ = telling.happenings.send(happening);
+        }
+    }
     let recovered = found.recordings.len() as u64;
     if recovered + found.not_kept > 0 || found.empty > 0 {
         tracing::warn!(

@@ -17,6 +17,7 @@ use crate::engine::control::pauses;
 use crate::engine::event::{CallInfo, Event, Ownership};
 use crate::engine::plan::CallKey;
 use crate::recorder::conversation;
+use crate::storage::{ParticipantRecord, PartyRecord, Sidecar};
 
 /// The calls that are not over: as many as the engine has.
 #[derive(Debug, Default)]
@@ -139,18 +140,58 @@ fn party(info: &CallInfo, side: Side, is_known: bool) -> ActiveParty {
     }
 }
 
+/// A call that a crash interrupted, as the sidecar of its recording tells of it.
+pub fn describe_recovered(sidecar: &Sidecar) -> ActiveCall {
+    let invited_at = Timestamp::from_nanos(sidecar.invite_at_ns);
+    let party = |party: &PartyRecord| {
+        let is_known = party.own || sidecar.tenant_id == SYSTEM_TENANT;
+        let known = |text: &Option<String>| text.clone().filter(|_| is_known);
+        ActiveParty {
+            number: party.number.clone(),
+            display: party.display.clone(),
+            extension: known(&party.extension),
+            user: known(&party.user),
+        }
+    };
+    ActiveCall {
+        id: sidecar.recording_id.at(invited_at).0,
+        key: 0,
+        tenant: sidecar.tenant_id,
+        tenant_name: sidecar.tenant.clone(),
+        interaction: sidecar.interaction_id.0,
+        sip_call_id: sidecar.call_id.clone(),
+        invited_at,
+        answered_at: sidecar.answered_at_ns.map(Timestamp::from_nanos),
+        heard_since: Some(Timestamp::from_nanos(sidecar.started_at_ns)),
+        recording: Some(sidecar.recording_id.0),
+        not_recorded: None,
+        is_pending: false,
+        is_paused: false,
+        held_by: PerSide::default(),
+        parties: PerSide {
+            caller: party(&sidecar.caller),
+            callee: party(&sidecar.callee),
+        },
+        participants: own(sidecar.participants.iter().cloned()),
+    }
+}
+
 fn own_participants(info: &CallInfo, tenant: TenantId) -> Vec<ActiveParticipant> {
-    let all = conversation::participants(info, tenant, None).into_iter();
-    let own = all.filter(|participant| participant.own);
-    own.map(|participant| ActiveParticipant {
-        side: participant.side,
-        user: participant.user,
-        extension: participant.extension,
-        number: participant.number,
-        from: Timestamp::from_nanos(participant.from_ns),
-        to: participant.to_ns.map(Timestamp::from_nanos),
-    })
-    .collect()
+    own(conversation::participants(info, tenant, None).into_iter())
+}
+
+/// Those who are the tenant's.
+fn own(all: impl Iterator<Item = ParticipantRecord>) -> Vec<ActiveParticipant> {
+    all.filter(|participant| participant.own)
+        .map(|participant| ActiveParticipant {
+            side: participant.side,
+            user: participant.user,
+            extension: participant.extension,
+            number: participant.number,
+            from: Timestamp::from_nanos(participant.from_ns),
+            to: participant.to_ns.map(Timestamp::from_nanos),
+        })
+        .collect()
 }
 
 /// What changes in the table.

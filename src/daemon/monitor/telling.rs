@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use super::active::describe;
+use super::active::{describe, describe_recovered};
 use crate::api::{ActiveCall, CallEvent, EventKind, Feed, Finished, Stored};
 use crate::base::{TenantId, Timestamp};
-use crate::engine::event::{CallEnd, CallInfo, Ownership};
+use crate::engine::event::{CallEnd, CallInfo, Disposition, Ownership};
 use crate::engine::plan::CallKey;
 use crate::recorder::CallOutcome;
+use crate::storage::Sidecar;
 
 /// Things that happened and wait to be told; what finds no room is not told.
 const WAITING: usize = 16_384;
@@ -24,7 +25,8 @@ pub enum Happening {
     Call(CallKey, Arc<CallInfo>),
     Heard(CallKey, Timestamp),
     Ended(Box<End>),
-    Ready(Box<CallEvent>),
+    /// It is an event already.
+    Told(Box<CallEvent>),
 }
 
 /// The end of a call, without what is too large to wait.
@@ -72,8 +74,37 @@ impl Happening {
             })
         });
         ready
-            .map(|event| Happening::Ready(Box::new(event)))
+            .map(|event| Happening::Told(Box::new(event)))
             .collect()
+    }
+
+    /// The end of a call that a crash interrupted, and its recording, which is safe.
+    pub fn recovered(sidecar: &Sidecar) -> [Happening; 2] {
+        let call = describe_recovered(sidecar);
+        let at = sidecar.ended_at_ns.unwrap_or(sidecar.started_at_ns);
+        let rate = u64::from(sidecar.sample_rate_hz.max(1));
+        let disposition = match sidecar.is_kept_raw() {
+            true => Disposition::KeptRaw,
+            false => Disposition::Recorded,
+        };
+        let of = |kind| event(kind, call.clone(), Timestamp::from_nanos(at));
+        let ended = CallEvent {
+            finished: Some(Finished {
+                reason: "recovered",
+                disposition: Some(disposition.code()),
+            }),
+            ..of(EventKind::CallEnded)
+        };
+        let ready = CallEvent {
+            stored: Some(Stored {
+                call_id: sidecar.recording_id.0,
+                length_ms: sidecar.samples * 1000 / rate,
+                size_bytes: sidecar.size_bytes,
+                disposition: disposition.code(),
+            }),
+            ..of(EventKind::RecordingReady)
+        };
+        [ended, ready].map(|event| Happening::Told(Box::new(event)))
     }
 }
 
@@ -138,7 +169,7 @@ impl Teller {
                 }
             }
             Happening::Ended(end) => self.end(&end),
-            Happening::Ready(event) => (self.tell)(*event),
+            Happening::Told(event) => (self.tell)(*event),
         }
     }
 
@@ -231,7 +262,6 @@ mod tests {
 
     use super::*;
     use crate::base::SYSTEM_TENANT;
-    use crate::engine::event::Disposition;
     use crate::recorder::tests::info;
 
     const CALL: CallKey = CallKey(1);
@@ -312,6 +342,56 @@ mod tests {
             .filter(|event| event.1 == "call.ended")
             .collect();
         assert_eq!(ends, [&(OTHER, "call.ended", until, Some("passed_on"))]);
+    }
+
+    #[test]
+    fn a_call_that_a_crash_interrupted_ends_under_the_id_that_it_had() {
+        let info = info(&[OTHER]);
+        let start = info.invite_at + Duration::from_secs(2);
+        let before = active(CALL, &info, Some(start), &info.owners[0]);
+        let mut sidecar = Sidecar::empty(info.recording_id(OTHER, start), OTHER, start);
+        sidecar.invite_at_ns = info.invite_at.as_nanos();
+        sidecar.call_id.clone_from(&info.call_id);
+        sidecar.interaction_id = info.owners[0].interaction;
+        sidecar.ended_at_ns = Some((start + Duration::from_secs(5)).as_nanos());
+        (sidecar.samples, sidecar.size_bytes) = (40_000, 160_172);
+        let party = |own| crate::storage::PartyRecord {
+            number: "1001".into(),
+            user: Some("ann".into()),
+            own,
+            ..Default::default()
+        };
+        (sidecar.caller, sidecar.callee) = (party(true), party(false));
+        let told = Happening::recovered(&sidecar).map(|happening| match happening {
+            Happening::Told(event) => *event,
+            other => panic!("{other:?}"),
+        });
+        let [ended, ready] = &told;
+        assert_eq!(
+            (ended.kind.name(), ready.kind.name()),
+            ("call.ended", "recording.ready")
+        );
+        for event in &told {
+            let call = &event.call;
+            assert_eq!((call.id, call.interaction), (before.id, before.interaction));
+            assert_eq!(
+                (call.tenant, &call.sip_call_id),
+                (OTHER, &before.sip_call_id)
+            );
+            assert_eq!(call.recording, before.recording);
+            assert_eq!(event.at, start + Duration::from_secs(5));
+            // Who the other side is in the directory is not this tenant's to know.
+            assert_eq!(call.parties.caller.user.as_deref(), Some("ann"));
+            assert_eq!(call.parties.callee.user, None);
+        }
+        let finished = ended.finished.unwrap();
+        assert_eq!(
+            (finished.reason, finished.disposition),
+            ("recovered", Some("recorded"))
+        );
+        let stored = ready.stored.unwrap();
+        assert_eq!((stored.length_ms, stored.size_bytes), (5000, 160_172));
+        assert_eq!(Some(stored.call_id), before.recording);
     }
 
     #[test]
