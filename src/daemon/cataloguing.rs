@@ -335,7 +335,7 @@ pub fn row_of_sidecar(sidecar: &Sidecar, path: &str) -> CallRecord {
             callee: sidecar.callee.own,
         }),
         codec: codecs.join(" "),
-        length_ms: sidecar.samples * 1000 / u64::from(sidecar.sample_rate_hz.max(1)),
+        length_ms: sidecar.length_ms(),
         packets_lost: heard.lost,
         packets_expected: heard.expected,
         paused_ms: sidecar.paused_ms,

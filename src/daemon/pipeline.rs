@@ -102,11 +102,16 @@ pub fn raise_file_limit() {
 pub fn storage(settings: &Settings) -> Layout {
     let keys = Keys::of_storage(&settings.storage.root, &settings.storage.key_file);
     // Known from the start on, should the file vanish before they are used first. What is wrong with it is told when they are.
+    let _ = keys.list();
+    Layout::watched(&settings.storage.root).with_keys(Arc::new(keys))
+}
+
+/// Says which keys are not there that recordings are under.
+fn tell_missing_keys(keys: &Keys) {
     for id in keys.missing().unwrap_or_default() {
         let path = keys.path().display();
         tracing::error!(%path, key = %id, "recordings are under a key that the file does not have: nobody hears them (is its disk mounted?)");
     }
-    Layout::watched(&settings.storage.root).with_keys(Arc::new(keys))
 }
 
 /// What the recorder needs of the settings.
@@ -115,8 +120,10 @@ pub fn recorder_settings(
     interfaces: &[Arc<str>],
     when_full: WhenFull,
 ) -> recorder::Settings {
+    let layout = storage(settings);
+    layout.keys().into_iter().for_each(tell_missing_keys);
     recorder::Settings {
-        layout: storage(settings),
+        layout,
         encrypt_all: settings.storage.encrypt == Encrypt::All,
         keep_g711: settings.storage.format == AudioFormat::G711,
         sensor: sensor_name(settings),

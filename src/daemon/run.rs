@@ -249,7 +249,7 @@ impl Running {
         });
         // Before the first packet. A failure is found again, and told, by the thread below.
         let _ = look_for_room(&layout, &state);
-        let disk = DiskWatch::start(layout, lock, state.clone())?;
+        let disk = DiskWatch::start(layout.clone(), lock, state.clone())?;
         let engine = pipeline::engine_settings(settings, &names);
         let keylog = settings.capture.tls_keylog.as_deref();
         let keylog = keylog.map(|path| KeyLogWatch::start(path, state.keylog.clone()));
@@ -268,13 +268,9 @@ impl Running {
         let live = Live::start(sources, session, move || {
             _ = orders.try_send(Order::CaptureEnded);
         })?;
-        let entering = Entering::start(home.clone(), pipeline::storage(settings), state.clone())?;
-        let sweeping = Sweeping::start(
-            home,
-            state.tenancy.clone(),
-            pipeline::storage(settings),
-            state.retention.clone(),
-        )?;
+        let entering = Entering::start(home.clone(), layout.clone(), state.clone())?;
+        let sweeping =
+            Sweeping::start(home, state.tenancy.clone(), layout, state.retention.clone())?;
         Ok(Running {
             state,
             live,

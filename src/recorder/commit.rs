@@ -186,6 +186,14 @@ fn commit_batch(
     (done, late)
 }
 
+/// What became of a call that has a recording.
+pub fn disposition_of(sidecar: &Sidecar) -> Disposition {
+    match sidecar.is_kept_raw() {
+        true => Disposition::KeptRaw,
+        false => Disposition::Recorded,
+    }
+}
+
 fn outcomes(
     end: &CallEnd,
     has_begun: bool,
@@ -204,8 +212,7 @@ fn outcomes(
             let refusal = owner.refusal.or(reason.map(|(_, reason)| *reason));
             let disposition = match (&refusal, &recording, end.disposition) {
                 (Some(refusal), ..) => *refusal,
-                (None, Some((.., sidecar)), _) if sidecar.is_kept_raw() => Disposition::KeptRaw,
-                (None, Some(_), _) => Disposition::Recorded,
+                (None, Some((.., sidecar)), _) => disposition_of(sidecar),
                 (None, None, Disposition::Recorded) => Disposition::StorageFailed,
                 (None, None, Disposition::UnsupportedCodec) if has_begun => {
                     Disposition::StorageFailed

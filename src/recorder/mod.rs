@@ -51,7 +51,7 @@ use std::time::Duration;
 
 pub use self::afterwards::Afterwards;
 use self::afterwards::Exits;
-pub use self::commit::{CallOutcome, RecordingOutcome};
+pub use self::commit::{CallOutcome, RecordingOutcome, disposition_of};
 pub use self::live::LiveMix;
 pub use self::quality::call_quality;
 pub use self::record::{attribution as attribution_record, vantage_text};

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::afterwards::settle;
-use super::commit::{CallOutcome, RecordingOutcome};
+use super::commit::{CallOutcome, RecordingOutcome, disposition_of};
 use super::recording::Finished;
 use super::{RecorderCounters, Settings};
 use crate::base::Timestamp;
@@ -152,10 +152,7 @@ impl Waiting {
             }
             RecorderCounters::add(&self.counters.recordings_finished, 1);
             RecorderCounters::add(&self.counters.recordings_late, 1);
-            let disposition = match sidecar.is_kept_raw() {
-                true => Disposition::KeptRaw,
-                false => Disposition::Recorded,
-            };
+            let disposition = disposition_of(&sidecar);
             let path = part.name.relative(Kind::Audio);
             safe.push(CallOutcome {
                 end,

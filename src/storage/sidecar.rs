@@ -414,6 +414,11 @@ impl Sidecar {
         }
     }
 
+    /// How long the file is.
+    pub fn length_ms(&self) -> u64 {
+        self.samples * 1000 / u64::from(self.sample_rate_hz.max(1))
+    }
+
     /// Whether audio of the call is only in the file of packets. A payload type that nobody described does not count beside
     /// audio of the same side that was decoded: it may be anything.
     pub fn is_kept_raw(&self) -> bool {

@@ -13,7 +13,7 @@ use crate::api::{ActiveCall, CallEvent, EventKind, Feed, Finished, Stored};
 use crate::base::{TenantId, Timestamp};
 use crate::engine::event::{CallEnd, CallInfo, Disposition, Ownership};
 use crate::engine::plan::CallKey;
-use crate::recorder::CallOutcome;
+use crate::recorder::{CallOutcome, disposition_of};
 use crate::storage::Sidecar;
 
 /// Things that happened and wait to be told; what finds no room is not told.
@@ -57,21 +57,9 @@ impl Happening {
         let ready = outcome.recordings.iter().filter_map(|of| {
             let (sidecar, _) = of.recording.as_ref()?;
             let owner = info.owners.iter().find(|owner| owner.tenant == of.tenant)?;
-            let id = info.recording_id(of.tenant, info.invite_at).0;
-            let call = describe(outcome.end.call, id, info, Some(start), owner);
-            let rate = u64::from(sidecar.sample_rate_hz.max(1));
-            Some(CallEvent {
-                kind: EventKind::RecordingReady,
-                at: owner.until.unwrap_or(outcome.end.ended_at),
-                finished: None,
-                stored: Some(Stored {
-                    call_id: sidecar.recording_id.0,
-                    length_ms: sidecar.samples * 1000 / rate,
-                    size_bytes: sidecar.size_bytes,
-                    disposition: of.disposition.code(),
-                }),
-                call,
-            })
+            let call = active(outcome.end.call, info, Some(start), owner);
+            let at = owner.until.unwrap_or(outcome.end.ended_at);
+            Some(stored(call, at, sidecar, of.disposition))
         });
         ready
             .map(|event| Happening::Told(Box::new(event)))
@@ -82,28 +70,16 @@ impl Happening {
     pub fn recovered(sidecar: &Sidecar) -> [Happening; 2] {
         let call = describe_recovered(sidecar);
         let at = sidecar.ended_at_ns.unwrap_or(sidecar.started_at_ns);
-        let rate = u64::from(sidecar.sample_rate_hz.max(1));
-        let disposition = match sidecar.is_kept_raw() {
-            true => Disposition::KeptRaw,
-            false => Disposition::Recorded,
-        };
-        let of = |kind| event(kind, call.clone(), Timestamp::from_nanos(at));
+        let at = Timestamp::from_nanos(at);
+        let disposition = disposition_of(sidecar);
         let ended = CallEvent {
             finished: Some(Finished {
                 reason: "recovered",
                 disposition: Some(disposition.code()),
             }),
-            ..of(EventKind::CallEnded)
+            ..event(EventKind::CallEnded, call.clone(), at)
         };
-        let ready = CallEvent {
-            stored: Some(Stored {
-                call_id: sidecar.recording_id.0,
-                length_ms: sidecar.samples * 1000 / rate,
-                size_bytes: sidecar.size_bytes,
-                disposition: disposition.code(),
-            }),
-            ..of(EventKind::RecordingReady)
-        };
+        let ready = stored(call, at, sidecar, disposition);
         [ended, ready].map(|event| Happening::Told(Box::new(event)))
     }
 }
@@ -232,6 +208,24 @@ fn event(kind: EventKind, call: ActiveCall, at: Timestamp) -> CallEvent {
         call,
         finished: None,
         stored: None,
+    }
+}
+
+/// A recording of the call is safe.
+fn stored(
+    call: ActiveCall,
+    at: Timestamp,
+    sidecar: &Sidecar,
+    disposition: Disposition,
+) -> CallEvent {
+    CallEvent {
+        stored: Some(Stored {
+            call_id: sidecar.recording_id.0,
+            length_ms: sidecar.length_ms(),
+            size_bytes: sidecar.size_bytes,
+            disposition: disposition.code(),
+        }),
+        ..event(EventKind::RecordingReady, call, at)
     }
 }
 
